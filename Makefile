@@ -1,0 +1,89 @@
+# install  greylag alone, into .venv
+# run    set everything up and show the main job: a RCPT is greylisted on embedded SQLite
+# test   set everything up and pass every check: lint, types, all tests
+# check  lint, types and unit tests alone: fast
+# soak   the big sizes of the tests
+# bench  the figures that README quotes
+# native the C plugins for `greylag serve`, into build/native (fuzz: one minute of hostile input)
+# docs   the documentation as a site and as man pages
+# clean  remove what these made
+
+PYTHON ?= /usr/bin/python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install -c constraints.txt
+SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md
+VENV := python3-venv:/usr/lib/python3*/ensurepip/__init__.py
+RUNTIME := $(VENV) ucspi-tcp:tcpserver
+TESTING := $(RUNTIME) faketime:faketime postfix:postfix gcc:cc libc6-dev:/usr/include/stdio.h \
+	musl-tools:musl-gcc
+BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey
+
+.NOTPARALLEL:
+.PHONY: fuzz install run test check soak bench docs clean lint venv-package runtime-packages test-packages bench-packages
+
+install: venv-package .venv/installed
+
+run: runtime-packages .venv/installed
+	$(BIN)/python -m tests.host.demo
+
+test: test-packages lint
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+check: lint
+	$(BIN)/python -m pytest -q tests/core tests/wire tests/store tests/service tests/app
+
+soak: test-packages .venv/dev
+	GREYLAG_SOAK=1 $(BIN)/python -m pytest tests
+
+bench: bench-packages .venv/installed
+	$(BIN)/python -m bench.oneshot
+	$(BIN)/python -m bench.daemon
+
+docs: .venv/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs/html
+	$(BIN)/python -m sphinx -q -W --keep-going -b man docs build/docs/man
+	@echo "site: build/docs/html/index.html  man pages: build/docs/man"
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+venv-package:
+	@tools/debian-packages $(foreach p,$(VENV),"$(p)")
+
+bench-packages:
+	@tools/debian-packages $(foreach p,$(BENCH),"$(p)")
+
+runtime-packages:
+	@tools/debian-packages $(foreach p,$(RUNTIME),"$(p)")
+
+test-packages:
+	@tools/debian-packages $(foreach p,$(TESTING),"$(p)")
+
+# The virtual environment holds greylag as a user would install it: built, not linked.
+.venv/created:
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/installed: .venv/created constraints.txt $(SOURCES)
+	$(PIP) '.[daemon]'
+	$(PIP) --force-reinstall --no-deps .
+	@touch $@
+
+.venv/dev: .venv/installed
+	$(PIP) '.[test,lint]'
+	@touch $@
+
+.venv/docs: .venv/installed
+	$(PIP) '.[docs]'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The C plugins, and one minute of hostile input for their parser.
+include src/greylag/native/native.mk
+
+fuzz: native-fuzz

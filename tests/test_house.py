@@ -1,0 +1,152 @@
+"""The house rules that a machine can hold: layers, imports, SQL, shells, sizes, words."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "greylag"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# A module may import from its own layer's package and from those named after it.
+LAYERS = {
+    "core": set[str](),
+    "wire": {"core"},
+    "store": {"core"},
+    "service": {"core", "wire", "store"},
+    "server": {"core", "wire", "store", "service"},
+    "app": {"core", "wire", "store", "service", "server"},
+    "cli": {"core", "wire", "store", "service", "server", "app"},
+    "web": {"core", "wire", "store", "service", "server", "app"},
+}
+# What a mail server starts for each recipient, and what the daemon will be made of.
+STANDARD_LIBRARY_ONLY = ("core", "wire", "store", "service", "server", "app")
+# What is loaded only where the admin wants it, and said if it is missing.
+EXTRAS = {"app/serve.py": {"uvloop"}, "server/exporter.py": {"prometheus_client"}}
+PLUGINS = ("cli/oneshot.py", "cli/ifauthskip.py")
+PURE_MAY_IMPORT = {"__future__", "collections", "enum", "hashlib", "ipaddress", "typing", "greylag"}
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            yield node.module or ""
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_module_imports_only_from_layers_before_its_own(path: Path) -> None:
+    layer = layer_of(path)
+    if layer == "__init__":
+        assert list(imports_of(path)) == []
+        return
+    for name in imports_of(path):
+        if name.startswith("greylag."):
+            target = name.split(".")[1]
+            assert target == layer or target in LAYERS[layer], f"{layer} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_who_may_import_what_from_outside(path: Path) -> None:
+    """T29: the plugins and what is below them need the standard library alone."""
+    outside = {name.split(".")[0] for name in imports_of(path)} - {"greylag"}
+    outside -= EXTRAS.get(str(path.relative_to(SOURCE)), set())
+    if layer_of(path) in STANDARD_LIBRARY_ONLY or str(path.relative_to(SOURCE)) in PLUGINS:
+        assert outside <= set(sys.stdlib_module_names)
+    if layer_of(path) in ("core", "wire"):
+        assert outside <= PURE_MAY_IMPORT, "core and wire are pure: no I/O, no clock, no os"
+
+
+def calls_in(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_sql_is_constant_and_parameters_are_positional(path: Path) -> None:
+    """T10, CVE-2004-1113 (text pasted into SQL), CVE-2024-36039 (dict keys are not escaped)."""
+    for name, call in calls_in(path):
+        if name.rpartition(".")[2] not in ("execute", "executemany", "executescript"):
+            continue
+        statement = call.args[0]
+        pragma = ast.unparse(statement).startswith("'PRAGMA ")  # takes no parameters
+        plain = isinstance(statement, ast.Constant | ast.Name | ast.Subscript)
+        assert plain or (pragma and "str(int(" in ast.unparse(statement)), ast.unparse(call)
+        if isinstance(statement, ast.Name) and not statement.id.startswith("_"):
+            assert statement.id == "statement", "only a migration's own text"
+        for argument in call.args[1:]:
+            assert not isinstance(argument, ast.Dict)
+        assert not call.keywords
+
+
+FORBIDDEN_CALLS = {
+    "os.system",
+    "os.popen",
+    "eval",
+    "pickle.loads",
+    "marshal.loads",
+    "tempfile.mktemp",
+    "logging.basicConfig",
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_shell_no_evaluation_no_temporary_file(path: Path) -> None:
+    """CVE-2010-1132, CVE-2020-7247 (addresses in a shell), milter-greylist's debug file in /tmp."""
+    forbidden = {"subprocess", "pty", "pickle", "marshal", "tempfile"}
+    # An admin's `greylag qmail install --native` runs the C compiler, in a folder of its own.
+    allowed = {"cli/native.py": {"subprocess"}, "cli/qmail.py": {"tempfile"}}
+    forbidden -= allowed.get(str(path.relative_to(SOURCE)), set())
+    assert not forbidden & set(imports_of(path))
+    for name, _call in calls_in(path):
+        assert name not in FORBIDDEN_CALLS
+        assert name.rpartition(".")[2] != "format" or "str.format" not in name
+        assert name != "exec" or path.name == "value.py"
+    assert "/tmp" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 300
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            size = (node.end_lineno or 0) - node.lineno + 1
+            assert size <= 40, f"{node.name} has {size} lines"
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False
+    ).stdout
+    return [ROOT / name for name in listed.decode().split("\0") if name]
+
+
+def test_the_core_has_no_dependency_and_the_command_two() -> None:
+    """T29."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {text.partition(">")[0] for text in project["dependencies"]}
+    assert names == {"click", "rich"}
+
+
+def test_nothing_is_installed_setuid() -> None:
+    """T19."""
+    assert not [path for path in tracked_files() if path.exists() and path.stat().st_mode & 0o6000]
