@@ -1,0 +1,55 @@
+"""The settings that a verdict depends on, each with its reason and its neighbours' values."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from greylag.core.client import IPV4_BYTES
+from greylag.core.duration import format_duration
+from greylag.core.value import value
+
+
+class NullSender(Enum):
+    """When the null sender (bounces, call-outs) is deferred.
+
+    At DATA by default: call-outs, which stop after RCPT, then succeed (RFC 6647 4.2,
+    spec/qmail-spp.md). `rcpt` is what the old plugin did.
+    """
+
+    DATA = "data"
+    RCPT = "rcpt"
+    NEVER = "never"
+
+
+@value
+class Policy:
+    """Settings of the engine. Times in seconds, prefixes in bits."""
+
+    # postgrey 300, OpenBSD spamd 1500, Proxmox 180. Bots that do retry begin at about 300 s.
+    delay: int = 300
+    # From the first attempt: postgrey 2 days, spamd 4 hours. Slow queues retry within hours; a
+    # day off the net should not start a mail anew.
+    retry_window: int = 2 * 86400
+    # From the last pass: postgrey 35 days, spamd 36. Longer than a month, so that monthly mail is
+    # known (RFC 6647 5.3: at least a week).
+    lifetime: int = 36 * 86400
+    # Big senders retry from a neighbour; a /24 is what one operator has at the least.
+    ipv4_prefix: int = 24
+    # One customer has a /64 (RFC 6177), so anything narrower can be rotated through.
+    ipv6_prefix: int = 64
+    null_sender: NullSender = NullSender.DATA
+    # Greylist only what the lists name (spec/greylisting-plugin.md, "explicit").
+    explicit: bool = False
+
+    def prefix_of(self, packed: bytes) -> int:
+        """Return the bits of a packed client address that make its network."""
+        return self.ipv4_prefix if len(packed) == IPV4_BYTES else self.ipv6_prefix
+
+    def fault(self) -> str | None:
+        """Tell why no mail could ever pass under these settings, or None if it can."""
+        if self.retry_window > self.delay:
+            return None
+        return (
+            f"the retry window ({format_duration(self.retry_window)}) must be longer than the "
+            f"delay ({format_duration(self.delay)}), or nothing could ever pass"
+        )

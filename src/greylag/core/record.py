@@ -1,0 +1,92 @@
+"""What is remembered of a triplet, and the changes that an attempt makes to it.
+
+A change says what happened, not what the record becomes, and every store applies it under the same
+guards (`applied` is their reference). So two attempts at once never lose each other's counts,
+and no store has to read, modify and write to be right.
+"""
+
+from __future__ import annotations
+
+from greylag.core.triplet import Triplet
+from greylag.core.value import value
+
+# A first contact further ahead than this was written by a clock that was wrong: the record is
+# ignored, or the sender would be deferred until that time comes. A few seconds are ordinary
+# disagreement between servers.
+CLOCK_TOLERANCE = 5
+
+
+@value
+class Record:
+    """What is remembered of one triplet. Times are whole Unix seconds."""
+
+    first_seen: int
+    defer_until: int  # from here on a retry passes (the old tables' block_expires)
+    expires: int  # from here on it counts as forgotten (the old tables' record_expires)
+    blocked: int = 0  # attempts that were deferred
+    passed: int = 0  # attempts that were let in
+
+    def live(self, now: int) -> bool:
+        """Tell whether the record counts: not expired, and not from a future that is no proof."""
+        return now < self.expires and (self.passed > 0 or self.first_seen <= now + CLOCK_TOLERANCE)
+
+
+@value
+class Created:
+    """A first contact was deferred: remember it, unless someone did so meanwhile."""
+
+    triplet: Triplet
+    first_seen: int
+    defer_until: int
+    expires: int
+
+    def record(self) -> Record:
+        """Return the record of a triplet that this attempt is the first of."""
+        return Record(self.first_seen, self.defer_until, self.expires, blocked=1)
+
+
+@value
+class Blocked:
+    """A retry came too early: count it, and move nothing."""
+
+    triplet: Triplet
+    count: int = 1
+
+
+@value
+class Passed:
+    """An attempt was let in: count it, and remember the triplet until `expires` at least."""
+
+    triplet: Triplet
+    expires: int
+    count: int = 1
+
+
+Change = Created | Blocked | Passed
+
+
+def applied(change: Change, record: Record | None, now: int) -> Record | None:
+    """Return the record after a change.
+
+    A record that is no longer live is as good as none to a `Created`, which starts anew. To a
+    `Blocked` or `Passed` a record that was forgotten meanwhile stays forgotten.
+    """
+    if isinstance(change, Created):
+        if record is None or not record.live(now):
+            return change.record()
+        return _counted(record, blocked=1)
+    if record is None:
+        return None
+    if isinstance(change, Passed):
+        return _counted(record, passed=change.count, expires=change.expires)
+    return _counted(record, blocked=change.count)
+
+
+def _counted(record: Record, *, blocked: int = 0, passed: int = 0, expires: int = 0) -> Record:
+    return Record(
+        record.first_seen,
+        record.defer_until,
+        max(record.expires, expires),
+        record.blocked + blocked,
+        record.passed + passed,
+    )

@@ -1,0 +1,39 @@
+"""The triplet: client network, sender, recipient."""
+
+from __future__ import annotations
+
+from greylag.core.address import canonical
+from greylag.core.client import network
+from greylag.core.policy import Policy
+from greylag.core.sender import normalise
+from greylag.core.value import value
+
+
+@value
+class Triplet:
+    """The key of a record. `network` is packed (4 or 16 bytes); both addresses are canonical."""
+
+    network: bytes
+    sender: str
+    recipient: str
+
+    # The key of every cache and look-up: written out, these cost half of what the general ones do.
+    def __hash__(self) -> int:
+        return hash((self.recipient, self.sender, self.network))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Triplet)
+            and self.recipient == other.recipient
+            and self.sender == other.sender
+            and self.network == other.network
+        )
+
+
+def triplet_of(client: bytes, sender: bytes, recipient: bytes, policy: Policy) -> Triplet:
+    """Return the triplet of a packed client address and two raw envelope addresses."""
+    return Triplet(
+        network(client, policy.prefix_of(client)),
+        canonical(normalise(sender)),
+        canonical(recipient),
+    )

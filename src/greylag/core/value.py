@@ -1,0 +1,73 @@
+"""Frozen value types with slots: what `dataclass(frozen=True, slots=True)` gives, for less time.
+
+Importing `dataclasses` (it pulls in `inspect`, `ast` and `tokenize`) costs a process that lives
+for one recipient more than an empty Python does: measured 27 ms against 14 ms for a process
+that only imports sqlite3. Type checkers see ordinary frozen dataclasses.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar, dataclass_transform
+
+    T = TypeVar("T")
+else:
+
+    def dataclass_transform(**_options):
+        """Stand in for typing's marker, which only type checkers read."""
+        return lambda decorator: decorator
+
+
+def _refuse(self: object, name: str, _value: object = None) -> None:
+    raise AttributeError(f"{type(self).__name__} is frozen: cannot change {name}")
+
+
+def _eq(self: Any, other: Any) -> Any:
+    if type(self) is not type(other):
+        return NotImplemented
+    return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+
+def _hash(self: Any) -> int:
+    return hash(tuple(getattr(self, name) for name in self.__slots__))
+
+
+def _repr(self: Any) -> str:
+    fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+    return f"{type(self).__name__}({fields})"
+
+
+def _init(names: tuple[str, ...], defaults: dict[str, object]) -> Any:
+    """Compile an `__init__`: generic code over *args would cost each attempt microseconds."""
+    parameters = ", ".join(f"{n}=_defaults[{n!r}]" if n in defaults else n for n in names)
+    body = "".join(f"\n    _set(self, {name!r}, {name})" for name in names)
+    scope: dict[str, Any] = {"_set": object.__setattr__, "_defaults": defaults}
+    exec(f"def __init__(self, {parameters}):{body}", scope)  # noqa: S102 - our own field names
+    return scope["__init__"]
+
+
+@dataclass_transform(frozen_default=True)
+def value(cls: type[T]) -> type[T]:
+    """Make of an annotated class a frozen value: slots, equality, hash, repr, keyword arguments."""
+    names = tuple(cls.__annotations__)
+    body = {k: v for k, v in vars(cls).items() if k not in ("__dict__", "__weakref__")}
+    defaults = {name: body.pop(name) for name in names if name in body}
+    body |= {
+        "__slots__": names,
+        "__match_args__": names,
+        "__init__": _init(names, defaults),
+        "__eq__": body.get("__eq__", _eq),
+        "__hash__": body.get("__hash__") or _hash,
+        "__repr__": _repr,
+        "__setattr__": _refuse,
+        "__delattr__": _refuse,
+    }
+    made: type[T] = type(cls.__name__, cls.__bases__, body)
+    return made
+
+
+def replace(item: T, **changes: Any) -> T:
+    """Copy a value with some fields changed; an unknown field is a TypeError."""
+    fields = {name: getattr(item, name) for name in type(item).__slots__}  # type: ignore[attr-defined]
+    return type(item)(**(fields | changes))

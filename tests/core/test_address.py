@@ -1,0 +1,143 @@
+r"""Canonical addresses: T11, nothing but ASCII case makes two of them one."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from greylag.core.address import MAX_LENGTH, canonical, domain_of
+from tests.evil import EVIL
+from tests.strategies import PROPERTY, raw_addresses
+
+VISIBLE = frozenset(string.ascii_letters + string.digits + string.punctuation)
+ASCII_CASE = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        pytest.param(b"", "", id="empty"),
+        pytest.param(b"A@Example.ORG", "a@example.org", id="ASCII case"),
+        pytest.param(b"!#$%&'*+-/=?^_`{|}~.@x", "!#$%&'*+-/=?^_`{|}~.@x", id="RFC 5322 atoms"),
+        pytest.param(b"\x20", r"\x20", id="below the visible"),
+        pytest.param(b"!~", "!~", id="first and last visible"),
+        pytest.param(b"!~\xff", r"!~\xff", id="the same, beside an odd byte"),
+        pytest.param(b"\x7f", r"\x7f", id="above the visible"),
+        pytest.param(b"\x00\t\r\n\x1b", r"\x00\x09\x0d\x0a\x1b", id="controls"),
+        pytest.param(b"q s@x", r"q\x20s@x", id="space"),
+        pytest.param(b"\\", r"\x5c", id="backslash"),
+        pytest.param(rb"\x41", r"\x5cx41", id="an escape spelled out"),
+        pytest.param(b"\xc3\x89\xff", r"\xc3\x89\xff", id="8 bits, no case among them"),
+    ],
+)
+def test_canonical(raw: bytes, wanted: str) -> None:
+    assert canonical(raw) == wanted
+
+
+@pytest.mark.parametrize("odd", [b"", b"\xff"])
+def test_the_width_is_used_up_and_no_more(odd: bytes) -> None:
+    fits = odd + b"a" * (MAX_LENGTH - 4 * len(odd))
+    assert len(canonical(fits)) == MAX_LENGTH
+    assert "\\#" not in canonical(fits)
+    over = canonical(fits + b"a")
+    assert len(over) == MAX_LENGTH
+    text, digest = over[:-42], over[-42:]
+    assert canonical(fits).startswith(text)
+    assert digest[:2] == "\\#"
+    assert set(digest[2:]) <= set("0123456789abcdef")
+
+
+def test_the_digest_of_long_addresses_is_of_the_whole_without_case() -> None:
+    long = b"a" * 600
+    assert canonical(long) == canonical(long.upper())
+    assert canonical(long) != canonical(long + b"a")
+    assert canonical(long + b"b@x") != canonical(long + b"c@x")
+
+
+def test_the_form_is_the_same_in_every_release() -> None:
+    """Records are found by it: a change would greylist everybody again."""
+    wanted = "a" * 213 + "\\#c9c4a2f8df7d9546fad021510f72ee0ae1b15058"
+    assert canonical(b"A" * 300) == wanted
+
+
+@PROPERTY
+@given(raw_addresses)
+@example(b"\xff" * 65536)
+@example(b"\\" * 64)
+def test_canonical_is_visible_ascii_of_bounded_length_t11(raw: bytes) -> None:
+    text = canonical(raw)
+    assert len(text) <= MAX_LENGTH
+    assert set(text) <= VISIBLE
+    assert not set(text) & set(string.ascii_uppercase)
+    assert canonical(raw.translate(ASCII_CASE)) == text
+
+
+@PROPERTY
+@given(st.binary(max_size=63))
+def test_a_short_canonical_form_can_be_read_back_t11(raw: bytes) -> None:
+    first, *escaped = canonical(raw).split("\\x")
+    back = first.encode() + b"".join(bytes.fromhex(e[:2]) + e[2:].encode() for e in escaped)
+    assert back == raw.translate(ASCII_CASE)
+
+
+def near_pairs(number: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield pairs of addresses that some database, locale or cut would take for one."""
+    dice = random.Random(11)
+    letters = "aeiounyAEIOUNYßÉéÈèÑñÖöİıſKk"  # noqa: RUF001 - look-alikes are the point
+    for _ in range(number // 10):
+        name = "".join(dice.choices(letters, k=dice.randint(1, 8)))
+        raw = f"{name}@example.org".encode()
+        plain = name.encode("ascii", "ignore") + b"@example.org"
+        long = raw * 30
+        yield raw, f"{name.swapcase()}@example.org".encode()
+        yield raw, plain  # accents left out
+        yield raw, f"{name}@example.org".encode("cp1252", "replace")
+        yield raw, raw + dice.choice([b" ", b".", b"\t", b"\r", b"\xc2\xa0"])
+        yield long[: dice.randint(240, 260)], long[:255]
+        yield long + b"1", long + b"2"
+        yield raw, canonical(raw).encode()  # escapes spelled out
+        yield long, canonical(long).encode()  # a digest spelled out
+        junk = bytes(dice.randint(1, 255) for _ in range(dice.randint(1, 300)))
+        flipped = bytearray(junk)
+        flipped[dice.randrange(len(junk))] ^= 1 << dice.randrange(8)
+        yield junk, bytes(flipped)
+        yield junk, junk.swapcase()
+
+
+def test_10_000_near_pairs_do_not_collide_t11() -> None:
+    """T11: alike if and only if they differ in the case of ASCII letters alone."""
+    seen = alike = 0
+    for one, other in near_pairs(10_000):
+        same = one.translate(ASCII_CASE) == other.translate(ASCII_CASE)
+        assert (canonical(one) == canonical(other)) is same, (one, other)
+        seen += 1
+        alike += same
+    assert seen == 10_000
+    assert 500 < alike < 9_000
+
+
+def test_evil_values_do_not_collide_t11() -> None:
+    """T11, and SQL payloads among them: as many forms as there are values."""
+    values = {raw.translate(ASCII_CASE) for raw in EVIL}
+    assert len({canonical(raw) for raw in EVIL}) == len(values)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "wanted"),
+    [
+        (b"b@example.net", b"example.net"),
+        (b"postmaster", b"postmaster"),
+        (b"a@b@example.net", b"example.net"),
+        (b"b@", b""),
+        (b"@", b""),
+        (b"", b""),
+        (b"@example.net", b"example.net"),
+    ],
+)
+def test_domain_of(recipient: bytes, wanted: bytes) -> None:
+    assert domain_of(recipient) == wanted

@@ -1,0 +1,49 @@
+"""The settings of the engine: their values, and which of them can work."""
+
+from __future__ import annotations
+
+import pytest
+
+from greylag.core.client import parse_address
+from greylag.core.policy import NullSender, Policy
+from greylag.core.triplet import Triplet, triplet_of
+from tests.core.asking import DELAY, LIFETIME, WINDOW
+
+
+def test_the_values_that_hold_if_nobody_says_otherwise() -> None:
+    assert Policy() == Policy(DELAY, WINDOW, LIFETIME, 24, 64, NullSender.DATA, explicit=False)
+
+
+def test_the_words_for_the_null_sender() -> None:
+    assert [member.value for member in NullSender] == ["data", "rcpt", "never"]
+
+
+@pytest.mark.parametrize(
+    ("delay", "window", "works"),
+    [(0, 1, True), (0, 0, False), (300, 301, True), (300, 300, False), (300, 299, False)],
+)
+def test_the_window_must_outlast_the_delay(delay: int, window: int, works: bool) -> None:
+    """Fault 8: the old program took such settings, and nothing ever passed."""
+    fault = Policy(delay=delay, retry_window=window).fault()
+    assert (fault is None) is works
+
+
+def test_the_fault_names_both_settings() -> None:
+    assert Policy(delay=5400, retry_window=60).fault() == (
+        "the retry window (1m) must be longer than the delay (1h30m), or nothing could ever pass"
+    )
+
+
+@pytest.mark.parametrize(
+    ("client", "network"),
+    [(b"192.0.2.17", b"\xc0\x00\x02\x10"), (b"2001:db8::1", bytes.fromhex("20010db8") + bytes(12))],
+)
+def test_the_prefix_is_that_of_the_family(client: bytes, network: bytes) -> None:
+    """R21: IPv6 has settings of its own."""
+    packed = parse_address(client)
+    assert packed is not None
+    policy = Policy(ipv4_prefix=28, ipv6_prefix=48)
+    assert policy.prefix_of(packed) == (28 if len(packed) == 4 else 48)
+    wanted = Triplet(network, "a@example.org", "b@example.net")
+    sender, recipient = b"prvs=1a=A@example.org", b"B@example.net"
+    assert triplet_of(packed, sender, recipient, policy) == wanted
