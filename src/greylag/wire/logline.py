@@ -1,0 +1,86 @@
+"""Log lines: key=value, one event a line, printable ASCII whatever the values hold.
+
+A value that is not plain is put in double quotes, with every odd byte as a backslash, `x` and two
+digits. `parse_event` reads a line back to the same bytes: the log is an interface, and nobody
+can forge a line of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from greylag.core.attempt import Attempt
+from greylag.core.verdict import Decision
+
+MAX_VALUE = 512  # bytes of one value; an address of any length must not fill the log
+_CUT = b"[...]"
+_PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'"\\=')
+_QUOTED = frozenset(range(0x20, 0x7F)) - set(b'"\\')
+
+
+def quote(value: bytes) -> str:
+    """Return one value as it stands in a log line."""
+    if len(value) > MAX_VALUE:
+        value = value[:MAX_VALUE] + _CUT
+    if value and not value.translate(None, _PLAIN):
+        return value.decode("ascii")
+    body = "".join(chr(byte) if byte in _QUOTED else f"\\x{byte:02x}" for byte in value)
+    return f'"{body}"'
+
+
+def format_event(fields: Mapping[str, bytes | str | int]) -> str:
+    """Return the line of an event, without prefix and line end. Keys are our own words."""
+    return " ".join(f"{key}={quote(_bytes(item))}" for key, item in fields.items())
+
+
+def decision_event(attempt: Attempt, decision: Decision) -> dict[str, bytes | str | int]:
+    """Return the fields that say what was answered to an attempt."""
+    fields: dict[str, bytes | str | int] = {
+        "verdict": decision.verdict.value,
+        "reason": decision.reason.value,
+        "client_address": attempt.client_address or b"",
+        "sender": attempt.sender or b"",
+        "recipient": attempt.recipient or b"",
+    }
+    if decision.retry_after:
+        fields["retry_after"] = decision.retry_after
+    if decision.waited is not None:
+        fields["waited"] = decision.waited
+    if decision.entry is not None:
+        fields["entry"] = str(decision.entry.subject)
+    return fields
+
+
+def _bytes(item: bytes | str | int) -> bytes:
+    if isinstance(item, bytes):
+        return item
+    try:
+        return str(item).encode("utf-8", "surrogateescape")  # a path's bytes, as they were
+    except UnicodeEncodeError:
+        return str(item).encode("utf-8", "backslashreplace")
+
+
+def parse_event(line: str) -> dict[str, bytes]:
+    """Return the fields of a line that `format_event` wrote. Raises ValueError on any other."""
+    fields: dict[str, bytes] = {}
+    rest = line
+    while rest:
+        key, _equals, rest = rest.partition("=")
+        if rest.startswith('"'):
+            text, _quote, rest = rest[1:].partition('"')
+            rest = rest[1:]
+        else:
+            text, _space, rest = rest.partition(" ")
+        fields[key] = _unescape(text)
+    if not all(key.isidentifier() and key.isascii() for key in fields) or (
+        format_event(fields) != line  # what reads back to the same is all that we write
+    ):
+        raise ValueError(f"expected a line of key=value, got {line[:80]!r}")
+    return fields
+
+
+def _unescape(text: str) -> bytes:
+    first, *escaped = text.split("\\x")
+    return first.encode("ascii") + b"".join(
+        bytes.fromhex(part[:2]) + part[2:].encode("ascii") for part in escaped
+    )

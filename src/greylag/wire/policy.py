@@ -1,0 +1,170 @@
+"""Postfix policy delegation: requests in from bytes cut anywhere, one action out for each.
+
+Source: spec/protocols.md section 1 (Postfix's SMTPD_POLICY_README). A request is `name=value`
+lines and an empty line; unknown names and other lines are skipped, and of a repeated name the
+first counts, so that nothing can be appended to what the mail server said first.
+"""
+
+from __future__ import annotations
+
+from greylag.core.attempt import Attempt
+from greylag.core.policy import NullSender
+from greylag.core.value import value
+from greylag.core.verdict import Decision, Verdict
+from greylag.wire.qmailspp import further_recipient
+from greylag.wire.reply import Replies, render
+
+MAX_REQUEST = 65536  # bytes; Postfix's own are under 4 KiB
+_TYPE = b"smtpd_access_policy"
+_OVERRIDE = b"greylag_"
+
+
+class Request:
+    """One request. A name that is missing and one that is empty differ.
+
+    Of 30 attributes a few are asked for: they are looked up in the text, not split into a dict,
+    which would cost as much as deciding does.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: bytes) -> None:
+        self._text = b"\n" + text + b"\n"
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return an attribute's value, the first of that name, or None where there is none."""
+        key = b"\n" + name + b"="
+        start = self._text.find(key)
+        if start < 0:
+            return None
+        start += len(key)
+        return self._text[start : self._text.index(b"\n", start)]
+
+    def names(self) -> list[bytes]:
+        """Return the names of all attributes; a line without `=` is none."""
+        lines = self._text[1:-1].split(b"\n")
+        return [line.partition(b"=")[0] for line in lines if b"=" in line]
+
+
+@value
+class Broken:
+    """The peer does not speak the protocol: answer what came before, then hang up."""
+
+    cause: str
+
+
+class RequestReader:
+    """Turns bytes, cut anywhere, into requests; holds at most one of MAX_REQUEST bytes."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._scanned = 0  # no end of a request before here
+        self._broken = False
+
+    @property
+    def inside(self) -> bool:
+        """Tell whether a request has begun and not ended."""
+        return bool(self._buffer)
+
+    def feed(self, data: bytes) -> list[Request | Broken]:
+        """Return what these bytes complete. A Broken is the last event there ever is."""
+        events: list[Request | Broken] = []
+        self._buffer += data
+        while not self._broken and (event := self._next()) is not None:
+            events.append(event)
+            self._broken = isinstance(event, Broken)
+        if self._broken:
+            self._buffer.clear()
+        return events
+
+    def _next(self) -> Request | Broken | None:
+        end = self._buffer.find(b"\n\n", self._scanned)
+        if (end if end >= 0 else len(self._buffer)) > MAX_REQUEST:
+            return Broken(f"a request of more than {MAX_REQUEST} bytes")
+        if end < 0:
+            self._scanned = max(0, len(self._buffer) - 1)
+            return None
+        text = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        self._scanned = 0
+        return _request(text)
+
+
+def _request(text: bytes) -> Request | Broken:
+    if b"\0" in text:
+        return Broken("a NUL in a request")
+    request = Request(text)
+    if request.get(b"request") != _TYPE:
+        return Broken("a request that is not smtpd_access_policy")
+    return request
+
+
+def read_attempt(request: Request, null_sender: NullSender) -> Attempt:
+    """Return the attempt that a request describes.
+
+    The question is about a RCPT; only that of the null sender may be put at DATA instead (where
+    Postfix names the recipient if there is just one). At any other stage there is no question.
+    """
+    sender = request.get(b"sender")
+    waits = sender == b"" and null_sender is NullSender.DATA
+    stage = request.get(b"protocol_state") or b"RCPT"  # qmail-postgrey does not say
+    return Attempt(
+        client_address=request.get(b"client_address") or None,
+        sender=sender,
+        recipient=request.get(b"recipient") or None,
+        enabled=stage == (b"DATA" if waits else b"RCPT"),
+        authenticated=bool(request.get(b"sasl_username")),
+    )
+
+
+def from_plugin(request: Request) -> bool:
+    """Tell whether `native/greylisting` asks. To be believed of a trusted socket only."""
+    return request.get(b"greylag_client") == b"qmail-spp"
+
+
+def read_plugin_attempt(request: Request) -> Attempt:
+    """Return the attempt of a qmail-spp plugin: always at RCPT, with the host's counts."""
+    accepted = request.get(b"greylag_rcptcount")
+    commands = request.get(b"greylag_rcptcountall")
+    return Attempt(
+        client_address=request.get(b"client_address"),
+        sender=request.get(b"sender"),
+        recipient=request.get(b"recipient"),
+        further=further_recipient(accepted, commands),
+    )
+
+
+def plugin_variables(request: Request) -> dict[bytes, bytes]:
+    """Return the GL* variables that tcprules set for this client, by their own names."""
+    return {
+        name.removeprefix(_OVERRIDE).upper(): request.get(name) or b""
+        for name in request.names()
+        if name.startswith(_OVERRIDE + b"gl")
+    }
+
+
+def write_action(
+    decision: Decision, replies: Replies, client_address: str, *, header: bool = False
+) -> bytes:
+    """Return the response to a request, in one piece.
+
+    A deferral is DEFER_IF_PERMIT, never a code: qmail-postgrey takes a code for a pass
+    (spec/protocols.md section 3), and Postfix goes on to what would refuse for good. With
+    `header`, mail that had to wait gets one that says for how long; it is made of a number.
+    """
+    if decision.verdict is Verdict.PASS:
+        if header and decision.waited is not None:
+            return b"action=PREPEND X-Greylist: delayed %d seconds by greylag\n\n" % decision.waited
+        return b"action=DUNNO\n\n"
+    reply = render(decision, replies, client_address)
+    if decision.verdict is Verdict.DEFER:
+        return b"action=DEFER_IF_PERMIT " + reply.partition(b" ")[2] + b"\n\n"
+    return b"action=" + reply + b"\n\n"
+
+
+def write_plugin_action(decision: Decision, replies: Replies, client_address: str) -> bytes:
+    """Return the response to `native/greylisting`: the reply itself, and where to give it."""
+    if decision.verdict is Verdict.PASS:
+        return b"action=DUNNO\n\n"
+    place = b"\ngreylag_at=data\n\n" if decision.at_data else b"\n\n"
+    return b"action=" + render(decision, replies, client_address) + place

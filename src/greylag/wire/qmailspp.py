@@ -1,0 +1,55 @@
+"""The qmail-spp plugin protocol: the environment of a `[rcpt]` plugin in, one command line out.
+
+Source: spec/qmail-spp.md. The line is built from our own texts alone, in printable ASCII, so that
+nothing from the network can end it and begin another command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from greylag.core.attempt import Attempt
+from greylag.core.client import format_address, parse_address
+from greylag.core.verdict import Decision, Verdict
+from greylag.wire.reply import Replies, render
+
+
+def read_environment(environ: Mapping[bytes, bytes]) -> Attempt:
+    """Return the attempt that the variables of a `[rcpt]` plugin describe."""
+    return Attempt(
+        client_address=environ.get(b"TCPREMOTEIP"),
+        sender=environ.get(b"SMTPMAILFROM"),
+        recipient=environ.get(b"SMTPRCPTTO"),
+        enabled=b"GREYLISTING" in environ,
+        relay=b"RELAYCLIENT" in environ,
+        authenticated=authenticated(environ),
+        recipient_refused=environ.get(b"SMTPRCPTHOSTSOK") == b"0",
+        further=further_recipient(environ.get(b"SMTPRCPTCOUNT"), environ.get(b"SMTPRCPTCOUNTALL")),
+    )
+
+
+def further_recipient(accepted: bytes | None, commands: bytes | None) -> bool:
+    """Tell a recipient that is not the first, by the host's two counts.
+
+    That of all RCPT commands includes the one that is asked about. That of accepted ones does so
+    too in the section [pass], so it counts only where the host does not give the other.
+    """
+    if commands is not None:
+        return commands not in (b"0", b"1")
+    return accepted not in (None, b"0")
+
+
+def authenticated(environ: Mapping[bytes, bytes]) -> bool:
+    """Tell whether the client has logged in (all that `ifauthskip` asks)."""
+    return bool(environ.get(b"SMTPAUTHUSER"))
+
+
+def write_command(decision: Decision, replies: Replies, attempt: Attempt) -> bytes:
+    """Return the plugin's output: nothing, or exactly one command with its newline."""
+    if decision.verdict is Verdict.PASS:
+        return b""
+    client = parse_address(attempt.client_address or b"")
+    shown = format_address(client) if client else "unknown"
+    # LD refuses at the next DATA: call-outs, which stop after RCPT, still succeed.
+    command = b"LD" if decision.at_data else b"E"
+    return command + render(decision, replies, shown) + b"\n"

@@ -1,0 +1,66 @@
+"""SMTP replies: the operator's texts, filled in, and always one legal reply line.
+
+Only two placeholders exist and they are replaced as plain text, so neither a text nor an address
+can reach anything else (CVE-2005-1127: a sender that was used as a format).
+"""
+
+from __future__ import annotations
+
+from greylag.core.value import value
+from greylag.core.verdict import Decision, Verdict
+
+PLACEHOLDERS = ("{retry_after}", "{client_address}")
+MAX_LENGTH = 500  # bytes; RFC 5321 4.5.3.1.5 allows 512 with CR LF, and some hosts add a little
+_CODE_LENGTH = len("451 ")
+
+
+@value
+class Replies:
+    """The texts of a deferral and of a refusal, each with its SMTP code."""
+
+    defer: str = "451 4.7.1 Greylisted, please try again in {retry_after} seconds"
+    deny: str = "553 5.7.1 Mail from {client_address} is not accepted here"
+
+    def of(self, decision: Decision) -> str:
+        """Return the text for a DEFER or REJECT."""
+        return self.defer if decision.verdict is Verdict.DEFER else self.deny
+
+
+OLD_REPLIES = Replies(  # word for word, as admins' log filters know them
+    "451 temporary failure (#4.3.0)",
+    "553 sorry, your envelope sender has been denied (#5.7.1)",
+)
+
+
+def check_template(text: str, first_digit: str) -> str:
+    """Return the text if it can become a reply of this class ("4" or "5").
+
+    Raises ValueError with what was expected.
+    """
+    code, text_after = text[:_CODE_LENGTH], text[_CODE_LENGTH:]
+    digits = code[:3]
+    if not (digits.isascii() and digits.isdigit() and code.endswith(" ") and text_after.strip()):
+        example = "451 try again later" if first_digit == "4" else "550 not accepted"
+        raise ValueError(f'expected an SMTP reply such as "{example}"')
+    if digits[0] != first_digit:
+        raise ValueError(f"expected a reply code that begins with {first_digit}")
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("expected printable ASCII on one line")
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"expected at most {MAX_LENGTH} characters, got {len(text)}")
+    bare = text
+    for name in PLACEHOLDERS:
+        bare = bare.replace(name, "x")  # not "": what is left must not join to another one
+    if "{" in bare or "}" in bare:
+        raise ValueError(f"expected no braces but those of {' and '.join(PLACEHOLDERS)}")
+    return text
+
+
+def render(decision: Decision, replies: Replies, client_address: str) -> bytes:
+    """Return the reply to a DEFER or REJECT, without its line end: printable ASCII, bounded."""
+    text = replies.of(decision).replace("{retry_after}", str(decision.retry_after))
+    text = text.replace("{client_address}", client_address)[:MAX_LENGTH]
+    if text.isascii() and text.isprintable():
+        return text.encode("ascii")
+    raw = text.encode("ascii", "replace")
+    return bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in raw)

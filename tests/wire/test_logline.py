@@ -1,0 +1,205 @@
+"""Log lines: P13 and T12, nobody forges a line, and a line reads back to what was logged."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from greylag.core.accesslist import Entry
+from greylag.core.attempt import Attempt
+from greylag.core.subject import parse_subject
+from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.wire.logline import MAX_VALUE, decision_event, format_event, parse_event, quote
+from tests.strategies import PROPERTY
+from tests.wire.hostile import VALUES
+
+ATTRIBUTES = (
+    "client_address", "client_name", "helo_name", "sender", "recipient",
+    "reason", "entry", "error", "queue_id", "user",
+)  # fmt: skip
+LINE = re.compile(r"[ -~]*")
+
+
+def logged(value: bytes) -> bytes:
+    """Return what a log keeps of a value."""
+    return value if len(value) <= MAX_VALUE else value[:MAX_VALUE] + b"[...]"
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (b"a@example.org", "a@example.org"),
+        (b"!", "!"),
+        (b"~", "~"),
+        (b"%s%n%(x)s{0.__class__}", "%s%n%(x)s{0.__class__}"),
+        (b"", '""'),
+        (b" ", '" "'),
+        (b"a b", '"a b"'),
+        (b"a=b", '"a=b"'),
+        (b'"', r'"\x22"'),
+        (b"\\", r'"\x5c"'),
+        (b"\\x41", r'"\x5cx41"'),
+        (b"\x7f", r'"\x7f"'),
+        (b"\x1f", r'"\x1f"'),
+        (b"a\r\nb", r'"a\x0d\x0ab"'),
+        (b"\x1b[2J", r'"\x1b[2J"'),
+        (b"\xe2\x80\xae", r'"\xe2\x80\xae"'),
+    ],
+)
+def test_quote_cve_2009_4487(value: bytes, wanted: str) -> None:
+    """CVE-2009-4487: raw ESC in a log; CVE-2005-1127: a sender as a format."""
+    assert quote(value) == wanted
+
+
+def test_all_but_three_visible_characters_stand_as_they_are() -> None:
+    for code in range(0x21, 0x7F):
+        character = chr(code)
+        assert (quote(character.encode()) == character) is (character not in '"\\=')
+        assert (quote(b" " + character.encode()) == f'" {character}"') is (character not in '"\\')
+
+
+def test_long_values_are_cut_and_say_so_cve_2023_52159() -> None:
+    """CVE-2023-52159: a log line that is longer than somebody thought."""
+    assert quote(b"a" * MAX_VALUE) == "a" * MAX_VALUE
+    assert quote(b"a" * (MAX_VALUE + 1)) == "a" * MAX_VALUE + "[...]"
+    assert quote(b"\xff" * 70_000) == '"' + "\\xff" * MAX_VALUE + '[...]"'
+
+
+def test_there_are_enough_hostile_values_p13() -> None:
+    assert len(set(VALUES)) == len(VALUES) >= 500
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_one_event_is_one_line_and_reads_back_p13_t12(attribute: str) -> None:
+    """P13, T12: each attribute with each hostile value, between others."""
+    for value in VALUES:
+        fields: dict[str, bytes | str | int] = {"verdict": "defer", attribute: value, "n": 7}
+        line = format_event(fields)
+        assert LINE.fullmatch(line), value
+        assert len(line) <= 4 * MAX_VALUE + 80
+        wanted = {"verdict": b"defer", attribute: logged(value), "n": b"7"}
+        assert parse_event(line) == wanted
+        assert list(parse_event(line)) == list(wanted)
+
+
+def test_all_attributes_at_once_p13() -> None:
+    for at in range(len(VALUES) - len(ATTRIBUTES)):
+        fields = dict(zip(ATTRIBUTES, VALUES[at:], strict=False))
+        line = format_event(fields)
+        assert LINE.fullmatch(line)
+        assert parse_event(line) == {key: logged(value) for key, value in fields.items()}
+
+
+@PROPERTY
+@given(st.dictionaries(st.sampled_from(ATTRIBUTES), st.binary(max_size=600)))
+def test_any_bytes_read_back_p13(fields: dict[str, bytes]) -> None:
+    line = format_event(fields)
+    assert LINE.fullmatch(line)
+    assert parse_event(line) == {key: logged(value) for key, value in fields.items()}
+
+
+@PROPERTY
+@given(st.text())
+@example("\ud800")
+@example("\udcff")
+@example("\u2028\u202e")
+def test_any_text_is_logged_p13(text: str) -> None:
+    """Also what no encoding has: an error text must not keep an event out of the log."""
+    line = format_event({"error": text})
+    assert LINE.fullmatch(line)
+    kept = parse_event(line)["error"]
+    if not re.search("[\ud800-\udfff]", text):
+        assert kept == logged(text.encode())
+
+
+def test_undecodable_bytes_in_a_text_are_logged_as_they_were() -> None:
+    """Paths and variables come that way."""
+    text = b"/var/\xff".decode("utf-8", "surrogateescape")
+    assert format_event({"error": text}) == r'error="/var/\xff"'
+
+
+def test_numbers_and_an_empty_event() -> None:
+    assert format_event({"retry_after": 300, "waited": 0}) == "retry_after=300 waited=0"
+    assert format_event({}) == ""
+    assert parse_event("") == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "verdict",
+        "verdict=pass reason",
+        "=pass",
+        "verdict=pass =known",
+        " verdict=pass",
+        "verdict=pass ",
+        "verdict=pass  reason=known",
+        'verdict="pass',
+        'verdict="',
+        'verdict="pass"reason=known',
+        'verdict="pass" ',
+        "verdict=",
+        "verdict= reason=known",
+        'verdict="pass"',
+        "verdict=pa=ss",
+        'verdict=pa"ss',
+        r"verdict=pa\x73s",
+        r'sender="\x4"',
+        r'sender="\xzz"',
+        r'sender="\x  "',
+        r'sender="\x"',
+        r'sender="\x41"',
+        r'sender="\xFF"',
+        r'sender="\n"',
+        "sender=\xe9",
+        'sender="\xe9"',
+        "sender=a\x1b[2J",
+        "sender=a\nverdict=pass",
+        "sender=a\tb",
+        "a=1 a=2",
+        "a\nb=1",
+        "\xe9=1",
+        "\ud800",
+        "a=\ud800",
+        '"a"=1',
+    ],
+)
+def test_another_line_is_refused_t12(line: str) -> None:
+    """T12: what `format_event` did not write is not taken for an event."""
+    with pytest.raises(ValueError, match=r"expected|codec|hexadecimal"):
+        parse_event(line)
+
+
+linish = st.lists(
+    st.sampled_from(["a", "b", "=", '"', " ", "\\x", "\\", "4", "f", "F", "g", "\n", "\xe9", "%"])
+).map("".join)
+
+
+@PROPERTY
+@given(st.text() | linish)
+@example("a\ud800=1")
+def test_junk_is_refused_and_all_else_is_a_line_of_ours_p3(line: str) -> None:
+    """P3: ValueError and no other error; what is read would be written just so."""
+    try:
+        fields = parse_event(line)
+    except ValueError:
+        return
+    assert format_event(fields) == line
+    assert LINE.fullmatch(line)
+
+
+def test_the_fields_of_a_decision() -> None:
+    attempt = Attempt(b"192.0.2.17", b"", b"b@example.net")
+    deferred = Decision(Verdict.DEFER, Reason.NEW, retry_after=300)
+    assert format_event(decision_event(attempt, deferred)) == (
+        'verdict=defer reason=new client_address=192.0.2.17 sender="" '
+        "recipient=b@example.net retry_after=300"
+    )
+    entry = Entry(parse_subject("192.0.2.0/24"), 0)
+    told = Decision(Verdict.PASS, Reason.RETRIED, waited=0, entry=entry)
+    fields = decision_event(Attempt(None, None, None), told)
+    assert (fields["waited"], fields["entry"]) == (0, "192.0.2.0/24")
+    assert fields["client_address"] == fields["sender"] == fields["recipient"] == b""

@@ -1,0 +1,225 @@
+"""The old plugin's settings: every key in file and environment, and its fault 8."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from greylag.core.duration import LONGEST
+from greylag.core.policy import Policy
+from greylag.wire.oldplugin import (
+    OLD_OPTIONS,
+    Given,
+    old_defaults,
+    read_file,
+    read_variables,
+)
+from tests.strategies import PROPERTY
+from tests.wire.hostile import VALUES
+
+PATH = "control/greylisting"
+KEYS = [
+    ("mysql_default_file", "GLMYSQLDEFAULTFILE", "store.url"),
+    ("block_expire", "GLBLOCKEXPIRE", "policy.delay"),
+    ("record_expire", "GLRECORDEXPIRE", "policy.retry_window"),
+    ("record_expire_good", "GLRECORDEXPIREGOOD", "policy.lifetime"),
+    ("loglevel", "GLLOGLEVEL", "log.level"),
+    ("explicit", "GLEXPLICIT", "policy.explicit"),
+]
+NUMBER, SMALLER = "expected a whole number, 0 or more", "expected a smaller number"
+CENTURY_M, CENTURY_D = LONGEST // 60, LONGEST // 86400
+
+
+def read(text: str | bytes) -> tuple[dict[str, object], list[str], list[str]]:
+    """Read a file; return our keys with their values, the errors and the notes."""
+    data = text if isinstance(text, bytes) else text.encode()
+    given, errors, notes = read_file(data, PATH)
+    return {item.key: item.value for item in given}, errors, notes
+
+
+GOOD = [
+    ("mysql_default_file", "/var/qmail/control/mysql.cnf",
+     "mysql:?default_file=/var/qmail/control/mysql.cnf"),
+    ("mysql_default_file", " my.cnf ", "mysql:?default_file=my.cnf"),
+    ("mysql_default_file", "a=b", "mysql:?default_file=a=b"),
+    ("block_expire", "2", 120),
+    ("block_expire", "0", 0),
+    ("block_expire", "007", 420),
+    ("block_expire", " 2\t", 120),
+    ("block_expire", "2 minutes", 120),
+    ("block_expire", "2 # as in the guide", 120),
+    ("block_expire", "2.9", 120),
+    ("block_expire", str(CENTURY_M), LONGEST),
+    ("record_expire", "2000", 120_000),
+    ("record_expire", "0", 0),
+    ("record_expire_good", "36", 36 * 86400),
+    ("record_expire_good", "1", 86400),
+    ("record_expire_good", str(CENTURY_D), LONGEST),
+    ("loglevel", "0", 0),
+    ("loglevel", "4", 4),
+    ("loglevel", "5", 5),
+    ("loglevel", "6", 5),
+    ("loglevel", "9999999999", 5),
+    ("explicit", "0", False),
+    ("explicit", "00", False),
+    ("explicit", "1", True),
+    ("explicit", "2", True),
+]  # fmt: skip
+WRONG = [
+    ("mysql_default_file", "", "expected the path of a MySQL option file"),
+    ("mysql_default_file", "  ", "expected the path of a MySQL option file"),
+    ("block_expire", "", NUMBER),
+    ("block_expire", " ", NUMBER),
+    ("block_expire", "-1", NUMBER),
+    ("block_expire", "+1", NUMBER),
+    ("block_expire", "two", NUMBER),
+    ("block_expire", "\u0662", NUMBER),
+    ("block_expire", "\u00b2", NUMBER),
+    ("block_expire", "99999999999", SMALLER),
+    ("block_expire", "9" * 5000, SMALLER),
+    ("block_expire", str(CENTURY_M + 1), f"expected at most {CENTURY_M}"),
+    ("record_expire", "-2147483648", NUMBER),
+    ("record_expire", str(CENTURY_M + 1), f"expected at most {CENTURY_M}"),
+    ("record_expire_good", "0", "expected at least 1 day"),
+    ("record_expire_good", str(CENTURY_D + 1), f"expected at most {CENTURY_D}"),
+    ("loglevel", "debug", NUMBER),
+    ("loglevel", "10000000000", "expected a smaller number"),
+    ("explicit", "yes", NUMBER),
+    ("explicit", "-1", NUMBER),
+]
+OURS = {name: key for name, _variable, key in KEYS}
+VARIABLES = {name: variable for name, variable, _key in KEYS}
+
+
+@pytest.mark.parametrize(("name", "text", "wanted"), GOOD)
+def test_a_value_in_file_and_environment(name: str, text: str, wanted: object) -> None:
+    assert read(f"{name}={text}\n") == ({OURS[name]: wanted}, [], [])
+    given, errors = read_variables({VARIABLES[name].encode(): text.encode()})
+    assert given == [Given(OURS[name], wanted, f"environment ({VARIABLES[name]})")]
+    assert errors == []
+
+
+@pytest.mark.parametrize(("name", "text", "told"), WRONG)
+def test_a_wrong_value_in_file_and_environment(name: str, text: str, told: str) -> None:
+    """Fault 8: a negative delay overflowed and let everybody in."""
+    values, errors, notes = read(f"{name}={text}\n")
+    assert (values, notes) == ({}, [])
+    assert [error.partition(told)[:2] for error in errors] == [(f"{PATH}:1: {name}: ", told)]
+    given, errors = read_variables({VARIABLES[name].encode(): text.encode()})
+    assert given == []
+    variable = VARIABLES[name]
+    assert [e.partition(told)[:2] for e in errors] == [(f"environment: {variable}: ", told)]
+    assert errors[0].endswith(f", got {text.strip()[:80]!r}")
+
+
+@pytest.mark.parametrize(("option", "names"), [*zip(OLD_OPTIONS, KEYS, strict=True)])
+def test_the_names_are_those_of_the_old_plugin(option: object, names: tuple[str, ...]) -> None:
+    assert tuple(getattr(option, field) for field in ("name", "variable", "key")) == names
+
+
+def test_the_defaults_are_those_of_the_old_plugin() -> None:
+    values = {item.key: item.value for item in old_defaults()}
+    assert values == {
+        "policy.delay": 55 * 60,
+        "policy.retry_window": 500 * 60,
+        "policy.lifetime": 36 * 86400,
+        "log.level": 3,
+        "policy.explicit": False,
+    }
+    assert {item.origin for item in old_defaults()} == {
+        f"the old plugin's default ({name})" for name, _variable, key in KEYS if key in values
+    }
+    policy = Policy(delay=55 * 60, retry_window=500 * 60)
+    assert policy.fault() is None
+
+
+def test_a_file_as_the_guide_has_it() -> None:
+    """CRLF is tolerated, `#` and `;` begin comments, and each setting knows its line."""
+    data = (
+        b"# greylisting\r\n; block_expire=9\r\n\r\n  # indented=1\r\n"
+        b"mysql_default_file=c/my.cnf\r\nblock_expire=2\r\nrecord_expire = 2000\r\n"
+        b"\tloglevel=4"
+    )
+    given, errors, notes = read_file(data, PATH)
+    assert (errors, notes) == ([], [])
+    assert given == [
+        Given("store.url", "mysql:?default_file=c/my.cnf", f"{PATH}:5 (mysql_default_file)"),
+        Given("policy.delay", 120, f"{PATH}:6 (block_expire)"),
+        Given("policy.retry_window", 120_000, f"{PATH}:7 (record_expire)"),
+        Given("log.level", 4, f"{PATH}:8 (loglevel)"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"\r\n\r\n", b"#", b";", b"# block_expire=2", b" "])
+def test_a_file_that_says_nothing(data: bytes) -> None:
+    assert read(data) == ({}, [], [])
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("blok_expire=2", "'blok_expire'"),
+        ("Block_expire=2", "'Block_expire'"),
+        ("GLBLOCKEXPIRE=2", "'GLBLOCKEXPIRE'"),
+        ("=2", "''"),
+        ("block_expire", "'block_expire'"),
+        ("block_expire 2", "'block_expire 2'"),
+        ("policy.delay=2", "'policy.delay'"),
+        ("\ufeffblock_expire=2", r"'\ufeffblock_expire'"),
+        ("\x1b[2J=1", r"'\x1b[2J'"),
+        ("x" * 81 + "=1", "'" + "x" * 80 + "'"),
+    ],
+)
+def test_what_is_no_setting_is_noted_and_ignored(line: str, shown: str) -> None:
+    wanted = f"{PATH}:2: {shown} is not a setting: ignored"
+    assert read(f"\n{line}\nloglevel=1") == ({"log.level": 1}, [], [wanted])
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_setting() -> None:
+    given, errors, notes = read_file(b"\xef\xbb\xbfblock_expire=2\n", PATH)
+    assert [(item.key, item.value) for item in given] == [("policy.delay", 120)]
+    assert errors == notes == []
+
+
+def test_the_last_line_of_a_key_counts_and_all_errors_are_told() -> None:
+    values, errors, notes = read("block_expire=1\nblock_expire=3\nloglevel=x\nexplicit=-1\nfoo=1")
+    assert values == {"policy.delay": 180}
+    assert [error.split(" ")[0] for error in errors] == [f"{PATH}:3:", f"{PATH}:4:"]
+    assert len(notes) == 1
+
+
+def test_variables_are_read_in_the_order_of_the_options() -> None:
+    """The environment wins over the file because it comes later (see app.config)."""
+    environ = {variable.encode(): b"1" for _name, variable, _key in reversed(KEYS)}
+    given, errors = read_variables(environ | {b"GLUNKNOWN": b"1", b"block_expire": b"1"})
+    assert [item.key for item in given] == [key for _name, _variable, key in KEYS]
+    assert errors == []
+    assert read_variables({}) == ([], [])
+
+
+def test_undecodable_paths_stay_what_they_are_t23() -> None:
+    """T23: and an error shows such bytes escaped."""
+    values, _, _ = read(b"mysql_default_file=/etc/\xff.cnf")
+    assert str(values["store.url"]).encode("utf-8", "surrogateescape").endswith(b"/etc/\xff.cnf")
+    _, errors, _ = read(b"block_expire=\xff")
+    assert errors[0].endswith(r"got '\udcff'")
+
+
+@pytest.mark.parametrize("name", [name for name, _variable, _key in KEYS])
+def test_hostile_values_are_read_or_told_t23(name: str) -> None:
+    """T23: many hostile environments: a value, or an error on one line."""
+    for value in VALUES:
+        given, errors = read_variables({VARIABLES[name].encode(): value})
+        assert len(given) + len(errors) == 1
+        assert all(error.isprintable() and len(error) < 600 for error in errors)
+
+
+@PROPERTY
+@given(st.binary(max_size=400) | st.lists(st.sampled_from(VALUES)).map(b"\n".join))
+@example(b"\0block_expire=2")
+@example(b"block_expire=2\0")
+def test_binary_junk_is_read_or_told_p3(data: bytes) -> None:
+    given, errors, notes = read_file(data, PATH)
+    assert len(given) + len(errors) + len(notes) <= data.count(b"\n") + 1
+    assert all(text.isprintable() for text in errors + notes)
