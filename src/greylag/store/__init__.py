@@ -1,0 +1,49 @@
+"""Stores: where records, lists and figures are kept. `base` is the contract.
+
+`open_store` is the one way from a URL to a store.
+"""
+
+from __future__ import annotations
+
+from greylag.store.base import Store, StoreError
+
+_SQLITE = "sqlite://"
+EXPECTED = "sqlite:///absolute/path.db, mysql:?default_file=/path/my.cnf or memory:"
+
+
+def check_url(url: str) -> str:
+    """Return the URL if `open_store` understands it. Raises ValueError with what was expected."""
+    if url == "memory:" or url.startswith(("mysql://", "mysql:?")):
+        return url
+    if not url.startswith("sqlite:"):
+        raise ValueError(f"expected {EXPECTED}")
+    path = url.removeprefix(_SQLITE)
+    if not url.startswith(_SQLITE) or not path.startswith("/") or path.endswith("/"):
+        raise ValueError("expected an absolute path after sqlite://, as in sqlite:///var/lib/x.db")
+    if "\0" in path:
+        raise ValueError("expected a path without NUL")
+    return url
+
+
+def without_password(url: str) -> str:
+    """Return a store URL as it may be shown and logged."""
+    scheme, slashes, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    return f"{scheme}{slashes}{user.partition(':')[0]}:***@{place}" if at and ":" in user else url
+
+
+def open_store(url: str, *, timeout: float, create: bool = True) -> Store:
+    """Return the store that a URL names; `timeout` in seconds is the longest wait for a lock.
+
+    Raises StoreError. With `create` unset, a store that is not there is an error.
+    """
+    check_url(url)
+    if url == "memory:":
+        from greylag.store.memory import MemoryStore
+
+        return MemoryStore()
+    if url.startswith("mysql"):
+        raise StoreError(f"{without_password(url)}: this version of greylag has no MySQL store yet")
+    from greylag.store.sqlite import SqliteStore
+
+    return SqliteStore(url.removeprefix(_SQLITE), timeout=timeout, create=create)

@@ -1,0 +1,107 @@
+"""The contract of every store, on one screen.
+
+`now` is whole Unix seconds everywhere. All methods raise StoreError, and nothing else, when the
+data cannot be read or written; its text names the place. Nothing is half done: a call either
+happened or it did not. `tests/store/test_contract.py` is this page as tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from greylag.core.accesslist import Entry
+from greylag.core.record import Change, Record
+from greylag.core.subject import Subject
+from greylag.core.triplet import Triplet
+from greylag.core.value import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import Protocol
+else:
+    Protocol = object  # the annotation's machinery costs a one-shot process milliseconds
+
+
+class StoreError(Exception):
+    """The data could not be read or written. The text names the place and the cause."""
+
+
+class StoreUnavailable(StoreError):
+    """The same, and trying again later may help: locked, full, not there."""
+
+
+@value
+class Filter:
+    """Which records a search is after; all that is given must hold. Texts match anywhere."""
+
+    first_network: bytes | None = None  # packed; with last_network, a range of one family
+    last_network: bytes | None = None
+    sender: str = ""
+    recipient: str = ""
+    null_sender: bool = False
+    passed: bool | None = None
+
+
+@value
+class Page:
+    """One step of `expire`: what it forgot by fate, and where the next step goes on."""
+
+    stopped: int
+    delayed: int
+    after: Triplet | None  # None: all was seen
+
+
+class Store(Protocol):
+    """Records, lists and figures."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Hold what is called inside together: one step to others, where the store can do that."""
+
+    def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
+        """Return the records of those triplets that have one, live or not."""
+
+    def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
+        """Make the changes as `core.record.applied` does, and add to the figures of this hour.
+
+        On return all is durable. A record that a `Created` replaces is counted by its fate.
+        """
+
+    def matching(self, client: bytes, domain: str) -> list[Entry]:
+        """Return the entries that name the client (packed) or the domain; others may be among them.
+
+        The cost does not grow with the lists.
+        """
+
+    def entries(self) -> list[Entry]:
+        """Return all entries of the lists, expired ones too, in the order of their numbers."""
+
+    def put_entries(self, entries: Iterable[Entry]) -> None:
+        """Add entries, all or none. An entry for a subject that has one replaces it."""
+
+    def remove_entries(self, subjects: Iterable[Subject]) -> int:
+        """Remove the entries of these subjects; return how many there were."""
+
+    def generation(self) -> int:
+        """Return a number that changes whenever the lists do."""
+
+    def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
+        """Return the figures of each hour that began in [since, until), by the hour's start."""
+
+    def count(self, now: int) -> tuple[int, int]:
+        """Return how many live records wait for a retry, and how many have passed."""
+
+    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
+        """Look at up to `limit` records after a key; forget and count those that are not live."""
+
+    def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
+        """Return up to `limit` records that fit, live or not, in the order of their keys."""
+
+    def forget(self, triplets: Iterable[Triplet]) -> int:
+        """Remove these records uncounted, all or none; return how many there were."""
+
+    def check(self) -> None:
+        """Raise StoreUnavailable where what is open is no longer what the URL names."""
+
+    def close(self) -> None:
+        """Let go of files and connections. Closing twice is fine."""

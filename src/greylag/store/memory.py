@@ -1,0 +1,148 @@
+"""The memory store: real, for tests and trials; all is lost with the process.
+
+It is also the reference of the contract: `core.record.applied` is used as it is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import RLock
+
+from greylag.core.accesslist import Entry, networks_around
+from greylag.core.figures import DELAYED, STOPPED, fate_of, hour_of
+from greylag.core.record import Change, Created, Record, applied
+from greylag.core.subject import Domain, Subject
+from greylag.core.triplet import Triplet
+from greylag.core.value import replace
+from greylag.store.base import Filter, Page
+
+
+def sort_key(triplet: Triplet) -> tuple[bytes, str, str]:
+    """Order triplets as every store does."""
+    return triplet.network, triplet.sender, triplet.recipient
+
+
+class MemoryStore:
+    """Records, lists and figures in dicts, behind one lock."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._records: dict[Triplet, Record] = {}
+        self._entries: dict[Subject, Entry] = {}
+        self._figures: defaultdict[int, defaultdict[str, int]] = defaultdict(_no_figures)
+        self._generation = 0
+        self._number = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._lock:
+            yield
+
+    def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
+        with self._lock:
+            return {t: self._records[t] for t in triplets if t in self._records}
+
+    def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
+        with self._lock:
+            hour = self._figures[hour_of(now)]
+            for change in changes:
+                self._apply_one(change, hour, now)
+            for name, number in figures.items():
+                hour[name] += number
+
+    def _apply_one(self, change: Change, hour: defaultdict[str, int], now: int) -> None:
+        before = self._records.get(change.triplet)
+        if isinstance(change, Created) and before is not None and not before.live(now):
+            hour[fate_of(before)] += 1
+        after = applied(change, before, now)
+        if after is not None:
+            self._records[change.triplet] = after
+
+    def matching(self, client: bytes, domain: str) -> list[Entry]:
+        with self._lock:
+            subjects: list[Subject] = [*networks_around(client), Domain(domain)]
+            return [self._entries[s] for s in subjects if s in self._entries]
+
+    def entries(self) -> list[Entry]:
+        with self._lock:
+            return sorted(self._entries.values(), key=lambda entry: entry.number)
+
+    def put_entries(self, entries: Iterable[Entry]) -> None:
+        given = list(entries)  # all or none, also where the iterable fails
+        with self._lock:
+            for entry in given:
+                self._number += 1
+                self._entries[entry.subject] = replace(entry, number=self._number)
+            self._generation += 1
+
+    def remove_entries(self, subjects: Iterable[Subject]) -> int:
+        given = list(subjects)
+        with self._lock:
+            removed = [self._entries.pop(s, None) for s in given]
+            self._generation += 1
+            return sum(entry is not None for entry in removed)
+
+    def generation(self) -> int:
+        with self._lock:
+            return self._generation
+
+    def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
+        with self._lock:
+            hours = sorted(h for h in self._figures if since <= h < until and self._figures[h])
+            return {hour: dict(self._figures[hour]) for hour in hours}
+
+    def count(self, now: int) -> tuple[int, int]:
+        with self._lock:
+            live = [r for r in self._records.values() if r.live(now)]
+        passed = sum(1 for record in live if record.passed)
+        return len(live) - passed, passed
+
+    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
+        with self._lock:
+            keys = sorted(self._records, key=sort_key)
+            if after is not None:
+                keys = [key for key in keys if sort_key(key) > sort_key(after)]
+            seen, more = keys[:limit], len(keys) > limit
+            gone = [key for key in seen if not self._records[key].live(now)]
+            fates = [fate_of(self._records.pop(key)) for key in gone]
+            stopped, delayed = fates.count(STOPPED), fates.count(DELAYED)
+            self._figures[hour_of(now)][STOPPED] += stopped
+            self._figures[hour_of(now)][DELAYED] += delayed
+        return Page(stopped, delayed, seen[-1] if more else None)
+
+    def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
+        with self._lock:
+            keys = sorted(self._records, key=sort_key)
+            found = [(k, self._records[k]) for k in keys if _fits(k, self._records[k], wanted)]
+        return iter(found[:limit])
+
+    def forget(self, triplets: Iterable[Triplet]) -> int:
+        given = list(triplets)
+        with self._lock:
+            return sum(self._records.pop(t, None) is not None for t in given)
+
+    def check(self) -> None:
+        """Memory is always what it is."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _no_figures() -> defaultdict[str, int]:
+    return defaultdict(int)
+
+
+def _fits(key: Triplet, record: Record, wanted: Filter) -> bool:
+    low, high = wanted.first_network, wanted.last_network
+    in_range = (
+        low is None or high is None or (len(key.network) == len(low) and low <= key.network <= high)
+    )
+    return (
+        in_range
+        and wanted.sender in key.sender
+        and wanted.recipient in key.recipient
+        and not (wanted.null_sender and key.sender)
+        and wanted.passed in (None, record.passed > 0)
+    )

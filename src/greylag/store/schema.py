@@ -1,0 +1,53 @@
+"""The SQLite schema, as numbered migrations: a database of any released version is brought up.
+
+`PRAGMA user_version` is the number of the last migration that ran. Each runs in one transaction
+with its number, so a process that dies in the middle leaves the version before. Migrations that
+were released are never edited; a change is a new one at the end.
+
+The records table has no other index than its key: an index for expiry or search would cost a
+third more for each record, and both can walk the table in the order of the key.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = (
+    0x67726C67  # "grlg" in the file's header: never touch a database of another program
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE records (
+            network BLOB NOT NULL,      -- packed, host bits cleared; 4 or 16 bytes
+            sender TEXT NOT NULL,       -- canonical
+            recipient TEXT NOT NULL,    -- canonical
+            first_seen INTEGER NOT NULL,
+            defer_until INTEGER NOT NULL,
+            expires INTEGER NOT NULL,
+            blocked INTEGER NOT NULL,
+            passed INTEGER NOT NULL,
+            PRIMARY KEY (network, sender, recipient)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE entries (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            network BLOB,               -- packed, or NULL where a domain is named
+            prefix INTEGER,
+            domain TEXT,
+            denied_until INTEGER NOT NULL,
+            expires INTEGER NOT NULL,
+            created INTEGER NOT NULL,
+            comment TEXT NOT NULL,
+            CHECK ((network IS NULL) = (prefix IS NULL)),
+            CHECK ((network IS NULL) <> (domain IS NULL)),
+            UNIQUE (network, prefix),
+            UNIQUE (domain)
+        ) STRICT""",
+        """CREATE TABLE figures (
+            hour INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            PRIMARY KEY (hour, name)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE TABLE state (name TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+        "INSERT INTO state VALUES ('lists', 0)",
+    ),
+)

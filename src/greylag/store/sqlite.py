@@ -1,0 +1,255 @@
+"""The embedded store: one SQLite file, right with a daemon and many one-shot processes at once.
+
+WAL, so that readers never wait for writers; synchronous=FULL, so that what was answered is on the
+disk; every write transaction begins IMMEDIATE, so that two writers wait for each other in the
+busy handler and never meet a lock that waiting cannot resolve.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from greylag.core.accesslist import Entry, networks_around
+from greylag.core.figures import DELAYED, STOPPED, hour_of
+from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passed, Record
+from greylag.core.subject import Domain, Network, Subject
+from greylag.core.triplet import Triplet
+from greylag.store.base import Filter, Page, StoreUnavailable
+from greylag.store.sqlite_file import Guard, connect
+
+TIMEOUT = 4.0  # seconds to wait for another writer: inside the 5 s that a plugin may take
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LOAD = """SELECT first_seen, defer_until, expires, blocked, passed FROM records
+    WHERE network = ? AND sender = ? AND recipient = ?"""
+# The guard of core.record.Record.live, the other way round.
+_REMOVE_DEAD = """DELETE FROM records WHERE network = ?1 AND sender = ?2 AND recipient = ?3
+    AND (expires <= ?4 OR (passed = 0 AND first_seen > ?4 + ?5)) RETURNING passed > 0"""
+_CREATE = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, 1, 0) ON CONFLICT DO NOTHING"
+_BLOCKED = """UPDATE records SET blocked = blocked + ?4
+    WHERE network = ?1 AND sender = ?2 AND recipient = ?3"""
+_PASSED = """UPDATE records SET passed = passed + ?5, expires = max(expires, ?4)
+    WHERE network = ?1 AND sender = ?2 AND recipient = ?3"""
+_FIGURE = """INSERT INTO figures VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET number = number + excluded.number"""
+_FORGET = "DELETE FROM records WHERE network = ? AND sender = ? AND recipient = ?"
+_SCAN = """SELECT network, sender, recipient,
+        expires <= ?4 OR (passed = 0 AND first_seen > ?4 + ?5), passed > 0
+    FROM records WHERE (network, sender, recipient) > (?1, ?2, ?3)
+    ORDER BY network, sender, recipient LIMIT ?6"""
+_COUNT = """SELECT coalesce(sum(passed = 0), 0), coalesce(sum(passed > 0), 0) FROM records
+    WHERE expires > ?1 AND (passed > 0 OR first_seen <= ?1 + ?2)"""
+_SEARCH = """SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
+    FROM records WHERE network BETWEEN ?1 AND ?2 AND (?3 = 0 OR length(network) = ?3)
+    AND instr(sender, ?4) AND instr(recipient, ?5) AND (NOT ?6 OR sender = '')
+    AND (?7 IS NULL OR (passed > 0) = ?7)
+    ORDER BY network, sender, recipient LIMIT ?8"""
+_ENTRY = """SELECT entries.network, entries.prefix, domain, denied_until, expires, comment, created,
+    number FROM entries"""
+_ENTRIES = _ENTRY + " ORDER BY number"
+_ENTRIES_BY_DOMAIN = _ENTRY + " WHERE domain = ?"
+# A CROSS JOIN keeps its order in SQLite: one look-up in the index for each network around it.
+_ENTRIES_BY_NETWORK = {
+    size: "WITH around (network, prefix) AS (VALUES "
+    + ",".join(["(?,?)"] * (8 * size + 1))
+    + ") "
+    + _ENTRY.replace("FROM entries", "FROM around CROSS JOIN entries USING (network, prefix)")
+    for size in (4, 16)
+}
+_PUT_ENTRY = """INSERT OR REPLACE INTO entries
+    (network, prefix, domain, denied_until, expires, comment, created)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_REMOVE_NETWORK = "DELETE FROM entries WHERE network = ? AND prefix = ?"
+_REMOVE_DOMAIN = "DELETE FROM entries WHERE domain = ?"
+_GENERATION = "SELECT number FROM state WHERE name = 'lists'"
+_NEXT_GENERATION = "UPDATE state SET number = number + 1 WHERE name = 'lists'"
+_FIGURES = "SELECT hour, name, number FROM figures WHERE hour >= ? AND hour < ? ORDER BY hour, name"
+_HIGHEST = b"\xff" * 17  # above every packed address
+
+
+class _Transaction:
+    """A write transaction; a second one inside the first is part of it."""
+
+    def __init__(self, connection: sqlite3.Connection, guard: Guard) -> None:
+        self._connection = connection
+        self._guard = guard
+        self._outer = False
+
+    def __enter__(self) -> None:
+        self._outer = self._connection.in_transaction
+        if not self._outer:
+            with self._guard:
+                self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._outer:
+            return
+        with self._guard:
+            try:
+                if kind is None:
+                    self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+
+class SqliteStore:
+    """A store in the SQLite file at an absolute path, made if missing and `create` is set."""
+
+    def __init__(self, path: str, *, timeout: float = TIMEOUT, create: bool = True) -> None:
+        self._guard = Guard(path)
+        self._path = path
+        self._db = connect(path, self._guard, timeout=timeout, create=create)
+        with self._guard:
+            self._file = _identity(path)
+
+    def transaction(self) -> _Transaction:
+        return _Transaction(self._db, self._guard)
+
+    def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
+        found = {}
+        with self._guard:
+            for triplet in triplets:
+                row = self._db.execute(_LOAD, _key(triplet)).fetchone()
+                if row is not None:
+                    found[triplet] = Record(*row)
+        return found
+
+    def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
+        hour = hour_of(now)
+        with self.transaction(), self._guard:
+            for change in changes:
+                self._apply_one(change, now)
+            self._db.executemany(_FIGURE, [(hour, name, n) for name, n in figures.items()])
+
+    def _apply_one(self, change: Change, now: int) -> None:
+        key = _key(change.triplet)
+        if isinstance(change, Blocked):
+            self._db.execute(_BLOCKED, (*key, change.count))
+        elif isinstance(change, Passed):
+            self._db.execute(_PASSED, (*key, change.expires, change.count))
+        else:
+            self._create(change, key, now)
+
+    def _create(self, change: Created, key: tuple[bytes, str, str], now: int) -> None:
+        row = (*key, change.first_seen, change.defer_until, change.expires)
+        if self._db.execute(_CREATE, row).rowcount:
+            return  # nearly always: the look at what was there is only paid for if it was
+        dead = self._db.execute(_REMOVE_DEAD, (*key, now, CLOCK_TOLERANCE)).fetchone()
+        if dead is None:
+            self._db.execute(_BLOCKED, (*key, 1))
+        else:
+            self._db.execute(_FIGURE, (hour_of(now), DELAYED if dead[0] else STOPPED, 1))
+            self._db.execute(_CREATE, row)
+
+    def matching(self, client: bytes, domain: str) -> list[Entry]:
+        keys = [part for net in networks_around(client) for part in (net.packed, net.prefix)]
+        with self._guard:
+            rows = self._db.execute(_ENTRIES_BY_NETWORK[len(client)], keys).fetchall()
+            rows += self._db.execute(_ENTRIES_BY_DOMAIN, (domain,)).fetchall()
+        return [_entry(row) for row in rows]
+
+    def entries(self) -> list[Entry]:
+        with self._guard:
+            return [_entry(row) for row in self._db.execute(_ENTRIES)]
+
+    def put_entries(self, entries: Iterable[Entry]) -> None:
+        with self.transaction(), self._guard:
+            self._db.executemany(_PUT_ENTRY, (_entry_row(entry) for entry in entries))
+            self._db.execute(_NEXT_GENERATION)
+
+    def remove_entries(self, subjects: Iterable[Subject]) -> int:
+        removed = 0
+        with self.transaction(), self._guard:
+            for subject in subjects:
+                if isinstance(subject, Network):
+                    where: tuple[object, ...] = (subject.packed, subject.prefix)
+                    removed += self._db.execute(_REMOVE_NETWORK, where).rowcount
+                else:
+                    removed += self._db.execute(_REMOVE_DOMAIN, (subject.name,)).rowcount
+            self._db.execute(_NEXT_GENERATION)
+        return removed
+
+    def generation(self) -> int:
+        with self._guard:
+            return int(self._db.execute(_GENERATION).fetchone()[0])
+
+    def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
+        hours: dict[int, dict[str, int]] = {}
+        with self._guard:
+            for hour, name, number in self._db.execute(_FIGURES, (since, until)):
+                hours.setdefault(hour, {})[name] = number
+        return hours
+
+    def count(self, now: int) -> tuple[int, int]:
+        with self._guard:
+            waiting, passed = self._db.execute(_COUNT, (now, CLOCK_TOLERANCE)).fetchone()
+        return waiting, passed
+
+    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
+        start = (b"", "", "") if after is None else _key(after)
+        with self.transaction(), self._guard:
+            # One more than wanted tells whether there is a next page.
+            rows = self._db.execute(_SCAN, (*start, now, CLOCK_TOLERANCE, limit + 1)).fetchall()
+            seen = rows[:limit]
+            dead = [row for row in seen if row[3]]
+            self._db.executemany(_FORGET, [row[:3] for row in dead])
+            delayed = sum(row[4] for row in dead)
+            fates = {STOPPED: len(dead) - delayed, DELAYED: delayed}
+            self.apply((), {name: n for name, n in fates.items() if n}, now)
+        more = len(rows) > limit
+        return Page(fates[STOPPED], delayed, Triplet(*seen[-1][:3]) if more else None)
+
+    def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
+        low, high = wanted.first_network, wanted.last_network
+        size = 0 if low is None else len(low)
+        parameters = (
+            *(low or b"", high or _HIGHEST, size),
+            *(wanted.sender, wanted.recipient, wanted.null_sender, wanted.passed, limit),
+        )
+        with self._guard:
+            for row in self._db.execute(_SEARCH, parameters):
+                yield Triplet(*row[:3]), Record(*row[3:])
+
+    def forget(self, triplets: Iterable[Triplet]) -> int:
+        with self.transaction(), self._guard:
+            return sum(self._db.execute(_FORGET, _key(t)).rowcount for t in triplets)
+
+    def check(self) -> None:
+        """A file that was deleted or replaced can still be written to, and nobody would find it."""
+        with self._guard:
+            found = _identity(self._path)
+        if found != self._file:
+            raise StoreUnavailable(f"{self._path}: was replaced by another file")
+
+    def close(self) -> None:
+        with self._guard:
+            self._db.close()
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _key(triplet: Triplet) -> tuple[bytes, str, str]:
+    return triplet.network, triplet.sender, triplet.recipient
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    packed, prefix, domain, *rest = row
+    return Entry(Domain(domain) if packed is None else Network(packed, prefix), *rest)
+
+
+def _entry_row(entry: Entry) -> tuple[object, ...]:
+    named = entry.subject
+    if isinstance(named, Network):
+        where: tuple[object, ...] = (named.packed, named.prefix, None)
+    else:
+        where = (None, None, named.name)
+    return (*where, entry.denied_until, entry.expires, entry.comment, entry.created)

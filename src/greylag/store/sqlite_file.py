@@ -1,0 +1,139 @@
+"""Opening a SQLite file: its mode, its schema, and the translation of its errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from time import monotonic, sleep
+
+from greylag.store.base import StoreError, StoreUnavailable
+from greylag.store.schema import APPLICATION_ID, MIGRATIONS
+
+MODE = 0o660  # the daemon's and the mail server's user share it; nobody else reads who mails whom
+_PAUSE = 0.01  # seconds between tries to switch a new file to WAL
+
+
+class Guard:
+    """Translate what SQLite raises into StoreError with the path, once, at this edge."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        """Nothing to set up: one guard serves all calls of a store."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.OperationalError):  # locked, full, I/O error, read-only
+            raise StoreUnavailable(f"{self.path}: {error}") from error
+        if isinstance(error, sqlite3.Error | OSError):
+            cause = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"{self.path}: {cause}") from error
+
+
+def connect(
+    path: str,
+    guard: Guard,
+    *,
+    timeout: float,
+    create: bool,
+    migrations: Sequence[Sequence[str]] = MIGRATIONS,
+) -> sqlite3.Connection:
+    """Return a connection to a database at the newest schema. Raises StoreError."""
+    with guard:
+        if create:
+            _create_file(path)
+        else:
+            os.stat(path)  # and so tell "no such file" from a folder that may not be entered
+        db = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+        db.text_factory = _text
+        try:
+            db.execute("PRAGMA synchronous = FULL")
+            if _version(db) != len(migrations):
+                _migrate(db, path, migrations, monotonic() + timeout)
+            elif _application(db) != APPLICATION_ID:
+                raise StoreError(f"{path}: is a database, but not one of greylag's")
+            elif db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                _switch_to_wal(db, monotonic() + timeout)  # a copy, as VACUUM INTO makes them
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _text(raw: bytes) -> str:
+    """Read a text that somebody else may have put there: one bad byte must not stop a look-up."""
+    return raw.decode("utf-8", "replace")
+
+
+def _create_file(path: str) -> None:
+    """Make the file ourselves: SQLite would leave its mode, and that of -wal, to the umask."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    except FileExistsError:
+        os.stat(path)  # a link that leads nowhere: SQLite would make its target, with another mode
+        return
+    try:
+        os.fchmod(handle, MODE)
+        if os.geteuid() == 0:
+            # An admin who comes before the mail server must not lock it out.
+            folder = os.stat(os.path.dirname(path))
+            os.fchown(handle, folder.st_uid, folder.st_gid)
+    finally:
+        os.close(handle)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _application(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA application_id").fetchone()[0])
+
+
+def _migrate(
+    db: sqlite3.Connection, path: str, migrations: Sequence[Sequence[str]], deadline: float
+) -> None:
+    """Run the migrations that the file has not seen; many processes may try at once."""
+    _refuse_foreign(db, path, len(migrations))
+    _switch_to_wal(db, deadline)
+    for number, statements in enumerate(migrations, 1):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            _refuse_foreign(db, path, len(migrations))  # it may have changed while we waited
+            if _version(db) < number:
+                for statement in statements:
+                    db.execute(statement)
+                _stamp(db, number)
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+
+def _refuse_foreign(db: sqlite3.Connection, path: str, newest: int) -> None:
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and _application(db) != APPLICATION_ID:
+        raise StoreError(f"{path}: is a database, but not one of greylag's")
+    if _version(db) > newest:
+        raise StoreError(
+            f"{path}: has schema {_version(db)}, but this greylag knows only up to {newest}"
+        )
+
+
+def _stamp(db: sqlite3.Connection, number: int) -> None:
+    # A PRAGMA takes no parameters; both are our own numbers.
+    db.execute("PRAGMA application_id = " + str(int(APPLICATION_ID)))
+    db.execute("PRAGMA user_version = " + str(int(number)))
+
+
+def _switch_to_wal(db: sqlite3.Connection, deadline: float) -> None:
+    """Switch the journal mode; SQLite does not wait in its busy handler for this, so we do."""
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL").fetchone()
+            return
+        except sqlite3.OperationalError:
+            if monotonic() > deadline:
+                raise
+            sleep(_PAUSE)

@@ -1,0 +1,290 @@
+"""The contract of `store.base`, over every store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from greylag.core.accesslist import NEVER, Entry, last_word
+from greylag.core.client import parse_address
+from greylag.core.figures import DELAYED, STOPPED, hour_of
+from greylag.core.record import Blocked, Change, Created, Passed, Record
+from greylag.core.subject import Domain, Network, parse_subject
+from greylag.core.triplet import Triplet
+from greylag.core.value import replace
+from greylag.store import open_store
+from greylag.store.base import Filter, Store
+from greylag.store.memory import MemoryStore
+
+NOW = 1_700_000_000
+KEY = Triplet(b"\xc0\x00\x02\x00", "a@example.org", "b@example.net")
+OTHER = Triplet(b"\xc6\x33\x64\x00", "", "b@example.net")
+SIXTH = Triplet(bytes.fromhex("20010db8") + bytes(12), "a@example.org", "b@example.net")
+BORN = Created(KEY, NOW, NOW + 300, NOW + 1000)
+
+
+def record(store: Store, key: Triplet = KEY) -> Record:
+    return store.load([key])[key]
+
+
+def test_nothing_is_known_at_first(store: Store) -> None:
+    assert store.load([KEY, OTHER]) == {}
+    assert store.entries() == []
+    assert store.figures(0, NEVER) == {}
+    assert store.count(NOW) == (0, 0)
+    assert list(store.search(Filter(), 10)) == []
+
+
+def test_created_then_blocked_then_passed(store: Store) -> None:
+    store.apply([BORN], {}, NOW)
+    assert record(store) == Record(NOW, NOW + 300, NOW + 1000, blocked=1)
+    store.apply([Blocked(KEY)], {}, NOW + 10)
+    assert record(store) == Record(NOW, NOW + 300, NOW + 1000, blocked=2)
+    store.apply([Passed(KEY, NOW + 9000)], {}, NOW + 300)
+    assert record(store) == Record(NOW, NOW + 300, NOW + 9000, blocked=2, passed=1)
+
+
+def test_a_second_creation_counts_and_moves_nothing(store: Store) -> None:
+    """Two first contacts at the same moment: one record, both counted (fault 7)."""
+    store.apply([BORN], {}, NOW)
+    store.apply([Created(KEY, NOW + 5, NOW + 305, NOW + 1005)], {}, NOW + 5)
+    assert record(store) == Record(NOW, NOW + 300, NOW + 1000, blocked=2)
+
+
+def test_an_expired_record_is_replaced_and_counted_by_its_fate(store: Store) -> None:
+    anew = replace(BORN, first_seen=NOW + 1000, defer_until=NOW + 1300, expires=NOW + 2000)
+    store.apply([BORN], {}, NOW)
+    store.apply([replace(anew, first_seen=NOW + 999)], {}, NOW + 999)
+    assert record(store).first_seen == NOW
+    store.apply([anew], {}, NOW + 1000)
+    assert record(store) == anew.record()
+    store.apply([Passed(KEY, NOW + 3000)], {}, NOW + 1400)
+    store.apply([replace(anew, first_seen=NOW + 3000)], {}, NOW + 3000)
+    hours = store.figures(0, NEVER).values()
+    assert sum(hour.get(STOPPED, 0) for hour in hours) == 1
+    assert sum(hour.get(DELAYED, 0) for hour in hours) == 1
+
+
+@pytest.mark.parametrize(("ahead", "replaced"), [(5, False), (6, True)])
+def test_a_record_from_the_future_is_replaced_t8(store: Store, ahead: int, replaced: bool) -> None:
+    store.apply([replace(BORN, first_seen=NOW + ahead, expires=NOW + 9000)], {}, NOW)
+    store.apply([BORN], {}, NOW)
+    assert record(store).first_seen == (NOW if replaced else NOW + ahead)
+
+
+def test_a_passed_record_from_the_future_stays(store: Store) -> None:
+    store.apply([replace(BORN, first_seen=NOW + 99, expires=NOW + 9000)], {}, NOW)
+    store.apply([Passed(KEY, NOW + 9000)], {}, NOW)
+    store.apply([BORN], {}, NOW)
+    assert record(store).first_seen == NOW + 99
+
+
+def test_the_expiry_never_moves_back(store: Store) -> None:
+    store.apply([BORN, Passed(KEY, NOW + 9000)], {}, NOW)
+    store.apply([Passed(KEY, NOW + 8000)], {}, NOW)
+    assert record(store).expires == NOW + 9000
+
+
+def test_what_was_forgotten_meanwhile_stays_forgotten(store: Store) -> None:
+    store.apply([Blocked(KEY), Passed(KEY, NOW + 9000)], {}, NOW)
+    assert store.load([KEY]) == {}
+
+
+def test_families_and_null_senders_are_keys_of_their_own(store: Store) -> None:
+    keys = [KEY, OTHER, SIXTH]
+    store.apply([replace(BORN, triplet=key) for key in keys], {}, NOW)
+    store.apply([Blocked(SIXTH)], {}, NOW)
+    assert {k: r.blocked for k, r in store.load(keys).items()} == {KEY: 1, OTHER: 1, SIXTH: 2}
+
+
+def test_figures_add_up_by_the_hour(store: Store) -> None:
+    store.apply([], {"defer:new": 2}, NOW)
+    store.apply([], {"defer:new": 3, "pass:known": 1}, NOW + 1)
+    store.apply([], {"defer:new": 1}, NOW + 3600)
+    first, second = hour_of(NOW), hour_of(NOW + 3600)
+    assert store.figures(first, second) == {first: {"defer:new": 5, "pass:known": 1}}
+    assert store.figures(first, second + 1)[second] == {"defer:new": 1}
+    assert store.figures(first + 1, second) == {}
+
+
+def entry(text: str, *, deny: bool = False, comment: str = "") -> Entry:
+    return Entry(parse_subject(text), NEVER if deny else 0, comment=comment, created=NOW)
+
+
+def test_entries_are_found_by_what_they_name(store: Store) -> None:
+    texts = ["192.0.2.0/24", "192.0.2.7", "0.0.0.0/0", "2001:db8::/32", "example.net"]
+    store.put_entries([entry(text) for text in texts])
+    assert [str(e.subject) for e in store.entries()] == texts
+    assert [e.number for e in store.entries()] == sorted({e.number for e in store.entries()})
+
+    def named(client: bytes, domain: str) -> set[str]:
+        packed = parse_address(client)
+        assert packed is not None
+        found = store.matching(packed, domain)
+        # A store may return more than speaks; what speaks it must return.
+        return {str(e.subject) for e in found if last_word([e], packed, domain, NOW) is not None}
+
+    assert named(b"192.0.2.7", "x.example") == {"192.0.2.0/24", "192.0.2.7", "0.0.0.0/0"}
+    assert named(b"198.51.100.1", "example.net") == {"0.0.0.0/0", "example.net"}
+    assert named(b"2001:db8::1", "x.example") == {"2001:db8::/32"}
+    assert named(b"2001:db9::1", "x.example") == set()
+
+
+def test_one_entry_a_subject_and_the_last_word_counts(store: Store) -> None:
+    store.put_entries([entry("192.0.2.7"), entry("example.net")])
+    store.put_entries([entry("192.0.2.7", deny=True, comment="now refused")])
+    assert [(str(e.subject), e.comment) for e in store.entries()] == [
+        ("example.net", ""),
+        ("192.0.2.7", "now refused"),
+    ]
+    assert store.entries()[1] == replace(
+        entry("192.0.2.7", deny=True, comment="now refused"), number=store.entries()[1].number
+    )
+
+
+def test_removing_entries_says_how_many_there_were(store: Store) -> None:
+    store.put_entries([entry("192.0.2.7"), entry("example.net"), entry("2001:db8::/32")])
+    gone = [parse_subject("192.0.2.7"), Domain("example.net"), parse_subject("192.0.2.8")]
+    assert store.remove_entries(gone) == 2
+    assert [e.subject for e in store.entries()] == [parse_subject("2001:db8::/32")]
+    assert store.remove_entries([Network(b"\xc0\x00\x02\x07", 31)]) == 0
+
+
+def test_entries_are_put_all_or_none(store: Store) -> None:
+    def failing() -> Iterator[Entry]:
+        yield entry("192.0.2.7")
+        raise RuntimeError("mid")
+
+    with pytest.raises(RuntimeError, match="mid"):
+        store.put_entries(failing())
+    assert store.entries() == []
+
+
+def test_the_generation_tells_a_change(store: Store) -> None:
+    seen = [store.generation()]
+    store.put_entries([entry("192.0.2.7")])
+    seen.append(store.generation())
+    store.remove_entries([parse_subject("192.0.2.7")])
+    seen.append(store.generation())
+    assert len(set(seen)) == 3
+    store.apply([BORN], {}, NOW)
+    assert store.generation() == seen[-1]
+
+
+def many(number: int) -> Iterator[Change]:
+    for i in range(number):
+        network = bytes((192, 0, 2, i % 256)) if i % 2 else bytes((i % 256,)) * 16
+        key = Triplet(network, f"s{i}@example.org", "b@example.net")
+        yield Created(key, NOW, NOW + 300, NOW + (1000 if i % 3 else 5000))
+        if not i % 6:
+            yield Passed(key, NOW + 2000)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100, 1000])
+def test_expire_forgets_what_is_dead_in_steps_and_counts_it(store: Store, limit: int) -> None:
+    store.apply(list(many(100)), {}, NOW)
+    stopped = delayed = steps = 0
+    after = None
+    while steps == 0 or after is not None:
+        page = store.expire(NOW + 1000, limit, after)
+        stopped, delayed, after = stopped + page.stopped, delayed + page.delayed, page.after
+        steps += 1
+    assert (stopped, delayed) == (66, 0)
+    assert steps == -(-100 // limit)
+    assert store.count(NOW + 1000) == (17, 17)
+    rest = store.expire(NOW + 5000, 1000)
+    assert (rest.stopped, rest.delayed, rest.after) == (17, 17, None)
+    total = sum(hour.get(STOPPED, 0) for hour in store.figures(0, NEVER).values())
+    assert total == 83
+
+
+def test_expire_keeps_what_lives_to_the_second(store: Store) -> None:
+    store.apply([BORN], {}, NOW)
+    assert store.expire(NOW + 999, 10).stopped == 0
+    assert store.expire(NOW + 1000, 10).stopped == 1
+
+
+def test_count_is_of_the_living(store: Store) -> None:
+    store.apply([BORN, replace(BORN, triplet=OTHER), Passed(OTHER, NOW + 9000)], {}, NOW)
+    assert store.count(NOW) == (1, 1)
+    assert store.count(NOW + 1000) == (0, 1)
+    assert store.count(NOW + 9000) == (0, 0)
+    assert store.count(NOW - 6) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Filter(), [KEY, OTHER, SIXTH]),
+        (Filter(sender="a@"), [KEY, SIXTH]),
+        (Filter(sender="%"), []),
+        (Filter(sender="_"), []),
+        (Filter(recipient="example.net"), [KEY, OTHER, SIXTH]),
+        (Filter(recipient="example.org"), []),
+        (Filter(null_sender=True), [OTHER]),
+        (Filter(passed=True), [OTHER]),
+        (Filter(passed=False), [KEY, SIXTH]),
+        (Filter(first_network=bytes(4), last_network=b"\xff" * 4), [KEY, OTHER]),
+        (Filter(first_network=bytes(16), last_network=b"\xff" * 16), [SIXTH]),
+        (Filter(first_network=KEY.network, last_network=KEY.network), [KEY]),
+        (Filter(first_network=KEY.network, last_network=KEY.network, passed=True), []),
+    ],
+)
+def test_search(store: Store, wanted: Filter, found: list[Triplet]) -> None:
+    keys = sorted([KEY, OTHER, SIXTH], key=lambda key: key.network)
+    store.apply([replace(BORN, triplet=key) for key in keys], {}, NOW)
+    store.apply([Passed(OTHER, NOW + 9000)], {}, NOW)
+    wanted_keys = [key for key in keys if key in found]
+    assert [key for key, _ in store.search(wanted, 10)] == wanted_keys
+    assert [key for key, _ in store.search(wanted, 1)] == wanted_keys[:1]
+    assert all(record(store, key) == found_record for key, found_record in store.search(wanted, 9))
+
+
+def test_forget_is_uncounted(store: Store) -> None:
+    store.apply([BORN, replace(BORN, triplet=OTHER)], {}, NOW)
+    assert store.forget([KEY, SIXTH]) == 1
+    assert list(store.load([KEY, OTHER])) == [OTHER]
+    assert store.figures(0, NEVER) == {}
+
+
+def test_closing_twice_is_fine(store: Store) -> None:
+    store.close()
+    store.close()
+
+
+KEYS = [KEY, OTHER, SIXTH]
+TIMES = st.integers(NOW - 3, NOW + 12)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[list[Change], int]]:
+    """Draw batches of any changes at any times: short lives, so that all guards are met."""
+    change = st.one_of(
+        st.builds(Created, st.sampled_from(KEYS), TIMES, TIMES, TIMES),
+        st.builds(Blocked, st.sampled_from(KEYS), st.integers(1, 9)),
+        st.builds(Passed, st.sampled_from(KEYS), TIMES, st.integers(1, 9)),
+    )
+    return draw(st.lists(st.tuples(st.lists(change, max_size=4), TIMES), max_size=12))
+
+
+@given(history=histories())
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_every_store_does_what_the_reference_does(
+    history: list[tuple[list[Change], int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The SQL of a store and `core.record.applied` are the same rule."""
+    path = tmp_path_factory.mktemp("reference")
+    stores = [MemoryStore(), open_store(f"sqlite://{path}/x.db", timeout=4)]
+    for changes, now in history:
+        states = []
+        for one in stores:
+            one.apply(changes, {}, now)
+            states.append((one.load(KEYS), one.figures(0, NEVER), one.count(now)))
+        assert states[0] == states[1]
+    for one in stores:
+        one.close()

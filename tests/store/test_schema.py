@@ -1,0 +1,125 @@
+"""P17: an upgrade keeps the data, also one that is killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from greylag.core.accesslist import NEVER
+from greylag.store.base import Filter, StoreError
+from greylag.store.schema import APPLICATION_ID, MIGRATIONS
+from greylag.store.sqlite import SqliteStore
+from greylag.store.sqlite_file import Guard, connect
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+RELEASED = range(1, len(MIGRATIONS) + 1)
+COUNTS = {"records": 4, "entries": 3, "figures": 5, "state": 1}
+
+
+def load_fixture(number: int, path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Make the database that a release with this schema left; return its rows."""
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((FIXTURES / f"sqlite-schema-{number}.sql").read_text())
+    return rows(path)
+
+
+def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(path)) as db:
+        return {
+            "records": db.execute("SELECT * FROM records").fetchall(),
+            "entries": db.execute("SELECT * FROM entries").fetchall(),
+            "figures": db.execute("SELECT * FROM figures").fetchall(),
+            "state": db.execute("SELECT * FROM state").fetchall(),
+        }
+
+
+@pytest.mark.parametrize("number", RELEASED)
+def test_every_released_schema_comes_up_with_all_its_rows_p17(number: int, tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    before = load_fixture(number, path)
+    assert {table: len(found) for table, found in before.items()} == COUNTS
+    for _again in range(2):
+        with closing(SqliteStore(str(path))) as store:
+            assert len(list(store.search(Filter(), 99))) == COUNTS["records"]
+            assert len(store.entries()) == COUNTS["entries"]
+            assert sum(len(hour) for hour in store.figures(0, NEVER).values()) == COUNTS["figures"]
+    assert {table: len(found) for table, found in rows(path).items()} == COUNTS
+
+
+def test_the_newest_fixture_is_the_newest_schema(tmp_path: Path) -> None:
+    """A migration without a fixture of what it makes would leave the next one untested."""
+    fixture, made = tmp_path / "fixture.db", tmp_path / "made.db"
+    load_fixture(len(MIGRATIONS), fixture)
+    SqliteStore(str(made)).close()
+
+    def schema(path: Path) -> list[tuple[str, str]]:
+        with closing(sqlite3.connect(path)) as db:
+            found = db.execute("SELECT name, sql FROM sqlite_master WHERE sql NOT NULL")
+            return sorted((name, " ".join(sql.split())) for name, sql in found)
+
+    assert schema(fixture) == schema(made)
+
+
+NEXT = (
+    *MIGRATIONS,
+    (
+        "ALTER TABLE records ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+        "UPDATE records SET note = 'seen by the next version'",
+        "DELETE FROM state WHERE name = 'nothing'",
+    ),
+)
+
+
+def upgrade_and_die(path: Path, *, before_statement: int) -> None:
+    """Run the next version's migration in a child that kills itself before a statement."""
+    child = os.fork()
+    if not child:  # pragma: no cover - not in this process
+        real = sqlite3.connect
+
+        def dying(*args: object, **options: object) -> sqlite3.Connection:
+            db: sqlite3.Connection = real(*args, **options)  # type: ignore[call-overload]
+            doomed = [*NEXT[-1], "PRAGMA user_version = 2", "COMMIT"][before_statement]
+
+            def watch(statement: str) -> None:
+                if statement == doomed:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            db.set_trace_callback(watch)
+            return db
+
+        sqlite3.connect = dying  # type: ignore[assignment]
+        try:
+            connect(str(path), Guard(str(path)), timeout=4, create=False, migrations=NEXT)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("before_statement", range(5))
+def test_an_upgrade_killed_in_the_middle_is_done_by_the_next_start_p17(
+    before_statement: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.db"
+    before = load_fixture(len(MIGRATIONS), path)
+    upgrade_and_die(path, before_statement=before_statement)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    assert rows(path) == before
+    connect(str(path), Guard(str(path)), timeout=4, create=False, migrations=NEXT).close()
+    after = rows(path)
+    assert [(*row, "seen by the next version") for row in before["records"]] == after["records"]
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with pytest.raises(StoreError, match="knows only up to"):  # and the old version says so
+        SqliteStore(str(path))
+
+
+def test_the_file_says_whose_it_is(tmp_path: Path) -> None:
+    SqliteStore(str(tmp_path / "x.db")).close()
+    header = (tmp_path / "x.db").read_bytes()
+    assert int.from_bytes(header[68:72], "big") == APPLICATION_ID

@@ -1,0 +1,293 @@
+"""What is SQLite's own: its errors, its file, many writers, crashes."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from greylag.core.accesslist import NEVER
+from greylag.core.record import Blocked, Created
+from greylag.core.triplet import Triplet
+from greylag.store import open_store, without_password
+from greylag.store.base import Filter, Store, StoreError, StoreUnavailable
+from greylag.store.sqlite import SqliteStore
+
+NOW = 1_700_000_000
+KEY = Triplet(b"\xc0\x00\x02\x00", "a@example.org", "b@example.net")
+BORN = Created(KEY, NOW, NOW + 300, NOW + 1000)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "greylag.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    opened = SqliteStore(str(path))
+    yield opened
+    opened.close()
+
+
+def test_durable_where_it_matters(store: Store, path: Path) -> None:
+    """WAL, and what `apply` returned from can be read by another process's connection."""
+    store.apply([BORN], {}, NOW)
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert other.execute("SELECT count(*) FROM records").fetchone() == (1,)
+    assert isinstance(store, SqliteStore)
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def test_a_transaction_that_fails_leaves_the_state_before_p7(store: Store) -> None:
+    store.apply([BORN], {"defer:new": 1}, NOW)
+
+    def fail_in_the_middle() -> None:
+        with store.transaction():
+            store.apply([Blocked(KEY)], {"defer:early": 1}, NOW)
+            assert store.load([KEY])[KEY].blocked == 2
+            raise RuntimeError("mid")
+
+    with pytest.raises(RuntimeError, match="mid"):
+        fail_in_the_middle()
+    assert store.load([KEY])[KEY].blocked == 1
+    assert [*store.figures(0, NEVER).values()] == [{"defer:new": 1}]
+
+
+def test_the_files_are_for_owner_and_group_alone(store: Store, path: Path) -> None:
+    """T9: who mails whom is nobody else's business, whatever the umask."""
+    store.apply([BORN], {}, NOW)
+    for file in path.parent.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o660, file
+
+
+def test_the_umask_does_not_open_the_file(tmp_path: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        SqliteStore(str(tmp_path / "x.db")).close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x.db").stat().st_mode) == 0o660
+
+
+def test_the_last_to_close_folds_the_log_in(store: Store, path: Path) -> None:
+    store.apply([BORN], {}, NOW)
+    store.close()
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def missing_folder(path: Path) -> Path:
+    return path.parent / "missing" / "x.db"
+
+
+def a_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def below_a_file(path: Path) -> Path:
+    path.write_text("x")
+    return path / "x.db"
+
+
+def not_a_database(path: Path) -> Path:
+    path.write_bytes(b"not a database " * 1000)
+    return path
+
+
+def foreign_database(path: Path) -> Path:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE addressbook (name)")
+    return path
+
+
+def foreign_database_of_our_version(path: Path) -> Path:
+    with closing(sqlite3.connect(foreign_database(path))) as db:
+        db.execute("PRAGMA user_version = 1")
+    return path
+
+
+def from_the_future(path: Path) -> Path:
+    SqliteStore(str(path)).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    return path
+
+
+def corrupt(path: Path) -> Path:
+    """A database whose first table page is junk: opens, and fails when it is read."""
+    opened = SqliteStore(str(path))
+    opened.apply([BORN], {}, NOW)
+    opened.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * 4096 * 7)
+    return path
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        missing_folder,
+        a_folder,
+        below_a_file,
+        not_a_database,
+        foreign_database,
+        foreign_database_of_our_version,
+        from_the_future,
+        corrupt,
+    ],
+)
+def test_what_cannot_be_used_is_a_store_error_with_the_path(
+    path: Path, make: Callable[[Path], Path]
+) -> None:
+    place = make(path)
+
+    def use() -> None:
+        with closing(SqliteStore(str(place))) as opened:
+            opened.load([KEY])
+            opened.apply([BORN], {}, NOW)
+
+    with pytest.raises(StoreError) as caught:
+        use()
+    assert str(place) in str(caught.value)
+
+
+def test_a_foreign_database_is_not_touched(path: Path) -> None:
+    before = foreign_database(path).read_bytes()
+    with pytest.raises(StoreError, match="not one of greylag's"):
+        SqliteStore(str(path))
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT name FROM sqlite_master").fetchall() == [("addressbook",)]
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert path.read_bytes() == before
+
+
+def test_a_missing_file_is_not_made_unless_asked(path: Path) -> None:
+    with pytest.raises(StoreError, match="No such file"):
+        SqliteStore(str(path), create=False)
+    assert not path.exists()
+
+
+def test_a_lock_that_stays_is_an_error_in_time(path: Path, store: Store) -> None:
+    with closing(SqliteStore(str(path), timeout=0.05)) as impatient:
+        with store.transaction(), pytest.raises(StoreUnavailable, match="locked") as caught:
+            impatient.apply([BORN], {}, NOW)
+        assert str(path) in str(caught.value)
+        impatient.apply([BORN], {}, NOW)  # and it works again once the lock is gone
+    assert store.load([KEY])[KEY].blocked == 1
+
+
+def test_readers_do_not_wait_for_a_writer(path: Path, store: Store) -> None:
+    store.apply([BORN], {}, NOW)
+    with closing(SqliteStore(str(path), timeout=0.05)) as reader, store.transaction():
+        store.apply([Blocked(KEY)], {}, NOW)
+        assert reader.load([KEY])[KEY].blocked == 1
+        assert reader.matching(b"\xc0\x00\x02\x01", "example.net") == []
+
+
+def test_a_full_disk_is_an_error_and_loses_nothing(store: Store, path: Path) -> None:
+    """The file size limit stands for the full disk; real ones are in tests/e2e."""
+    store.apply([BORN], {}, NOW)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (path.parent / f"{path.name}-wal").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(StoreUnavailable) as caught:
+            store.apply([Blocked(KEY)], {}, NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(path) in str(caught.value)
+    store.apply([Blocked(KEY)], {}, NOW)
+    assert store.load([KEY])[KEY].blocked == 2
+
+
+def test_an_unwritable_file_is_an_error(path: Path, store: Store) -> None:
+    assert isinstance(store, SqliteStore)
+    store._db.execute("PRAGMA query_only = ON")  # what SQLite says of a read-only file
+    with pytest.raises(StoreError) as caught:
+        store.apply([BORN], {}, NOW)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://x.db",
+        "sqlite:x.db",
+        "sqlite:/var/lib/x.db",
+        "sqlite://",
+        "sqlite:///var/lib/",
+        "sqlite:///var/lib/x\0.db",
+        "postgres://x",
+        "/var/lib/x.db",
+        "",
+        "memory",
+    ],
+)
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        open_store(url, timeout=1)
+
+
+def test_mysql_is_not_there_yet_and_says_so() -> None:
+    with pytest.raises(StoreError, match="no MySQL store yet"):
+        open_store("mysql:?default_file=control/mysql.cnf", timeout=1)
+
+
+def test_a_search_that_fails_half_way_is_a_store_error(store: Store) -> None:
+    store.apply([BORN], {}, NOW)
+    assert isinstance(store, SqliteStore)
+    store._db.execute("ALTER TABLE records RENAME TO gone")
+    with pytest.raises(StoreError):
+        list(store.search(Filter(), 10))
+
+
+@pytest.mark.parametrize("size", [4, 16])
+def test_the_cost_of_a_look_up_does_not_grow_with_the_lists(store: Store, size: int) -> None:
+    """Fault 11: 50,000 list rows cost the old program 50 ms for each RCPT, by scanning them."""
+    from greylag.store import sqlite
+
+    assert isinstance(store, SqliteStore)
+    for statement, parameters in (
+        (sqlite._ENTRIES_BY_NETWORK[size], [b"", 0] * (8 * size + 1)),
+        (sqlite._ENTRIES_BY_DOMAIN, ["example.net"]),
+    ):
+        plan = store._db.execute("EXPLAIN QUERY PLAN " + statement, parameters).fetchall()
+        steps = [step[3] for step in plan]
+        assert any(step.startswith("SEARCH entries USING INDEX") for step in steps)
+        assert "SCAN entries" not in steps
+
+
+def test_a_bad_byte_that_somebody_else_put_in_stops_no_look_up_t26(store: Store) -> None:
+    """One comment of invalid UTF-8 must not let in all that its entry speaks for."""
+    assert isinstance(store, SqliteStore)
+    entry = "INSERT INTO entries VALUES (1, x'C0000200', 24, NULL, 9999999999, 9999999999, 0, "
+    store._db.execute(entry + "CAST(x'ff' AS TEXT))")
+    (found,) = store.matching(b"\xc0\x00\x02\x01", "example.net")
+    assert found.denies(NOW)
+    assert found.comment == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:///var/lib/x.db", "sqlite:///var/lib/x.db"),
+        ("mysql:?default_file=/x.cnf", "mysql:?default_file=/x.cnf"),
+        ("mysql://user@db.example.org/grey", "mysql://user@db.example.org/grey"),
+        ("mysql://user:p@ss:w@db.example.org/grey", "mysql://user:***@db.example.org/grey"),
+    ],
+)
+def test_a_password_is_not_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+    if url.startswith("mysql"):
+        with pytest.raises(StoreError) as caught:
+            open_store(url, timeout=1)
+        assert str(caught.value).startswith(shown)
