@@ -1,0 +1,48 @@
+"""The circuit breaker: while a store fails, nobody waits for it; now and then one try is allowed.
+
+Pure: the time is an argument (seconds of a monotonic clock).
+"""
+
+from __future__ import annotations
+
+RETRY_EVERY = 1.0  # seconds between tries while the store fails
+SLOW_AFTER = 0.1  # seconds for one batch; postscreen warns of tables from 100 ms on
+WARN_EVERY = 60.0  # seconds between two warnings of a slow store, as postscreen has it
+
+
+class Breaker:
+    """Closed while the store answers, open while it does not."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._next_try = 0.0
+        self._next_warning = 0.0
+
+    def allows(self, now: float) -> bool:
+        """Tell whether the store may be asked; of an open breaker, once in a while."""
+        if not self.is_open:
+            return True
+        if now < self._next_try:
+            return False
+        self._next_try = now + RETRY_EVERY
+        return True
+
+    def failed(self, now: float) -> bool:
+        """Note a failure; return whether that is news."""
+        news = not self.is_open
+        self.is_open = True
+        self._next_try = now + RETRY_EVERY
+        return news
+
+    def succeeded(self) -> bool:
+        """Note a success; return whether that is news."""
+        news = self.is_open
+        self.is_open = False
+        return news
+
+    def slow(self, took: float, now: float) -> bool:
+        """Tell whether a batch that took so long is worth a warning now."""
+        if took < SLOW_AFTER or now < self._next_warning:
+            return False
+        self._next_warning = now + WARN_EVERY
+        return True

@@ -1,0 +1,109 @@
+"""The desk of the daemon: answers from memory what memory can answer, and knows what it cannot.
+
+A record that is in the cache, and will only be counted, needs no store now: its own timestamps
+settle the verdict. A first contact and a first pass do: they are on the disk before the answer is
+out. The cache is bounded, and an entry is trusted for a moment only, so that what another
+host or the `greylag` command changes is seen within seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic, time
+
+from greylag.core.accesslist import AccessIndex
+from greylag.core.attempt import Attempt
+from greylag.core.engine import Question, decide, listed, precheck
+from greylag.core.policy import Policy
+from greylag.core.record import Blocked, Passed, Record, applied
+from greylag.core.triplet import Triplet
+from greylag.core.verdict import Decision
+from greylag.service.batch import Answered, Asked, Later
+
+TRUSTED_FOR = 2.0  # seconds that a cached record is believed without asking the store
+CACHE_SIZE = 100_000  # records; about 60 MB
+
+
+class Desk:
+    """Answers from lists and cache; keeps the counts that are written later."""
+
+    def __init__(
+        self,
+        *,
+        size: int = CACHE_SIZE,
+        trusted_for: float = TRUSTED_FOR,
+        clock: Callable[[], float] = time,
+        stopwatch: Callable[[], float] = monotonic,
+    ) -> None:
+        self._size = size
+        self._trusted_for = trusted_for
+        self._clock = clock
+        self._stopwatch = stopwatch
+        self._cache: dict[Triplet, tuple[Record, float]] = {}
+        self._lists: AccessIndex | None = None
+        self.later = Later()
+        self.hits = 0
+        self.misses = 0
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the lists are known: before that nothing may be deferred or let in."""
+        return self._lists is not None
+
+    def use_lists(self, lists: AccessIndex) -> None:
+        """Decide by these lists from now on."""
+        self._lists = lists
+
+    def ask(self, attempt: Attempt, policy: Policy) -> Decision | Asked:
+        """Return the decision, or what the store has to be asked."""
+        question = precheck(attempt, policy)
+        if isinstance(question, Decision):
+            return question
+        if self._lists is None:
+            return Asked(question, policy)
+        now = int(self._clock())
+        entries = self._lists.matching(question.client, question.domain)
+        decision = listed(question, entries, policy, now)
+        if decision is None:
+            decision = self._from_cache(question, policy, now)
+            if decision is None:
+                return Asked(question, policy)
+        self.later.add(decision)
+        return decision
+
+    def _from_cache(self, question: Question, policy: Policy, now: int) -> Decision | None:
+        record, until = self._cache.get(question.triplet, (None, 0.0))
+        if record is None or self._stopwatch() >= until:
+            self.misses += 1
+            return None
+        decision = decide(question, record, policy, now)
+        (change,) = decision.changes
+        counts_only = isinstance(change, Blocked) or (
+            isinstance(change, Passed) and record.passed > 0
+        )
+        if not counts_only:
+            self.misses += 1
+            return None
+        self.hits += 1
+        after = applied(change, record, now)
+        if after is not None:
+            self._cache[question.triplet] = (after, until)
+        return decision
+
+    def learn(self, asked: Asked, answered: Answered) -> None:
+        """Remember what the store has just confirmed."""
+        triplet = asked.question.triplet
+        self._cache.pop(triplet, None)  # so that it goes to the end: the oldest go first
+        if answered.record is not None:
+            self._cache[triplet] = (answered.record, self._stopwatch() + self._trusted_for)
+            while len(self._cache) > self._size:
+                del self._cache[next(iter(self._cache))]
+
+    def forget_all(self) -> None:
+        """Drop the cache, as after the store was away: what it held may be gone."""
+        self._cache.clear()
+
+    def take_later(self) -> Later:
+        """Hand over what is to be written, and begin anew."""
+        taken, self.later = self.later, Later()
+        return taken

@@ -1,0 +1,241 @@
+"""Engine, store, clock and failure policy together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from greylag.core.accesslist import NEVER, Entry
+from greylag.core.attempt import Attempt
+from greylag.core.policy import NullSender, Policy
+from greylag.core.subject import parse_subject
+from greylag.core.value import replace
+from greylag.core.verdict import Reason, Verdict
+from greylag.service import Service
+from greylag.store.base import Filter, Store, StoreError, StoreUnavailable
+from greylag.store.memory import MemoryStore
+from greylag.store.sqlite import SqliteStore
+from tests.reports import no_failure
+
+NOW = 1_700_000_000
+ATTEMPT = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
+
+
+class Clock:
+    """A clock that stands where the test puts it."""
+
+    def __init__(self) -> None:
+        self.now = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store = (
+        MemoryStore() if request.param == "memory" else SqliteStore(str(tmp_path / "x.db"))
+    )
+    yield made
+    made.close()
+
+
+def service_of(store: Store, clock: Clock, policy: Policy | None = None) -> Service:
+    return Service(policy or Policy(), lambda: store, report=no_failure, clock=clock)
+
+
+def test_the_life_of_a_triplet(store: Store, clock: Clock) -> None:
+    service = service_of(store, clock)
+    told = []
+    for after in (0, 299.9, 300, 301, 300 + 36 * 86400, 90 * 86400):
+        clock.now = NOW + after
+        decision = service.decide(ATTEMPT)
+        told.append((decision.verdict.value, decision.reason.value, decision.retry_after))
+    assert told == [
+        ("defer", "new", 300),
+        ("defer", "early", 1),
+        ("pass", "retried", 0),
+        ("pass", "known", 0),
+        ("pass", "known", 0),
+        ("defer", "new", 300),
+    ]
+
+
+def test_the_figures_of_a_life(store: Store, clock: Clock) -> None:
+    service = service_of(store, clock)
+    for after in (0, 1, 400, 500):
+        clock.now = NOW + after
+        service.decide(ATTEMPT)
+    total: dict[str, int] = {}
+    for hour in store.figures(0, NEVER).values():
+        for name, number in hour.items():
+            total[name] = total.get(name, 0) + number
+    assert total == {
+        "defer:new": 1,
+        "defer:early": 1,
+        "pass:retried": 1,
+        "pass:known": 1,
+        "waited:600": 1,
+        "waited:seconds": 400,
+    }
+
+
+def test_an_explanation_is_the_decision_and_writes_nothing(store: Store, clock: Clock) -> None:
+    service = service_of(store, clock)
+    for after in (0, 1, 300, 400):
+        clock.now = NOW + after
+        explained = service.explain(ATTEMPT)
+        before = (list(store.search(Filter(), 9)), store.figures(0, NEVER))
+        assert service.explain(ATTEMPT) == explained
+        assert (list(store.search(Filter(), 9)), store.figures(0, NEVER)) == before
+        assert service.decide(ATTEMPT) == explained
+
+
+def test_what_the_lists_decide_leaves_no_record(store: Store, clock: Clock) -> None:
+    store.put_entries(
+        [
+            Entry(parse_subject("192.0.2.0/24"), 0),
+            Entry(parse_subject("198.51.100.0/24"), NEVER),
+        ]
+    )
+    service = service_of(store, clock)
+    assert service.decide(ATTEMPT).reason is Reason.ALLOWLISTED
+    denied = service.decide(replace(ATTEMPT, client_address=b"198.51.100.9"))
+    assert (denied.verdict, denied.reason) == (Verdict.REJECT, Reason.DENYLISTED)
+    assert store.count(NOW) == (0, 0)
+    (figures,) = store.figures(0, NEVER).values()
+    assert figures == {"pass:allowlisted": 1, "reject:denylisted": 1}
+
+
+NEEDS_NO_STORE = [
+    (replace(ATTEMPT, enabled=False), Reason.DISABLED),
+    (replace(ATTEMPT, relay=True), Reason.RELAY),
+    (replace(ATTEMPT, authenticated=True), Reason.AUTHENTICATED),
+    (replace(ATTEMPT, recipient_refused=True), Reason.RECIPIENT_REFUSED),
+    (replace(ATTEMPT, sender=None), Reason.INCOMPLETE),
+    (replace(ATTEMPT, client_address=b"not-an-ip"), Reason.INVALID_CLIENT),
+]
+
+
+@pytest.mark.parametrize(("attempt", "reason"), NEEDS_NO_STORE)
+def test_what_needs_no_store_opens_none(attempt: Attempt, reason: Reason) -> None:
+    service = Service(Policy(), lambda: pytest.fail("opened"), report=no_failure)
+    decision = service.decide(attempt)
+    assert (decision.verdict, decision.reason) == (Verdict.PASS, reason)
+
+
+class Failing(MemoryStore):
+    """A real store whose n-th call raises instead of being done."""
+
+    def __init__(self, at: int, error: StoreError) -> None:
+        super().__init__()
+        self.calls_left, self.error = at, error
+
+    def itself(self) -> Store:
+        return self
+
+    def fail_or_go_on(self) -> None:
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            raise self.error
+
+    def matching(self, client: bytes, domain: str) -> list[Entry]:
+        self.fail_or_go_on()
+        return super().matching(client, domain)
+
+    def load(self, triplets):  # type: ignore[no-untyped-def]
+        self.fail_or_go_on()
+        return super().load(triplets)
+
+    def apply(self, changes, figures, now):  # type: ignore[no-untyped-def]
+        self.fail_or_go_on()
+        super().apply(changes, figures, now)
+
+
+@pytest.mark.parametrize("on_failure", [Verdict.PASS, Verdict.DEFER])
+@pytest.mark.parametrize("error", [StoreError("/x.db: corrupt"), StoreUnavailable("/x.db: full")])
+def test_every_call_that_fails_is_answered_p7(error: StoreError, on_failure: Verdict) -> None:
+    """Fail the n-th call for all n: an answer each time, the state before, never half."""
+    answered = 0
+    for at in range(1, 99):
+        store = Failing(at, error)
+        said: list[StoreError] = []
+        service = Service(Policy(), store.itself, report=said.append, on_failure=on_failure)
+        decision = service.decide(ATTEMPT)
+        if decision.reason is Reason.NEW:
+            break
+        assert (decision.verdict, decision.reason) == (on_failure, Reason.STORE_UNAVAILABLE)
+        assert decision.retry_after == (300 if on_failure is Verdict.DEFER else 0)
+        assert said == [error]
+        store.calls_left = -1
+        assert store.count(NOW) == (0, 0)
+        assert store.figures(0, NEVER) == {}
+        answered += 1
+    assert answered == 3
+
+
+def test_a_store_that_does_not_open_is_answered() -> None:
+    def refuse() -> Store:
+        raise StoreUnavailable("/x.db: no such folder")
+
+    said: list[StoreError] = []
+    decision = Service(Policy(), refuse, report=said.append).decide(ATTEMPT)
+    assert (decision.verdict, decision.reason) == (Verdict.PASS, Reason.STORE_UNAVAILABLE)
+    assert [str(error) for error in said] == ["/x.db: no such folder"]
+
+
+def test_threads_on_one_database_count_exactly_fault_7(tmp_path: Path) -> None:
+    """Interleaved attempts equal a serial order: one `new` each, one `retried` each."""
+    path, clock = str(tmp_path / "x.db"), Clock()
+    attempts = [replace(ATTEMPT, recipient=b"r%d@example.net" % n) for n in range(5)]
+
+    def run(_worker: int) -> list[Reason]:
+        with closing(SqliteStore(path)) as store:
+            service = service_of(store, clock)
+            return [service.decide(attempt).reason for attempt in attempts]
+
+    with ThreadPoolExecutor(8) as pool:
+        first = [reason for told in pool.map(run, range(8)) for reason in told]
+        clock.now += 300
+        second = [reason for told in pool.map(run, range(8)) for reason in told]
+    assert (first.count(Reason.NEW), first.count(Reason.EARLY)) == (5, 35)
+    assert (second.count(Reason.RETRIED), second.count(Reason.KNOWN)) == (5, 35)
+    with closing(SqliteStore(path)) as store:
+        assert [(r.blocked, r.passed) for _, r in store.search(Filter(), 9)] == [(8, 8)] * 5
+
+
+@pytest.mark.parametrize("jump", [-86400, -10, 0, 365 * 86400])
+def test_the_clock_may_jump_p18(store: Store, clock: Clock, jump: int) -> None:
+    """No early pass, and nobody is deferred for longer than the delay of the new time."""
+    service = service_of(store, clock)
+    service.decide(ATTEMPT)
+    clock.now += jump
+    assert service.decide(ATTEMPT).verdict is Verdict.DEFER
+    clock.now += 299
+    assert service.decide(ATTEMPT).verdict is Verdict.DEFER
+    clock.now += 11
+    assert service.decide(ATTEMPT).verdict is Verdict.PASS
+    clock.now -= 2 * 86400  # and what has passed stays known when it jumps again
+    assert service.decide(ATTEMPT).reason is Reason.KNOWN
+
+
+def test_the_null_sender_under_each_policy(store: Store, clock: Clock) -> None:
+    bounce = replace(ATTEMPT, sender=b"")
+    told = {
+        when: service_of(store, clock, Policy(null_sender=when)).explain(bounce)
+        for when in NullSender
+    }
+    assert {when: (d.verdict, d.at_data) for when, d in told.items()} == {
+        NullSender.DATA: (Verdict.DEFER, True),
+        NullSender.RCPT: (Verdict.DEFER, False),
+        NullSender.NEVER: (Verdict.PASS, False),
+    }
