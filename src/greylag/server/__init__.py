@@ -1,0 +1,1 @@
+"""The daemon's edges: sockets, sessions, the thread that owns the store, life cycle."""

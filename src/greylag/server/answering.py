@@ -1,0 +1,135 @@
+"""From a request to its response: the daemon's side of "The life of a RCPT" in ARCHITECTURE.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from greylag.core.attempt import Attempt
+from greylag.core.client import format_address, parse_address
+from greylag.core.engine import unanswered
+from greylag.core.policy import Policy
+from greylag.core.value import replace, value
+from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.server.journal import ERROR, Journal
+from greylag.server.worker import Worker
+from greylag.service.batch import Answered, Asked
+from greylag.service.desk import Desk
+from greylag.wire.oldplugin import read_variables
+from greylag.wire.policy import (
+    Request,
+    from_plugin,
+    plugin_variables,
+    read_attempt,
+    read_plugin_attempt,
+    write_action,
+    write_plugin_action,
+)
+from greylag.wire.reply import Replies
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.server.metrics import Metrics
+
+_MOST_OVERRIDES = 256  # kinds of tcprules settings that are remembered; admins write a few
+Send = Callable[[bytes], None]
+
+
+@value
+class Rules:
+    """What answers depend on, and a reload replaces as a whole."""
+
+    policy: Policy
+    replies: Replies
+    on_failure: Verdict
+    header: bool = False  # tell in a header how long mail had to wait
+
+
+class Answering:
+    """Answers requests from the desk at once, or through the worker."""
+
+    def __init__(
+        self, rules: Rules, desk: Desk, worker: Worker, journal: Journal, metrics: Metrics
+    ) -> None:
+        self._rules = rules
+        self._desk = desk
+        self._worker = worker
+        self._journal = journal
+        self._metrics = metrics
+        self._overridden: dict[tuple[tuple[bytes, bytes], ...], Policy | None] = {}
+
+    def use(self, rules: Rules) -> None:
+        """Answer by these rules from now on."""
+        self._rules = rules
+        self._overridden.clear()
+
+    def __call__(self, request: Request, reply: Send, *, trusted: bool) -> None:
+        """Answer a request; `trusted` sockets may speak for the qmail-spp plugin."""
+        rules = self._rules
+        policy: Policy | None = rules.policy
+        plugin = trusted and from_plugin(request)
+        if plugin:
+            attempt = read_plugin_attempt(request)
+            policy = self._policy_for(plugin_variables(request))
+        else:
+            attempt = read_attempt(request, rules.policy.null_sender)
+        finish = partial(self._finish, rules, attempt, reply, plugin=plugin)
+        if policy is None:
+            finish(unanswered(Reason.CONFIG_ERROR, Verdict.PASS, rules.policy))
+            return
+        found = self._desk.ask(attempt, policy)
+        if isinstance(found, Decision):
+            finish(found)
+        else:
+            self._worker.ask(found, partial(self._from_store, finish, found, rules))
+
+    def _from_store(
+        self,
+        finish: Callable[[Decision], None],
+        asked: Asked,
+        rules: Rules,
+        answered: Answered | None,
+    ) -> None:
+        if answered is None:
+            finish(unanswered(Reason.STORE_UNAVAILABLE, rules.on_failure, asked.policy))
+        else:
+            finish(answered.decision)
+
+    def _finish(
+        self, rules: Rules, attempt: Attempt, reply: Send, decision: Decision, *, plugin: bool
+    ) -> None:
+        shown = "unknown"
+        names_client = "{client_address}" in rules.replies.of(decision)
+        if decision.verdict is not Verdict.PASS and names_client:
+            packed = parse_address(attempt.client_address or b"")
+            shown = format_address(packed) if packed else shown
+        if plugin:
+            reply(write_plugin_action(decision, rules.replies, shown))
+        else:
+            reply(write_action(decision, rules.replies, shown, header=rules.header))
+        self._metrics.answered(decision)
+        self._journal.decision(attempt, decision)
+
+    def _policy_for(self, variables: dict[bytes, bytes]) -> Policy | None:
+        """Return the policy under what tcprules set for this client; None if that is wrong."""
+        if not variables:
+            return self._rules.policy
+        key = tuple(sorted(variables.items()))
+        if key not in self._overridden:
+            if len(self._overridden) >= _MOST_OVERRIDES:
+                self._overridden.clear()
+            self._overridden[key] = self._read_overrides(variables)
+        return self._overridden[key]
+
+    def _read_overrides(self, variables: dict[bytes, bytes]) -> Policy | None:
+        given, errors = read_variables(variables)
+        changes = {
+            item.key.removeprefix("policy."): item.value
+            for item in given
+            if item.key.startswith("policy.")
+        }
+        policy = replace(self._rules.policy, **changes)
+        errors += filter(None, [policy.fault()])
+        for line in errors:
+            self._journal.event(ERROR, {"reason": Reason.CONFIG_ERROR.value, "error": line})
+        return None if errors else policy

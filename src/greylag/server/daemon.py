@@ -1,0 +1,187 @@
+"""The daemon: listeners, sessions, worker and journal under one roof, from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+
+from greylag.core.value import value
+from greylag.server.answering import Answering, Rules
+from greylag.server.journal import ERROR, INFO, WARN, Journal
+from greylag.server.listeners import TcpPlace, UnixListener, UnixPlace, tcp_listener
+from greylag.server.metrics import Metrics
+from greylag.server.session import Limits, Session
+from greylag.server.worker import Worker
+from greylag.service.desk import Desk
+from greylag.store.base import Store
+
+SWEEP = 1.0  # seconds between looks at idle and slow connections
+DRAIN = 5.0  # seconds that answers under way may still take at the end
+
+
+@value
+class Plan:
+    """All that a daemon is made from. A reload brings a new one."""
+
+    rules: Rules
+    open_store: Callable[[], Store]
+    store_name: str
+    deadline: float  # seconds
+    socket: UnixPlace
+    tcp: tuple[TcpPlace, ...]
+    trust_tcp: bool
+    limits: Limits
+    log_file: str
+    log_level: int
+    metrics: TcpPlace | None
+
+
+class StoreEvents:
+    """Tells journal and metrics what happens to the store."""
+
+    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+        self._journal = journal
+        self._metrics = metrics
+
+    def store_failed(self, error: str) -> None:
+        """The store does not answer; told once, until it does again."""
+        self._metrics.store_errors += 1
+        self._journal.event(ERROR, {"event": "store-failed", "error": error})
+
+    def store_recovered(self) -> None:
+        """The store answers again."""
+        self._journal.event(WARN, {"event": "store-recovered"})
+
+    def store_slow(self, seconds: float, attempts: int) -> None:
+        """A batch took long; told at a limited rate."""
+        fields: dict[str, bytes | str | int] = {"event": "store-slow", "attempts": attempts}
+        self._journal.event(WARN, {**fields, "milliseconds": int(seconds * 1000)})
+
+    def batch_done(self, seconds: float, attempts: int) -> None:
+        """A batch is written."""
+        self._metrics.batches.observe(seconds, max(attempts, 1))
+
+
+class Daemon:
+    """Serves until it is told to stop."""
+
+    def __init__(self, plan: Plan, reload: Callable[[], Plan | None]) -> None:
+        self._plan = plan
+        self._reload = reload
+        self.journal = Journal(plan.log_file, plan.log_level)
+        self.metrics = Metrics()
+        self.desk = Desk()
+        self._sessions: set[Session] = set()
+        self._stop = asyncio.Event()
+        # Bound before anything runs: what cannot be bound is an error of the start.
+        self._unix = UnixListener(plan.socket)
+        self._tcp: list[socket.socket] = []
+        try:
+            self._tcp += map(tcp_listener, plan.tcp)
+        except BaseException:
+            self._close_listeners()
+            raise
+
+    async def serve(self) -> None:
+        """Answer until SIGTERM or SIGINT; then let what is under way end."""
+        loop = asyncio.get_running_loop()
+        plan = self._plan
+        self.worker = Worker(
+            self.desk,
+            plan.open_store,
+            StoreEvents(self.journal, self.metrics),
+            deadline=plan.deadline,
+        )
+        self._answering = Answering(plan.rules, self.desk, self.worker, self.journal, self.metrics)
+        stop_export = self._export()
+        self.worker.start()
+        servers = [
+            await loop.create_unix_server(
+                partial(self._session, trusted=True), sock=self._unix.socket
+            )
+        ]
+        for listener in self._tcp:
+            factory = partial(self._session, trusted=plan.trust_tcp)
+            servers.append(await loop.create_server(factory, sock=listener))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        sweeper = asyncio.create_task(self._sweep())
+        self.journal.event(INFO, {"event": "started", "store": plan.store_name, "pid": os.getpid()})
+        notify("READY=1")
+        await self._stop.wait()
+        notify("STOPPING=1")
+        sweeper.cancel()
+        await self._drain(servers)
+        stop_export()
+
+    def _export(self) -> Callable[[], None]:
+        if self._plan.metrics is None:
+            return lambda: None
+        from greylag.server.exporter import DaemonCollector, export
+
+        collector = DaemonCollector(self.metrics, self.desk, self.worker)
+        return export(self._plan.metrics, collector)
+
+    def _session(self, *, trusted: bool) -> Session:
+        return Session(self._answering, self._sessions, self._plan.limits, trusted=trusted)
+
+    def reload(self) -> None:
+        """Use a new plan's rules and log; what is bound stays. An error keeps all as it was."""
+        notify("RELOADING=1")
+        try:
+            self.journal.reopen()
+        except OSError as error:
+            self.journal.event(ERROR, {"event": "log-not-reopened", "error": str(error)})
+        plan = self._reload()
+        if plan is not None:
+            self.journal.level = plan.log_level
+            self._answering.use(plan.rules)
+            self.desk.forget_all()
+            self.journal.event(WARN, {"event": "reloaded"})
+        notify("READY=1")
+
+    async def _sweep(self) -> None:
+        """Close connections that are idle or slow for too long."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = monotonic()
+            for session in [one for one in self._sessions if one.deadline <= now]:
+                session.abort()
+
+    async def _drain(self, servers: list[asyncio.Server]) -> None:
+        for server in servers:
+            server.close()
+        for session in list(self._sessions):
+            session.end()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN):
+                while any(session.busy for session in self._sessions):
+                    await asyncio.sleep(0.01)
+        for session in list(self._sessions):
+            session.abort()
+        await self.worker.stop(DRAIN)
+        self.journal.event(INFO, {"event": "stopped"})
+        self.journal.flush()
+        self._close_listeners()
+
+    def _close_listeners(self) -> None:
+        self._unix.close()
+        for listener in self._tcp:
+            listener.close()
+
+
+def notify(state: str) -> None:
+    """Tell systemd, where it asked to be told (sd_notify(3)); never fails."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if not place.startswith(("/", "@")):
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.connect("\0" + place[1:] if place.startswith("@") else place)
+        client.send(state.encode())

@@ -1,0 +1,88 @@
+"""The daemon's figures for Prometheus, on a port of their own and in a thread of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from greylag.core.verdict import Reason, Verdict
+from greylag.server.listeners import ListenError, TcpPlace
+from greylag.server.metrics import Metrics
+from greylag.server.worker import Worker
+from greylag.service.desk import Desk
+
+
+class DaemonCollector(Collector):
+    """Reads what the daemon counts, at the moment somebody asks."""
+
+    def __init__(self, metrics: Metrics, desk: Desk, worker: Worker) -> None:
+        self._metrics = metrics
+        self._desk = desk
+        self._worker = worker
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each figure; labels are our own words, so there are never more series."""
+        attempts = CounterMetricFamily(
+            "greylag_attempts", "Attempts answered.", labels=("verdict", "reason")
+        )
+        for (verdict, reason), number in self._counted().items():
+            attempts.add_metric((verdict.value, reason.value), number)
+        yield attempts
+        batches = self._metrics.batches
+        yield HistogramMetricFamily(
+            "greylag_store_seconds",
+            "Time that the store took for an attempt's batch.",
+            buckets=list(batches.buckets()),
+            sum_value=batches.total,
+        )
+        yield _counter(
+            "greylag_store_errors", "Times that the store failed.", self._metrics.store_errors
+        )
+        yield _counter("greylag_cache_hits", "Attempts answered from memory.", self._desk.hits)
+        yield _counter(
+            "greylag_cache_misses", "Attempts that the store was asked.", self._desk.misses
+        )
+        yield _gauge("greylag_queue_length", "Attempts that wait now.", self._worker.queue_length)
+        yield _gauge("greylag_store_down", "1 while the store fails.", self._worker.store_is_down)
+
+    def _counted(self) -> dict[tuple[Verdict, Reason], int]:
+        """Return the answers, with 0 for those that did not occur yet."""
+        zero = {
+            (Verdict.DEFER, Reason.NEW): 0,
+            (Verdict.DEFER, Reason.EARLY): 0,
+            (Verdict.PASS, Reason.RETRIED): 0,
+            (Verdict.PASS, Reason.KNOWN): 0,
+        }
+        return zero | dict(self._metrics.answers)
+
+
+def _counter(name: str, text: str, number: float) -> Metric:
+    return CounterMetricFamily(name, text, value=number)
+
+
+def _gauge(name: str, text: str, number: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=float(number))
+
+
+def export(place: TcpPlace, collector: DaemonCollector) -> Callable[[], None]:
+    """Serve the figures; return what ends that. Raises ListenError."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    try:
+        server, _thread = start_http_server(place.port, place.host, registry)
+    except OSError as error:
+        raise ListenError(f"{place}: {error.strerror}") from error
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+
+    return stop

@@ -1,0 +1,84 @@
+"""The daemon's log: key=value lines, written once for each iteration of the loop.
+
+To a file that is opened again on SIGHUP, or to stderr for multilog and journald. A log that
+cannot be written never stops an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+
+from greylag.core.attempt import Attempt
+from greylag.core.verdict import Decision, Reason
+from greylag.wire.logline import decision_event, format_event
+
+FATAL, ERROR, WARN, INFO, DEBUG = 1, 2, 3, 4, 5
+_NAMES = ("off", "fatal", "error", "warn", "info", "debug")
+_PREFIX = "greylag: "
+_MAX_HELD = 1 << 20  # bytes that wait for a slow reader of the log; more is dropped, and counted
+_MODE = 0o640  # who mails whom is nobody else's business
+
+
+class Journal:
+    """Writes events at or below a level."""
+
+    def __init__(self, path: str = "", level: int = INFO) -> None:
+        self.level = level
+        self._path = path
+        self._held: list[str] = []
+        self._size = 0
+        self._dropped = 0
+        self._scheduled = False
+        self._descriptor = self._open()
+
+    def _open(self) -> int:
+        if not self._path:
+            return sys.stderr.fileno() if sys.stderr is not None else -1
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(self._path, flags, _MODE)
+
+    def reopen(self) -> None:
+        """Open the file anew, as after it was rotated. Raises OSError; the old one stays then."""
+        self.flush()
+        if self._path:
+            before, self._descriptor = self._descriptor, self._open()
+            os.close(before)
+
+    def event(self, level: int, fields: Mapping[str, bytes | str | int]) -> None:
+        """Write an event; anything but `info` is named in the line."""
+        if level <= self.level:
+            named = fields if level == INFO else {"level": _NAMES[level], **fields}
+            self._hold(f"{_PREFIX}{format_event(named)}\n")
+
+    def decision(self, attempt: Attempt, decision: Decision) -> None:
+        """Write what was answered to an attempt."""
+        level = FATAL if decision.reason is Reason.INCOMPLETE else INFO
+        self.event(level, decision_event(attempt, decision))
+
+    def _hold(self, line: str) -> None:
+        if self._size > _MAX_HELD:
+            self._dropped += 1
+            return
+        self._held.append(line)
+        self._size += len(line)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is held."""
+        self._scheduled = False
+        if self._dropped:
+            self._held.append(f"{_PREFIX}level=warn dropped={self._dropped}\n")
+            self._dropped = 0
+        data = "".join(self._held).encode("ascii")
+        self._held.clear()
+        self._size = 0
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:
+            return  # nobody is left to tell

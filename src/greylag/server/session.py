@@ -1,0 +1,156 @@
+"""One connection of a mail server: requests in, answers out, in their order, within limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+
+from greylag.core.value import value
+from greylag.wire.policy import Broken, Request, RequestReader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Answering(Protocol):
+        """What answers a request: calls `reply` once with the response, now or later."""
+
+        def __call__(
+            self, request: Request, reply: Callable[[bytes], None], *, trusted: bool
+        ) -> None:
+            """Answer a request."""
+
+
+@value
+class Limits:
+    """What one connection, and all together, may take."""
+
+    connections: int = 4000
+    idle: float = 600.0  # seconds between requests; Postfix closes after 300
+    request: float = 10.0  # seconds from the first byte of a request to its last
+    total: float = 86400.0  # seconds of a connection's life
+    pipelined: int = 64  # requests that wait for their answers
+
+
+class Slot:
+    """The place of an answer among those of its connection."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        self.answer: bytes | None = None
+
+
+class Session(asyncio.Protocol):
+    """The protocol of one connection."""
+
+    def __init__(
+        self, answering: Answering, sessions: set[Session], limits: Limits, *, trusted: bool
+    ) -> None:
+        self._answering = answering
+        self._sessions = sessions
+        self._limits = limits
+        self._trusted = trusted
+        self._reader = RequestReader()
+        self._slots: deque[Slot] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._closing = False
+        self._slow_reader = False
+        self._reading = False  # answers given at once are written together
+        now = monotonic()
+        self._ends_at = now + limits.total
+        self.deadline = min(now + limits.idle, self._ends_at)
+        self._began: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether an answer is still owed."""
+        return bool(self._slots)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, unless there are too many."""
+        # uvloop's transports are no asyncio.Transport, but do all that one does.
+        self._transport = transport  # type: ignore[assignment]
+        if len(self._sessions) >= self._limits.connections:
+            self._closing = True
+            transport.close()
+            return
+        self._sessions.add(self)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Forget the connection; answers that still come have nowhere to go."""
+        self._sessions.discard(self)
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        """Read requests, and put each to whoever answers."""
+        if self._closing:
+            return
+        events = self._reader.feed(data)
+        self._set_deadline(complete=bool(events))
+        self._reading = True
+        for event in events:
+            if isinstance(event, Broken):
+                self._closing = True
+                break
+            slot = Slot()
+            self._slots.append(slot)
+            self._answering(event, partial(self._fill, slot), trusted=self._trusted)
+        self._reading = False
+        self._write_ready()
+
+    def _set_deadline(self, *, complete: bool) -> None:
+        """A slow writer has so many seconds for a request, however many bytes it dribbles."""
+        now = monotonic()
+        if complete or self._began is None:
+            self._began = now if self._reader.inside else None
+        allowed = (
+            now + self._limits.idle if self._began is None else self._began + self._limits.request
+        )
+        self.deadline = min(allowed, self._ends_at)
+
+    def _fill(self, slot: Slot, answer: bytes) -> None:
+        slot.answer = answer
+        if not self._reading:
+            self._write_ready()
+
+    def _write_ready(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        ready = []
+        while self._slots and (answer := self._slots[0].answer) is not None:
+            ready.append(answer)
+            self._slots.popleft()
+        if ready:
+            transport.write(b"".join(ready))
+        if self._closing and not self._slots:
+            transport.close()
+        elif len(self._slots) >= self._limits.pipelined or self._slow_reader:
+            transport.pause_reading()
+        elif not transport.is_reading():
+            transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: take no more requests from it."""
+        self._slow_reader = True
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._slow_reader = False
+        self._write_ready()
+
+    def end(self) -> None:
+        """Close when the answers that are owed are out."""
+        self._closing = True
+        if self._transport is not None and not self._slots:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()

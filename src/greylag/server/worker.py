@@ -1,0 +1,193 @@
+"""The thread that owns the store, and the queue before it: group commit that adapts to the load.
+
+One attempt waiting is committed at once. While a batch is under way, all that comes waits for the
+next, so the busier the daemon the more attempts share a commit. Whoever waits for longer than the
+deadline is answered without the store, whatever the thread hangs in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic, time
+
+from greylag.server.maintenance import Expiry
+from greylag.server.store_thread import Batch, Job, Reply, StoreThread
+from greylag.service.batch import Asked
+from greylag.service.breaker import Breaker
+from greylag.service.desk import Desk
+from greylag.store.base import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Events(Protocol):
+        """What the worker tells: for the log and the metrics."""
+
+        def store_failed(self, error: str) -> None:
+            """The store does not answer; told once, until it does again."""
+
+        def store_recovered(self) -> None:
+            """The store answers again."""
+
+        def store_slow(self, seconds: float, attempts: int) -> None:
+            """A batch took long; told at a limited rate."""
+
+        def batch_done(self, seconds: float, attempts: int) -> None:
+            """A batch is written."""
+
+
+MAX_BATCH = 512  # attempts in one transaction: at 25 us each still far below the deadline
+TICK = 0.05  # seconds between looks at the deadline
+WRITE_LATER_EVERY = 1.0  # seconds that the counts of repeats may lag
+LISTS_EVERY = 1.0  # seconds until a change of the lists is seen
+MAX_LATER = 200_000  # triplets whose counts are kept while the store is away
+
+
+class Worker:
+    """The queue before the thread, in the event loop."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        open_store: Callable[[], Store],
+        events: Events,
+        *,
+        deadline: float,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        self._desk = desk
+        self._events = events
+        self._deadline = deadline
+        self.expiry = Expiry(clock=clock)
+        self._thread = StoreThread(open_store, clock, self.expiry)
+        self._breaker = Breaker()
+        self._waiting: list[Job] = []
+        self._flying: Batch | None = None
+        self._scheduled = False
+        self._next_lists = 0.0
+        self._next_later = 0.0
+        self._ticker: asyncio.TimerHandle | None = None
+
+    @property
+    def queue_length(self) -> int:
+        """Return how many attempts wait for the store now."""
+        return len(self._waiting) + (len(self._flying.jobs) if self._flying else 0)
+
+    @property
+    def store_is_down(self) -> bool:
+        """Return whether the breaker is open."""
+        return self._breaker.is_open
+
+    def start(self) -> None:
+        """Begin to work; to be called in the loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+        self._tick()
+
+    def ask(self, asked: Asked, reply: Reply) -> None:
+        """Put a question to the store; `reply` is called once, within the deadline."""
+        now = monotonic()
+        if self._breaker.is_open and (self._flying is not None or not self._breaker.allows(now)):
+            reply(None)
+            return
+        self._waiting.append(Job(asked, reply, now + self._deadline))
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._flying is None:
+            self._scheduled = True
+            # At the end of this iteration of the loop: all that it has read goes together.
+            self._loop.call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        if self._flying is not None:
+            return
+        now = monotonic()
+        jobs, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        jobs = [job for job in jobs if job.reply is not None]
+        look = now >= self._next_lists
+        if look:
+            self._next_lists = now + LISTS_EVERY
+        later = self._desk.take_later()
+        self._next_later = now + WRITE_LATER_EVERY
+        if not (jobs or later or look or self.expiry.due()):
+            return
+        self._flying = Batch(jobs, later, look_at_lists=look)
+        self._thread.put(self._flying, self._landed)
+
+    def _landed(self, batch: Batch) -> None:
+        """Tell the loop; called in the thread."""
+        self._loop.call_soon_threadsafe(self._done, batch)
+
+    def _done(self, batch: Batch) -> None:
+        self._flying = None
+        if batch.error is None:
+            self._succeeded(batch)
+        else:
+            self._failed(batch)
+        if self._waiting:
+            self._schedule()
+
+    def _succeeded(self, batch: Batch) -> None:
+        if self._breaker.succeeded():
+            self._events.store_recovered()
+        if batch.lists is not None:
+            self._desk.use_lists(batch.lists)
+        for job, answered in zip(batch.jobs, batch.answers, strict=True):
+            self._desk.learn(job.asked, answered)
+            job.answer(answered)
+        self._events.batch_done(batch.took, len(batch.jobs))
+        if self._breaker.slow(batch.took, monotonic()):
+            self._events.store_slow(batch.took, len(batch.jobs))
+
+    def _failed(self, batch: Batch) -> None:
+        if len(batch.later) < MAX_LATER:
+            self._desk.later.merge(batch.later)
+        self._trip(batch.error or "")
+        for job in batch.jobs:
+            job.answer(None)
+
+    def _trip(self, error: str) -> None:
+        if self._breaker.failed(monotonic()):
+            self._events.store_failed(error)
+            self._desk.forget_all()
+        waiting, self._waiting = self._waiting, []
+        for job in waiting:
+            job.answer(None)
+
+    def _tick(self) -> None:
+        """Answer those whose time is over; write what may wait no longer; look at the lists."""
+        self._ticker = self._loop.call_later(TICK, self._tick)
+        now = monotonic()
+        flying = self._flying.jobs if self._flying is not None else []
+        late = [job for job in (*flying, *self._waiting) if job.reply and job.deadline <= now]
+        if late:
+            self._trip(f"no answer within {self._deadline:g} s")
+            for job in late:
+                job.answer(None)
+        if self._flying is not None:
+            return
+        due = (
+            now >= self._next_lists
+            or (self._desk.later and now >= self._next_later)
+            or self.expiry.due()
+        )
+        if due and self._breaker.allows(now):
+            self._schedule()
+
+    async def stop(self, patience: float) -> None:
+        """Write what is left and end the thread, waiting for at most `patience` seconds."""
+        self._schedule()
+        try:
+            async with asyncio.timeout(patience):
+                while self._waiting or self._flying or self._scheduled:
+                    await asyncio.sleep(TICK / 5)
+        except TimeoutError:
+            pass
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._thread.stop()
+        await asyncio.to_thread(self._thread.join, patience)

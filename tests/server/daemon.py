@@ -1,0 +1,169 @@
+"""A real `greylag serve` for a test, on a socket of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+BIN = Path(sys.executable).parent
+START = 20.0
+PLAIN: dict[str, str | bytes] = {
+    "request": "smtpd_access_policy",
+    "protocol_state": "RCPT",
+    "client_address": "192.0.2.17",
+    "sender": "a@example.org",
+    "recipient": "b@example.net",
+}
+
+
+def request(**changes: str | bytes) -> bytes:
+    """Return the bytes of a request."""
+    fields = {**PLAIN, **changes}
+    lines = (
+        name.encode() + b"=" + (text if isinstance(text, bytes) else text.encode()) + b"\n"
+        for name, text in fields.items()
+    )
+    return b"".join(lines) + b"\n"
+
+
+class Connection:
+    """One connection to the daemon."""
+
+    def __init__(self, place: Path | int, timeout: float = 20.0) -> None:
+        if isinstance(place, int):
+            self.socket = socket.create_connection(("127.0.0.1", place), timeout)
+        else:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(timeout)
+            try:
+                self.socket.connect(str(place))
+            except OSError:
+                self.socket.close()
+                raise
+        self._unread = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.socket.close()
+
+    def ask(self, **changes: str | bytes) -> bytes:
+        """Ask, and return the response without its empty line; empty if there was none."""
+        self.socket.sendall(request(**changes))
+        return self.response()
+
+    def response(self) -> bytes:
+        """Return the next response."""
+        while b"\n\n" not in self._unread:
+            received = self.socket.recv(65536)
+            if not received:
+                return b""
+            self._unread += received
+        answer, _end, self._unread = self._unread.partition(b"\n\n")
+        return answer
+
+    def closed(self) -> bool:
+        """Wait for the other side to close; an answer instead is a failure."""
+        try:
+            return self.socket.recv(65536) == b""
+        except ConnectionResetError:
+            return True
+
+
+@dataclass
+class Daemon:
+    """A running daemon."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    log: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "s"
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "greylag.db"
+
+    def connect(self, timeout: float = 20.0) -> Connection:
+        return Connection(self.socket, timeout)
+
+    def logged(self, text: str, seconds: float = 10.0) -> bool:
+        """Wait for a text in the log."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if text in self.log.read_text():
+                return True
+            time.sleep(0.02)
+        return False
+
+    def memory(self) -> int:
+        """Return the bytes that the process holds in memory."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+def write_config(folder: Path, text: str = "", server: str = "") -> Path:
+    """Write the settings of a daemon in a folder."""
+    config = folder / "greylag.toml"
+    config.write_text(
+        f'{text}\n[store]\nurl = "sqlite://{folder}/greylag.db"\n'
+        f'[server]\nsocket = "{folder}/s"\n{server}\n'
+    )
+    return config
+
+
+@contextlib.contextmanager
+def serving(
+    folder: Path,
+    text: str = "",
+    server: str = "",
+    env: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> Iterator[Daemon]:
+    """Run the daemon in a folder until the end of the block."""
+    config, log = config or write_config(folder, text, server), folder / "daemon.log"
+    with log.open("ab") as stderr:
+        process = subprocess.Popen(
+            [BIN / "greylag", "--config", config, "serve"],
+            env={"PATH": os.defpath, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+    daemon = Daemon(process, folder, log)
+    try:
+        wait_until_it_serves(daemon)
+        yield daemon
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        try:
+            process.wait(START)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_it_serves(daemon: Daemon) -> None:
+    end = time.monotonic() + START
+    while time.monotonic() < end and daemon.process.poll() is None:
+        with contextlib.suppress(OSError), daemon.connect() as connection:
+            if connection.ask(client_address="not-an-ip") == b"action=DUNNO":
+                return
+        time.sleep(0.02)
+    raise RuntimeError(daemon.log.read_text())

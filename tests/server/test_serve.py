@@ -1,0 +1,346 @@
+"""`greylag serve` as mail servers and admins meet it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.plugin import at
+from tests.server.daemon import BIN, Connection, Daemon, request, serving, write_config
+
+DEFERRED = b"action=DEFER_IF_PERMIT 4.7.1 Greylisted, please try again in 300 seconds"
+REPLY = b"action=451 4.7.1 Greylisted, please try again in 300 seconds"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with serving(tmp_path) as running:
+        yield running
+
+
+def rows(daemon: Daemon, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(daemon.database)) as db:
+        return db.execute(sql).fetchall()
+
+
+def figures(daemon: Daemon) -> dict[str, int]:
+    found = rows(daemon, "SELECT name, sum(number) FROM figures GROUP BY name")
+    return {str(name): int(str(number)) for name, number in found}
+
+
+def test_the_life_of_a_triplet(tmp_path: Path) -> None:
+    with serving(tmp_path, '[policy]\ndelay = "1s"\n') as daemon, daemon.connect() as client:
+        first = client.ask()
+        assert first.startswith(b"action=DEFER_IF_PERMIT 4.7.1 ")
+        time.sleep(2.1)
+        assert client.ask() == b"action=DUNNO"
+        assert client.ask(client_address="192.0.2.99") == b"action=DUNNO"
+        assert daemon.logged("reason=retried client_address=192.0.2.17")
+        assert daemon.logged("reason=known client_address=192.0.2.99")
+    assert rows(daemon, "SELECT blocked, passed FROM records") == [(1, 2)]
+    assert figures(daemon)["pass:known"] == 1
+
+
+def test_what_was_deferred_is_on_the_disk_when_the_answer_is_out(daemon: Daemon) -> None:
+    with daemon.connect() as client:
+        assert client.ask() == DEFERRED
+        assert rows(daemon, "SELECT blocked FROM records") == [(1,)]
+
+
+def test_counts_of_repeats_are_written_within_a_second_and_at_the_end(tmp_path: Path) -> None:
+    with serving(tmp_path) as daemon, daemon.connect() as client:
+        for _ in range(10):
+            assert client.ask().startswith(b"action=DEFER_IF_PERMIT")
+        time.sleep(1.5)
+        assert rows(daemon, "SELECT blocked FROM records") == [(10,)]
+        for _ in range(5):
+            client.ask()
+    assert rows(daemon, "SELECT blocked FROM records") == [(15,)]
+    assert figures(daemon) == {"defer:new": 1, "defer:early": 14}
+
+
+def test_pipelined_requests_are_answered_in_their_order(daemon: Daemon) -> None:
+    with daemon.connect() as client:
+        client.socket.sendall(
+            request() + request(client_address="junk") + request() + request(sender=b"\xff\xfe")
+        )
+        answers = [client.response()[:12] for _ in range(4)]
+    assert answers == [b"action=DEFER", b"action=DUNNO", b"action=DEFER", b"action=DEFER"]
+
+
+def test_hundreds_pipelined_at_once(daemon: Daemon) -> None:
+    with daemon.connect() as client:
+        client.socket.sendall(b"".join(request(recipient=f"r{n}@example.net") for n in range(500)))
+        assert [client.response() for _ in range(500)] == [DEFERRED] * 500
+
+
+def test_the_plugin_speaks_on_the_unix_socket(daemon: Daemon) -> None:
+    with daemon.connect() as client:
+        assert client.ask(greylag_client="qmail-spp") == REPLY
+        bounce = {"greylag_client": "qmail-spp", "sender": "", "recipient": "c@example.net"}
+        assert client.ask(**bounce) == REPLY + b"\ngreylag_at=data"
+        assert client.ask(**bounce, greylag_rcptcount="1").startswith(b"action=451 4.7.1 ")
+        assert b"at=data" not in client.ask(**bounce, greylag_rcptcountall="2")
+
+
+def test_tcprules_of_one_client_change_its_policy(daemon: Daemon) -> None:
+    with daemon.connect() as client:
+        plugin = {"greylag_client": "qmail-spp", "recipient": "c@example.net"}
+        assert b"in 60 seconds" in client.ask(**plugin, greylag_glblockexpire="1")
+        assert client.ask(**plugin, greylag_glexplicit="1") == b"action=DUNNO"
+        assert client.ask(**plugin, greylag_glblockexpire="-1") == b"action=DUNNO"
+    assert daemon.logged("reason=config-error")
+    assert daemon.logged("GLBLOCKEXPIRE: expected a whole number")
+
+
+@pytest.mark.parametrize("trusted", ["false", "true"])
+def test_tcp_is_not_trusted_unless_configured_t18(tmp_path: Path, trusted: str) -> None:
+    port = free_port()
+    server = f'policy = ["127.0.0.1:{port}"]\ntrust_tcp = {trusted}'
+    with serving(tmp_path, server=server), Connection(port) as client:
+        answer = client.ask(greylag_client="qmail-spp", greylag_glblockexpire="1")
+        believed = answer.startswith(b"action=451 ") and b"in 60 s" in answer
+        assert believed is (trusted == "true")
+        assert (answer == DEFERRED) is (trusted == "false")
+
+
+def test_the_lists_are_seen_within_seconds(daemon: Daemon) -> None:
+    def greylag(*words: str) -> None:
+        config = daemon.folder / "greylag.toml"
+        command = [str(BIN / "greylag"), "--config", str(config), *words]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+    with daemon.connect() as client:
+        assert client.ask() == DEFERRED
+        greylag("allow", "add", "192.0.2.0/24")
+        time.sleep(1.5)
+        assert client.ask() == b"action=DUNNO"
+        greylag("deny", "add", "192.0.2.17")
+        time.sleep(1.5)
+        assert client.ask() == b"action=553 5.7.1 Mail from 192.0.2.17 is not accepted here"
+    assert daemon.logged("entry=192.0.2.17")
+
+
+def test_one_shot_and_daemon_share_one_state(daemon: Daemon) -> None:
+    variables = {
+        "PATH": os.defpath,
+        "GREYLAG_CONFIG": str(daemon.folder / "greylag.toml"),
+        "GREYLISTING": "",
+        "TCPREMOTEIP": "192.0.2.17",
+        "SMTPMAILFROM": "a@example.org",
+        "SMTPRCPTTO": "b@example.net",
+    }
+    done = subprocess.run(
+        [BIN / "greylisting"], env=variables, capture_output=True, check=True, timeout=30
+    )
+    assert done.stdout.startswith(b"E451")
+    with daemon.connect() as client:
+        client.ask()
+    assert daemon.logged("reason=early")
+
+
+def test_the_socket_has_mode_and_lock(tmp_path: Path) -> None:
+    """T18; CVE-2008-1569: nobody connects before the mode is right, no foreign socket is used."""
+    with serving(tmp_path, server='socket_mode = "0600"') as daemon:
+        assert stat.S_IMODE(daemon.socket.stat().st_mode) == 0o600
+    assert not daemon.socket.exists()
+
+
+def start_and_fail(folder: Path) -> tuple[int, str]:
+    config = folder / "greylag.toml"
+    done = subprocess.run(
+        [BIN / "greylag", "--config", config, "serve"],
+        env={"PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_it_refuses_to_start_twice(daemon: Daemon) -> None:
+    code, said = start_and_fail(daemon.folder)
+    assert code == 78
+    assert said == f"greylag: {daemon.socket}: another greylag serves there\n"
+    with daemon.connect() as client:
+        assert client.ask() == DEFERRED
+
+
+def test_it_takes_over_the_socket_of_a_dead_one(tmp_path: Path) -> None:
+    with serving(tmp_path) as first:
+        first.process.kill()
+        first.process.wait()
+        assert first.socket.exists()
+        with serving(tmp_path) as second, second.connect() as client:
+            assert client.ask() == DEFERRED
+
+
+def a_file(folder: Path) -> str:
+    (folder / "s").write_text("x")
+    return "is there, and is no socket"
+
+
+def a_link(folder: Path) -> str:
+    (folder / "s").symlink_to("/dev/null")
+    return "is there, and is no socket"
+
+
+OPEN: list[socket.socket] = []
+
+
+def a_served_socket(folder: Path) -> str:
+    other = socket.socket(socket.AF_UNIX)
+    other.bind(str(folder / "s"))
+    other.listen()
+    OPEN.append(other)
+    return "another program serves there"
+
+
+def a_folder_for_all(folder: Path) -> str:
+    folder.chmod(0o777)
+    return "not be writable for all"
+
+
+@pytest.mark.parametrize("make", [a_file, a_link, a_served_socket, a_folder_for_all])
+def test_places_it_does_not_serve_at(tmp_path: Path, make: object) -> None:
+    write_config(tmp_path)
+    wanted = make(tmp_path)  # type: ignore[operator]
+    code, said = start_and_fail(tmp_path)
+    while OPEN:
+        OPEN.pop().close()
+    assert code == 78
+    assert wanted in said
+    assert said.count("\n") == 1
+
+
+def test_all_errors_of_the_configuration_before_anything_is_bound(tmp_path: Path) -> None:
+    write_config(tmp_path, '[policy]\ndelay = 3\n[log]\nlevel = "loud"\n')
+    code, said = start_and_fail(tmp_path)
+    assert code == 78
+    assert said.count("\n") == 2
+    assert not (tmp_path / "s.lock").exists()
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        write_config(tmp_path, server=f'policy = ["127.0.0.1:{port}"]')
+        code, said = start_and_fail(tmp_path)
+    assert (code, said) == (78, f"greylag: 127.0.0.1:{port}: Address already in use\n")
+    assert not (tmp_path / "s").exists()
+
+
+def test_reload_takes_a_new_policy_and_refuses_a_wrong_one_p10(daemon: Daemon) -> None:
+    with daemon.connect() as client:
+        write_config(daemon.folder, '[policy]\ndelay = "7m"\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.logged("event=reloaded")
+        assert b"in 420 seconds" in client.ask()
+        for number in range(5):
+            write_config(daemon.folder, f"[policy]\ndelay = {number}\n")
+            daemon.process.send_signal(signal.SIGHUP)
+            assert b"in 420 seconds" in client.ask(recipient=f"r{number}@example.net")
+        assert daemon.logged("policy.delay: expected a duration")
+
+
+def test_the_log_is_opened_again_on_sighup(tmp_path: Path) -> None:
+    log = tmp_path / "greylag.log"
+    with serving(tmp_path, f'[log]\nfile = "{log}"\n') as daemon, daemon.connect() as client:
+        client.ask()
+        log.rename(tmp_path / "old.log")
+        daemon.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 10
+        while not log.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        client.ask()
+        time.sleep(0.2)
+        assert "reason=new" in (tmp_path / "old.log").read_text()
+        assert "reason=early" in log.read_text()
+        assert stat.S_IMODE(log.stat().st_mode) == 0o640
+
+
+def test_sigterm_drains_and_leaves_nothing(daemon: Daemon) -> None:
+    with daemon.connect() as client:
+        client.socket.sendall(request())
+        time.sleep(0.1)
+        daemon.process.terminate()
+        assert client.response() == DEFERRED
+        assert client.closed()
+    assert daemon.process.wait(20) == 0
+    assert "event=stopped" in daemon.log.read_text()
+    left = {path.name for path in daemon.folder.iterdir()}
+    assert left == {"greylag.db", "greylag.toml", "daemon.log", "s.lock"}
+
+
+def test_systemd_is_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        with serving(tmp_path, env={"NOTIFY_SOCKET": str(tmp_path / "notify")}):
+            assert manager.recv(100) == b"READY=1"
+        assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_metrics_use_the_words_of_the_log(tmp_path: Path) -> None:
+    port = free_port()
+    with serving(tmp_path, server=f'metrics = "127.0.0.1:{port}"') as daemon:
+        with daemon.connect() as client:
+            for _ in range(3):
+                client.ask()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as page:
+            text = page.read().decode()
+    assert 'greylag_attempts_total{reason="early",verdict="defer"} 2.0' in text.replace(
+        'verdict="defer",reason="early"', 'reason="early",verdict="defer"'
+    )
+    assert "greylag_store_down 0.0" in text
+    assert 'greylag_store_seconds_bucket{le="+Inf"}' in text
+
+
+def test_what_is_past_is_forgotten_without_cron(tmp_path: Path) -> None:
+    with serving(tmp_path) as daemon, daemon.connect() as client:
+        client.ask()
+    with closing(sqlite3.connect(daemon.database)) as db, db:
+        db.execute("UPDATE records SET expires = 1000")
+    with serving(tmp_path) as daemon:
+        end = time.monotonic() + 10
+        while rows(daemon, "SELECT 1 FROM records") and time.monotonic() < end:
+            time.sleep(0.05)
+        assert rows(daemon, "SELECT 1 FROM records") == []
+        assert figures(daemon)["fate:stopped"] == 1
+
+
+def test_a_clock_that_jumps_forgets_nothing_p18_t30(tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("+0d")
+    env = {
+        **{name: str(text) for name, text in at("+0d").items() if name == "LD_PRELOAD"},
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    with serving(tmp_path, env=env) as daemon, daemon.connect() as client:
+        assert client.ask() == DEFERRED
+        clock.write_text("+400d")
+        time.sleep(2.5)
+        assert rows(daemon, "SELECT count(*) FROM records") == [(1,)]
+        assert client.ask().startswith(b"action=DEFER_IF_PERMIT")
