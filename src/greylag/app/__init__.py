@@ -1,0 +1,1 @@
+"""The composition root: configuration to store to service."""

@@ -1,0 +1,168 @@
+"""The effective settings: defaults, `greylag.toml`, `control/greylisting`, GL* variables.
+
+In this order, and a later layer wins. All is read and checked before anything starts; one error
+anywhere, and nothing of it is applied.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from greylag.app.options import OPTIONS
+from greylag.app.toml_file import read_toml
+from greylag.core.policy import NullSender, Policy
+from greylag.core.value import value
+from greylag.core.verdict import Verdict
+from greylag.wire.oldplugin import Given, old_defaults, read_file, read_variables
+from greylag.wire.reply import OLD_REPLIES, Replies
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEFAULT_PATH = "/etc/greylag/greylag.toml"
+CONFIG_VARIABLE = b"GREYLAG_CONFIG"
+OLD_PATH = "control/greylisting"  # below the qmail home
+OLD_PATH_VARIABLE = b"GLCONFIGFILE"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `errors` holds every reason, one line each."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = errors
+
+
+@value
+class ServerSettings:
+    """What the daemon alone needs to know."""
+
+    socket: str
+    socket_mode: int
+    socket_group: str
+    policy: tuple[str, ...]  # address:port
+    trust_tcp: bool
+    max_connections: int
+    deadline: int  # seconds
+    metrics: str  # address:port, or empty
+    log_file: str  # empty: stderr
+
+
+@value
+class Settings:
+    """All settings, checked; `origins` tells for each key where its value comes from."""
+
+    policy: Policy
+    replies: Replies
+    store_url: str
+    store_timeout: int  # seconds
+    on_failure: Verdict
+    log_level: int  # 0 (off) to 5 (debug)
+    header: bool  # have Postfix tell in a header how long mail had to wait
+    server: ServerSettings
+    origins: dict[str, str]
+    values: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def load(environ: Mapping[bytes, bytes], home: str = ".") -> Settings:
+    """Return the settings that hold for a process with this environment below this qmail home.
+
+    Raises ConfigError with every error there is.
+    """
+    given = [Given(option.key, option.default, "default") for option in OPTIONS]
+    errors: list[str] = []
+    notes: list[str] = []
+    old_file = _old_file(environ, home)
+    if old_file is not None:
+        given += [*_OLD_PLUGIN, *old_defaults()]
+    for found, wrong in _toml_layer(environ):
+        given += found
+        errors += wrong
+    if old_file is not None:
+        found, wrong, ignored = _read_old(*old_file)
+        given += found
+        errors += wrong
+        notes += ignored
+    found, wrong = read_variables(environ)
+    given += found
+    errors += wrong
+    return _settle(given, errors, notes)
+
+
+# What differs for those who come from the old plugin, beside its numbers.
+_OLD_PLUGIN = [
+    Given("policy.null_sender", NullSender.RCPT, "the old plugin's way"),
+    Given("reply.defer", OLD_REPLIES.defer, "the old plugin's text"),
+    Given("reply.deny", OLD_REPLIES.deny, "the old plugin's text"),
+]
+
+
+def _toml_layer(environ: Mapping[bytes, bytes]) -> list[tuple[list[Given], list[str]]]:
+    named = environ.get(CONFIG_VARIABLE)
+    path = os.fsdecode(named) if named is not None else DEFAULT_PATH
+    data = None
+    try:
+        data = _read(path)
+    except FileNotFoundError:
+        if named is not None:
+            named_by = f"named by {CONFIG_VARIABLE.decode()} or --config"
+            return [([], [f"{path}: no such file ({named_by})"])]
+    except OSError as error:
+        return [([], [f"{path}: {error.strerror}"])]
+    return [] if data is None else [read_toml(data, path)]
+
+
+def _old_file(environ: Mapping[bytes, bytes], home: str) -> tuple[str, str] | None:
+    """Return path and shown name of the old plugin's file if this is its setup, there or not."""
+    named = environ.get(OLD_PATH_VARIABLE)
+    shown = os.fsdecode(named) if named is not None else OLD_PATH
+    path = os.path.join(home, shown)
+    in_use = named is not None or b"GLMYSQLDEFAULTFILE" in environ or os.path.lexists(path)
+    return (path, shown) if in_use else None
+
+
+def _read_old(path: str, shown: str) -> tuple[list[Given], list[str], list[str]]:
+    try:
+        return read_file(_read(path), shown)
+    except FileNotFoundError:
+        return [], [], []  # "a missing file means defaults"
+    except OSError as error:
+        return [], [f"{shown}: {error.strerror}"], []
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _settle(given: list[Given], errors: list[str], notes: list[str]) -> Settings:
+    values: dict[str, Any] = {item.key: item.value for item in given}
+    origins = {item.key: item.origin for item in given}
+    policy = Policy(**_section(values, "policy"))
+    fault = policy.fault()
+    if fault:
+        errors.append(f"{origins['policy.retry_window']}, {origins['policy.delay']}: {fault}")
+    if errors:
+        raise ConfigError(errors)
+    return Settings(
+        policy=policy,
+        replies=Replies(values["reply.defer"], values["reply.deny"]),
+        store_url=values["store.url"],
+        store_timeout=values["store.timeout"],
+        on_failure=values["store.on_failure"],
+        log_level=values["log.level"],
+        header=values["reply.header"],
+        server=ServerSettings(**_section(values, "server"), log_file=values["log.file"]),
+        origins=origins,
+        values=values,
+        notes=tuple(notes),
+    )
+
+
+def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the values of one section by their names in it."""
+    prefix = f"{name}."
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}

@@ -1,0 +1,71 @@
+"""From the settings to a running daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+
+from greylag.app.config import ConfigError, Settings, load
+from greylag.server.answering import Rules
+from greylag.server.daemon import Daemon, Plan
+from greylag.server.journal import ERROR
+from greylag.server.listeners import ListenError, TcpPlace, UnixPlace
+from greylag.server.session import Limits
+from greylag.store import open_store, without_password
+
+
+def plan_of(settings: Settings) -> Plan:
+    """Return the plan that settings make."""
+    server = settings.server
+    return Plan(
+        rules=Rules(settings.policy, settings.replies, settings.on_failure, settings.header),
+        open_store=lambda: open_store(settings.store_url, timeout=settings.store_timeout),
+        store_name=without_password(settings.store_url),
+        deadline=float(server.deadline),
+        socket=UnixPlace(server.socket, server.socket_mode, server.socket_group),
+        tcp=tuple(map(_tcp_place, server.policy)),
+        trust_tcp=server.trust_tcp,
+        limits=Limits(connections=server.max_connections),
+        log_file=server.log_file,
+        log_level=settings.log_level,
+        metrics=_tcp_place(server.metrics) if server.metrics else None,
+    )
+
+
+def _tcp_place(text: str) -> TcpPlace:
+    host, _colon, port = text.rpartition(":")
+    return TcpPlace(host.strip("[]"), int(port))
+
+
+def serve(environ: Mapping[bytes, bytes], home: str) -> None:
+    """Serve until told to stop. Raises ConfigError, ListenError, OSError before anything starts."""
+    plan = plan_of(load(environ, home))
+    if plan.metrics is not None and find_spec("prometheus_client") is None:
+        raise ListenError("server.metrics: needs prometheus-client (pip install greylag[daemon])")
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(plan, environ, home))
+
+
+async def _serve(plan: Plan, environ: Mapping[bytes, bytes], home: str) -> None:
+    daemon: Daemon
+
+    def reload() -> Plan | None:
+        try:
+            return plan_of(load(environ, home))
+        except ConfigError as error:
+            for line in error.errors:
+                daemon.journal.event(ERROR, {"reason": "config-error", "error": line})
+            return None
+
+    daemon = Daemon(plan, reload)
+    await daemon.serve()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's, which answers about twice as many attempts; asyncio's own without it."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,81 @@
+"""Reading `greylag.toml`: every error at once, each with file, line, key and what was expected."""
+
+from __future__ import annotations
+
+from greylag.app.options import BY_KEY
+from greylag.wire.oldplugin import Given
+
+_SHOWN = 80  # characters of a wrong value that an error quotes
+
+
+def read_toml(data: bytes, path: str) -> tuple[list[Given], list[str]]:
+    """Return what the file sets, and its errors."""
+    import tomllib  # costs a one-shot process more than all of greylag: only where a file is
+
+    try:
+        text = data.decode("utf-8-sig")
+        tables = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        return [], [f"{path}: expected UTF-8 text, got byte 0x{data[error.start]:02x}"]
+    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond measure
+        return [], [f"{path}: not TOML: {error}"]
+    given: list[Given] = []
+    errors: list[str] = []
+    for section, content in tables.items():
+        if isinstance(content, dict) and any(key.startswith(f"{section}.") for key in BY_KEY):
+            for name, raw in content.items():
+                _read_one(f"{section}.{name}", raw, (path, text), given, errors)
+        elif section in _sections():
+            where = _place(path, text, section, None)
+            errors.append(f"{where}: expected a section [{section}], not a value or a list")
+        else:
+            where = _place(path, text, section, None)
+            errors.append(
+                f"{where}: unknown section or key {section!r}{_hint(section, _sections())}"
+            )
+    return given, errors
+
+
+def _read_one(
+    key: str, raw: object, file: tuple[str, str], given: list[Given], errors: list[str]
+) -> None:
+    path, text = file
+    section, _dot, name = key.partition(".")
+    where = _place(path, text, section, name)
+    option = BY_KEY.get(key)
+    if option is None:
+        errors.append(f"{where}: unknown key {key!r}{_hint(key, list(BY_KEY))}")
+        return
+    try:
+        given.append(Given(key, option.read(raw), where))
+    except ValueError as error:
+        errors.append(f"{where}: {key}: {error}, got {repr(raw)[:_SHOWN]}")
+
+
+def _sections() -> list[str]:
+    return sorted({key.partition(".")[0] for key in BY_KEY})
+
+
+def _hint(word: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1)
+    return f": did you mean {close[0]!r}?" if close else f": known are {', '.join(known)}"
+
+
+def _place(path: str, text: str, section: str, name: str | None) -> str:
+    """Return `path:line` of a key; tomllib does not tell, so look for it. Without a find: path."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = line.strip()
+        if bare.startswith("["):
+            current = bare.strip("[] \t").partition("]")[0].strip()
+            if name is None and current == section:
+                return f"{path}:{number}"
+        else:
+            word = bare.partition("=")[0].strip().strip("\"'")
+            wanted = section if name is None else name
+            at_home = current == (section if name is not None else "")
+            if (word == wanted and at_home) or (word == f"{section}.{name}" and not current):
+                return f"{path}:{number}"
+    return path

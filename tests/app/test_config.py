@@ -1,0 +1,304 @@
+"""The configuration: layers, and every error at once with file, line, key and what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from greylag.app import config
+from greylag.app.config import ConfigError, Settings, load
+from greylag.app.options import OPTIONS
+from greylag.core.policy import NullSender, Policy
+from greylag.core.verdict import Verdict
+from greylag.wire.reply import OLD_REPLIES, Replies
+
+DAY, MINUTE = 86400, 60
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A qmail home without the old plugin's file, on a host without a system-wide file."""
+    monkeypatch.setattr(config, "DEFAULT_PATH", str(tmp_path / "etc-greylag.toml"))
+    (tmp_path / "control").mkdir()
+    return tmp_path
+
+
+def load_toml(home: Path, text: str, **environ: str) -> Settings:
+    path = home / "greylag.toml"
+    path.write_text(text)
+    variables = {name.encode(): value.encode() for name, value in environ.items()}
+    return load({b"GREYLAG_CONFIG": bytes(path), **variables}, str(home))
+
+
+def errors_of(home: Path, text: str, **environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_toml(home, text, **environ)
+    return [line.replace(f"{home}/", "") for line in caught.value.errors]
+
+
+def write_old(home: Path, text: str) -> None:
+    (home / "control" / "greylisting").write_text(text)
+
+
+def test_defaults_are_those_of_a_new_install(home: Path) -> None:
+    settings = load({}, str(home))
+    assert settings.policy == Policy()
+    assert settings.policy.null_sender is NullSender.DATA
+    assert settings.replies == Replies()
+    assert settings.store_url == "sqlite:///var/lib/greylag/greylag.db"
+    assert (settings.store_timeout, settings.on_failure) == (4, Verdict.PASS)
+    assert settings.log_level == 4
+    assert set(settings.origins.values()) == {"default"}
+    assert set(settings.origins) == {option.key for option in OPTIONS}
+
+
+def test_every_key_of_the_file(home: Path) -> None:
+    settings = load_toml(
+        home,
+        """
+        [policy]
+        delay = "2m"
+        retry_window = "1h30m"
+        lifetime = "5w"
+        ipv4_prefix = 32
+        ipv6_prefix = 48
+        null_sender = "never"
+        explicit = true
+        [store]
+        url = "sqlite:///var/lib/x.db"
+        timeout = "2s"
+        on_failure = "defer"
+        [reply]
+        defer = "450 4.2.0 later, {client_address}"
+        deny = "550 5.7.1 no"
+        [log]
+        level = "debug"
+        """,
+    )
+    assert settings.policy == Policy(120, 5400, 35 * DAY, 32, 48, NullSender.NEVER, explicit=True)
+    assert settings.store_url == "sqlite:///var/lib/x.db"
+    assert (settings.store_timeout, settings.on_failure) == (2, Verdict.DEFER)
+    assert settings.replies == Replies("450 4.2.0 later, {client_address}", "550 5.7.1 no")
+    assert settings.log_level == 5
+    assert settings.origins["policy.delay"] == f"{home}/greylag.toml:3"
+    assert settings.origins["log.level"] == f"{home}/greylag.toml:18"
+
+
+def test_the_system_wide_file_is_read_where_none_is_named(home: Path) -> None:
+    (home / "etc-greylag.toml").write_text('[policy]\ndelay = "9m"\n')
+    assert load({}, str(home)).policy.delay == 9 * MINUTE
+    assert load_toml(home, "").policy.delay == Policy().delay
+
+
+ALL_WRONG = """\
+[policy]
+delay = 5
+retry_window = "2 days"
+lifetime = "23h"
+ipv4_prefix = 33
+ipv6_prefix = true
+null_sender = "later"
+explicit = "yes"
+delya = "5m"
+[store]
+url = "sqlite://greylag.db"
+timeout = "2m"
+on_failure = "reject"
+[reply]
+defer = "550 never"
+deny = "553"
+[log]
+level = "loud"
+[sever]
+socket = "/run/x"
+"""
+
+
+def test_all_errors_at_once_each_with_its_line_and_what_was_expected(home: Path) -> None:
+    assert errors_of(home, ALL_WRONG) == [
+        (
+            "greylag.toml:2: policy.delay: expected a duration with its unit (s, m, h, d or w), "
+            'such as "5m" or "36d", got 5'
+        ),
+        (
+            "greylag.toml:3: policy.retry_window: expected a duration with its unit "
+            '(s, m, h, d or w), such as "5m" or "36d", got \'2 days\''
+        ),
+        (
+            'greylag.toml:4: policy.lifetime: expected at least "1d", or every mail would be '
+            "greylisted again, got '23h'"
+        ),
+        "greylag.toml:5: policy.ipv4_prefix: expected a whole number from 8 to 32, got 33",
+        "greylag.toml:6: policy.ipv6_prefix: expected a whole number from 16 to 128, got True",
+        'greylag.toml:7: policy.null_sender: expected "data", "rcpt" or "never", got \'later\'',
+        "greylag.toml:8: policy.explicit: expected true or false, got 'yes'",
+        "greylag.toml:9: unknown key 'policy.delya': did you mean 'policy.delay'?",
+        (
+            "greylag.toml:11: store.url: expected an absolute path after sqlite://, "
+            "as in sqlite:///var/lib/x.db, got 'sqlite://greylag.db'"
+        ),
+        'greylag.toml:12: store.timeout: expected a duration from "1s" to "4s", got \'2m\'',
+        'greylag.toml:13: store.on_failure: expected "pass" or "defer", got \'reject\'',
+        "greylag.toml:15: reply.defer: expected a reply code that begins with 4, got '550 never'",
+        (
+            'greylag.toml:16: reply.deny: expected an SMTP reply such as "550 not accepted", '
+            "got '553'"
+        ),
+        (
+            'greylag.toml:18: log.level: expected one of "off", "fatal", "error", "warn", "info", '
+            "\"debug\", got 'loud'"
+        ),
+        "greylag.toml:19: unknown section or key 'sever': did you mean 'server'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[policy\n", "greylag.toml: not TOML: "),
+        ("policy = 3\n", "greylag.toml:1: expected a section [policy], not a value"),
+        ("delay = '5m'\n", "greylag.toml:1: unknown section or key 'delay'"),
+        ('store.url = "redis://x"\n', "greylag.toml:1: store.url: expected sqlite:///absolute"),
+        ('policy = {delay = "5x"}\n', "greylag.toml"),
+        ('[policy]\n"delay" = "5x"\n', "greylag.toml:2: policy.delay: expected a duration"),
+        ("[store]\nurl = 3\n", "greylag.toml:2: store.url: expected a text in quotes, got 3"),
+        (
+            '[policy]\ndelay = "2d"\nretry_window = "2d"\n',
+            "greylag.toml:3, greylag.toml:2: the retry window (2d) must be longer than the delay",
+        ),
+    ],
+)
+def test_one_error(home: Path, text: str, error: str) -> None:
+    (found,) = errors_of(home, text)
+    assert found.startswith(error)
+
+
+def test_a_file_that_cannot_be_read(home: Path) -> None:
+    for path, cause in ((home / "missing.toml", "no such file"), (home, "Is a directory")):
+        with pytest.raises(ConfigError) as caught:
+            load({b"GREYLAG_CONFIG": bytes(path)}, str(home))
+        assert str(path) in str(caught.value)
+        assert cause in str(caught.value)
+
+
+def test_bytes_that_are_no_text(home: Path) -> None:
+    (home / "greylag.toml").write_bytes(b"[policy]\ndelay = '\xff'\n")
+    with pytest.raises(ConfigError, match="expected UTF-8 text, got byte 0xff"):
+        load({b"GREYLAG_CONFIG": bytes(home / "greylag.toml")}, str(home))
+
+
+def test_the_old_plugins_file_brings_its_defaults_and_texts(home: Path) -> None:
+    write_old(home, "")
+    settings = load({}, str(home))
+    assert settings.policy.delay == 55 * MINUTE
+    assert settings.policy.retry_window == 500 * MINUTE
+    assert settings.policy.lifetime == 36 * DAY
+    assert settings.policy.null_sender is NullSender.RCPT
+    assert settings.replies == OLD_REPLIES
+    assert settings.log_level == 3
+
+
+def test_the_guides_example(home: Path) -> None:
+    write_old(
+        home,
+        "mysql_default_file=control/mysql.cnf\nblock_expire=2 \nrecord_expire=2000 \n"
+        "record_expire_good=36 \nloglevel=4\n",
+    )
+    settings = load({}, str(home))
+    assert settings.store_url == "mysql:?default_file=control/mysql.cnf"
+    assert settings.policy.delay == 2 * MINUTE
+    assert settings.policy.retry_window == 2000 * MINUTE
+    assert settings.log_level == 4
+    assert settings.origins["policy.delay"] == "control/greylisting:2 (block_expire)"
+
+
+def test_the_layers_in_their_order(home: Path) -> None:
+    """Defaults, the old defaults, greylag.toml, control/greylisting, GL* variables."""
+    write_old(home, "record_expire=600\n")
+    toml = '[policy]\ndelay = "3m"\nretry_window = "3h"\n[log]\nlevel = "error"\n'
+    settings = load_toml(home, toml, GLLOGLEVEL="5", GLEXPLICIT="1")
+    assert settings.policy.lifetime == 36 * DAY
+    assert settings.policy.delay == 3 * MINUTE
+    assert settings.policy.retry_window == 600 * MINUTE
+    assert settings.log_level == 5
+    assert settings.policy.explicit
+    assert settings.origins["log.level"] == "environment (GLLOGLEVEL)"
+    assert settings.origins["policy.lifetime"].startswith("the old plugin's default")
+
+
+def test_variables_of_tcprules_count_without_any_file(home: Path) -> None:
+    settings = load({b"GLBLOCKEXPIRE": b"7"}, str(home))
+    assert settings.policy.delay == 7 * MINUTE
+    assert settings.replies == Replies()
+
+
+def test_the_variables_that_say_it_is_the_old_setup(home: Path) -> None:
+    (home / "other").write_text("block_expire=3\n")
+    assert load({b"GLCONFIGFILE": b"other"}, str(home)).policy.delay == 3 * MINUTE
+    assert load({b"GLCONFIGFILE": b"missing"}, str(home)).policy.delay == 55 * MINUTE
+    named = load({b"GLMYSQLDEFAULTFILE": b"/x/my.cnf"}, str(home))
+    assert named.store_url == "mysql:?default_file=/x/my.cnf"
+    assert named.policy.delay == 55 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("block_expire=-5\n", "control/greylisting:1: block_expire: expected a whole number"),
+        ("\n# x\nblock_expire=soon\n", "control/greylisting:3: block_expire: expected a whole"),
+        ("record_expire_good=0\n", "control/greylisting:1: record_expire_good: expected at least"),
+        ("block_expire=99999999999\n", "control/greylisting:1: block_expire: expected"),
+        (
+            "block_expire=60\nrecord_expire=60\n",
+            (
+                "control/greylisting:2 (record_expire), control/greylisting:1 (block_expire): "
+                "the retry window (1h) must be longer than the delay (1h)"
+            ),
+        ),
+        (
+            "block_expire=600\n",
+            (
+                "the old plugin's default (record_expire), control/greylisting:1 (block_expire): "
+                "the retry window (8h20m) must be longer than the delay (10h)"
+            ),
+        ),
+    ],
+)
+def test_fault_8_is_reported(home: Path, text: str, error: str) -> None:
+    """Negative values, and times under which nothing could pass: silent in the old program."""
+    write_old(home, text)
+    with pytest.raises(ConfigError) as caught:
+        load({}, str(home))
+    (found,) = caught.value.errors
+    assert found.startswith(error)
+
+
+def test_fault_8_spaces_around_the_sign_are_taken_as_meant(home: Path) -> None:
+    write_old(home, "block_expire = 4\r\n")
+    assert load({}, str(home)).policy.delay == 4 * MINUTE
+
+
+def test_errors_of_all_layers_come_together(home: Path) -> None:
+    write_old(home, "block_expire=x\n")
+    found = errors_of(home, "[polcy]\n", GLRECORDEXPIRE="-1")
+    assert [line.partition(":")[0] for line in found] == [
+        "greylag.toml",
+        "control/greylisting",
+        "environment",
+    ]
+
+
+def test_what_is_ignored_is_noted(home: Path) -> None:
+    write_old(home, "blockexpire=5\njust words\n")
+    notes = load({}, str(home)).notes
+    assert notes == (
+        "control/greylisting:1: 'blockexpire' is not a setting: ignored",
+        "control/greylisting:2: 'just words' is not a setting: ignored",
+    )
+
+
+def test_an_old_file_that_cannot_be_read_is_an_error(home: Path) -> None:
+    (home / "control" / "greylisting").mkdir()
+    with pytest.raises(ConfigError, match="control/greylisting: Is a directory"):
+        load({}, str(home))
