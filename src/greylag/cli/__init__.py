@@ -1,0 +1,1 @@
+"""The commands: `greylag`, and the plugins `greylisting` and `ifauthskip`."""

@@ -1,0 +1,148 @@
+"""`greylag check`: what the plugin would answer now, why, and when it will let the mail in."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, closing
+
+import click
+
+from greylag.cli.common import (
+    DEFER,
+    OK,
+    REJECT,
+    Run,
+    examples,
+    json_option,
+    report_store,
+)
+from greylag.cli.output import moment, span, when, write_fields, write_json
+from greylag.cli.shown import denying, entry_json, network_text, record_json, subject_text
+from greylag.cli.typed import typed_address, typed_client, typed_recipient
+from greylag.core.accesslist import NEVER
+from greylag.core.attempt import Attempt
+from greylag.core.client import format_address
+from greylag.core.triplet import Triplet, triplet_of
+from greylag.core.verdict import MEANING, Decision, Reason, Verdict
+from greylag.service import Service
+from greylag.store.base import StoreError
+
+_EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
+
+
+@click.command(
+    epilog=examples(
+        "greylag check 192.0.2.1 user@example.org info@example.net",
+        "greylag check 2001:db8::25 '<>' info@example.net    # a bounce",
+    )
+)
+@click.argument("address")
+@click.argument("sender")
+@click.argument("recipient")
+@json_option
+@click.pass_obj
+def check(run: Run, address: str, sender: str, recipient: str) -> int:
+    """Explain what an attempt would be answered now. Nothing is written.
+
+    ADDRESS is the client's; SENDER `<>` is the null sender. It is taken for a client that
+    greylisting is turned on for, which may not relay and has not logged in.
+
+    Exits with 0 for a pass, 10 for a deferral, 11 for a refusal.
+    """
+    packed = typed_client(address)
+    attempt = Attempt(os.fsencode(address), typed_address(sender), typed_recipient(recipient))
+    triplet = triplet_of(packed, attempt.sender or b"", attempt.recipient or b"", run.policy)
+    failures: list[StoreError] = []
+    with ExitStack() as stack:
+        service = Service(
+            run.policy,
+            lambda: stack.enter_context(closing(run.open_store())),
+            report=failures.append,
+            on_failure=run.settings.on_failure,
+            clock=lambda: run.now,
+        )
+        decision = service.explain(attempt)
+    if run.json:
+        write_json(_document(run, packed, triplet, decision))
+    else:
+        write_fields(_fields(run, packed, triplet, decision))
+    for error in failures:
+        return report_store(error)
+    return _EXIT[decision.verdict]
+
+
+def _may_pass_at(decision: Decision, now: int) -> int | None:
+    """Return the first moment at which the same attempt would be let in; None for never."""
+    if decision.verdict is Verdict.PASS:
+        return now
+    if decision.verdict is Verdict.DEFER:
+        return now + decision.retry_after
+    ends = decision.entry.denied_until if decision.entry else NEVER
+    return None if ends >= NEVER else ends
+
+
+def _document(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> dict[str, object]:
+    record, entry = decision.record, decision.entry
+    return {
+        "verdict": decision.verdict.value,
+        "reason": decision.reason.value,
+        "meaning": MEANING[decision.reason],
+        "client_address": format_address(packed),
+        "client_network": network_text(triplet.network, run.policy),
+        "sender": triplet.sender,
+        "recipient": triplet.recipient,
+        "record": record_json(triplet, record, run.policy, run.now) if record else None,
+        "entry": entry_json(entry, run.now) if entry else None,
+        "retry_after": decision.retry_after,
+        "may_pass_at": _may_pass_at(decision, run.now),
+        "at_data": decision.at_data,
+    }
+
+
+def _fields(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> list[tuple[str, str]]:
+    fields = [
+        ("verdict", decision.verdict.value + (" (at DATA)" if decision.at_data else "")),
+        ("reason", f"{decision.reason.value}: {MEANING[decision.reason]}"),
+        ("may pass", _may_pass(decision, run.now)),
+        ("client", format_address(packed)),
+        ("client network", network_text(triplet.network, run.policy)),
+        ("sender", triplet.sender or "<> (the null sender)"),
+        ("recipient", triplet.recipient),
+    ]
+    return fields + _record_fields(decision, run.now) + _entry_fields(decision, run.now)
+
+
+def _may_pass(decision: Decision, now: int) -> str:
+    if decision.verdict is Verdict.PASS:
+        return "now"
+    if decision.reason is Reason.NEW:
+        return f"{span(decision.retry_after)} after its first attempt"
+    at = _may_pass_at(decision, now)
+    return "never, as the lists are" if at is None else f"from {when(at, now)} on"
+
+
+def _record_fields(decision: Decision, now: int) -> list[tuple[str, str]]:
+    record = decision.record
+    if record is None:
+        return [("record", "none" if decision.reason is Reason.NEW else "not looked at")]
+    return [
+        ("record", "there" if record.live(now) else "no longer counts: it starts anew"),
+        ("  first seen", when(record.first_seen, now)),
+        ("  may pass at", when(record.defer_until, now)),
+        ("  forgotten at", when(record.expires, now)),
+        ("  deferred", str(record.blocked)),
+        ("  let in", str(record.passed)),
+    ]
+
+
+def _entry_fields(decision: Decision, now: int) -> list[tuple[str, str]]:
+    entry = decision.entry
+    if entry is None:
+        return []
+    name = "denylist" if denying(entry, now) else "allowlist"
+    return [
+        ("list entry", f"{subject_text(entry.subject)} on the {name}"),
+        ("  expires", when(entry.expires, now)),
+        ("  created", moment(entry.created)),
+        ("  comment", entry.comment or "none"),
+    ]

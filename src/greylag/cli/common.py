@@ -1,0 +1,168 @@
+"""What all commands share: exit codes, their failures, the settings and the store they run on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from time import time
+from typing import TypeVar
+
+import click
+
+from greylag.app.config import CONFIG_VARIABLE, OLD_PATH, Settings, load
+from greylag.cli.output import say
+from greylag.core.policy import Policy
+from greylag.store import open_store
+from greylag.store.base import Store, StoreError, StoreUnavailable
+from greylag.store.memory import MemoryStore
+
+OK, NOTHING, USAGE = 0, 1, 2
+DEFER, REJECT = 10, 11  # of `check`, beside 0 for a pass
+STORE_ERROR, STORE_UNAVAILABLE, CONFIG_ERROR = 74, 75, 78  # as in sysexits.h
+INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 and the signal's number, as shells have it
+
+DEFAULT_HOME = "/var/qmail"
+_SQLITE = "sqlite://"
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class CommandError(Exception):
+    """A command ends here: one line each for what is wrong, and the exit code."""
+
+    def __init__(self, lines: list[str], code: int) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
+        self.code = code
+
+
+def report_store(error: StoreError) -> int:
+    """Say why the store failed; return the exit code."""
+    say(str(error))
+    return STORE_UNAVAILABLE if isinstance(error, StoreUnavailable) else STORE_ERROR
+
+
+class Run:
+    """One run of `greylag`: the time it is, where the settings are, what form output has."""
+
+    def __init__(self, config: str | None = None, home: str | None = None) -> None:
+        self.now = int(time())
+        self.json = False
+        self._config = config
+        self._home = home
+        self._settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, loaded as the plugin does. Raises ConfigError."""
+        if self._settings is None:
+            self._settings = load(self.environ, self.home)
+        return self._settings
+
+    @property
+    def environ(self) -> dict[bytes, bytes]:
+        """The environment that settings are read from, with `--config` in it."""
+        environ = dict(os.environb)
+        if self._config is not None:
+            environ[CONFIG_VARIABLE] = os.fsencode(self._config)
+        return environ
+
+    @property
+    def config_option(self) -> str | None:
+        """What `--config` said, or GREYLAG_CONFIG."""
+        return self._config
+
+    @property
+    def home_option(self) -> str | None:
+        """What `--qmail-home` said."""
+        return self._home
+
+    @property
+    def home(self) -> str:
+        """The qmail home."""
+        return self._home or default_home()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that the settings hold."""
+        return self.settings.policy
+
+    def open_store(self, *, create: bool = False) -> Store:
+        """Return the store; the caller closes it. Raises StoreError.
+
+        A database that was never made is an empty store, and only `create` makes it.
+        """
+        url = self.settings.store_url
+        if url == "memory:":
+            say("the store is memory: what it holds ends with this command")
+        missing = _missing_file(url)
+        if missing is not None and not create:
+            say(f"{missing}: no database yet, so the store is empty")
+            return MemoryStore()
+        store = open_store(url, timeout=self.settings.store_timeout, create=create)
+        if missing is not None:
+            say(f"made the database {missing}; the user that the plugin runs as has to own it")
+        return store
+
+
+def default_home() -> str:
+    """Return the qmail home: where we are if the old plugin's file is below, else the usual one."""
+    return "." if os.path.lexists(OLD_PATH) else DEFAULT_HOME
+
+
+def _missing_file(url: str) -> str | None:
+    """Return the path of a database file that is not there; None where it is, or may be."""
+    if not url.startswith(_SQLITE):
+        return None
+    path = url.removeprefix(_SQLITE)
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return path
+    except OSError:
+        return None  # opening it tells why
+    return None
+
+
+def json_option(command: F) -> F:
+    """Give a command the option `--json`; the choice is kept in its Run."""
+
+    def remember(context: click.Context, _parameter: click.Parameter, chosen: bool) -> None:
+        run = context.find_object(Run)
+        if run is not None:  # none where a shell asks for completions
+            run.json = chosen
+
+    text = "Print one JSON document (times in Unix seconds)."
+    return click.option(
+        "--json", "as_json", is_flag=True, expose_value=False, callback=remember, help=text
+    )(command)
+
+
+class Group(click.Group):
+    """A group that shows its help on stderr when no command is named, in every click."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **{**options, "no_args_is_help": False})  # type: ignore[arg-type]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the help where nothing is asked."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(USAGE)
+        return super().parse_args(ctx, args)
+
+
+def examples(*lines: str) -> str:
+    """Return a help epilog that shows these command lines as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def interactive() -> bool:
+    """Tell whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str) -> bool:
+    """Ask for a yes; no is what Enter means."""
+    return click.confirm(question, err=True)

@@ -1,0 +1,132 @@
+"""`greylag config`: the settings that hold, where each comes from, and an example to start with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from enum import Enum
+
+import click
+
+from greylag.app.config import ConfigError
+from greylag.app.options import LEVELS, OPTIONS, Option
+from greylag.cli.common import CONFIG_ERROR, OK, Run, examples, json_option
+from greylag.cli.output import say, write, write_json, write_table
+from greylag.core.duration import format_duration
+from greylag.store import without_password
+
+_HEAD = """\
+# Settings of greylag. Each stands here with its default: remove the # before it to change it.
+# `greylag config --check` tells what is wrong with this file, `greylag config` what holds."""
+
+
+@click.command(
+    epilog=examples(
+        "greylag config",
+        "greylag --config ./greylag.toml config --check",
+        "greylag config --example > greylag.toml",
+    )
+)
+@click.option("--check", is_flag=True, help='Print "ok" or all errors (exit code 78).')
+@click.option("--example", is_flag=True, help="Print a greylag.toml with all settings explained.")
+@json_option
+@click.pass_obj
+def config(run: Run, check: bool, example: bool) -> int:
+    """Show the settings that hold, and where each comes from."""
+    if check and example:
+        raise click.UsageError("--check and --example exclude each other")
+    if check:
+        return _check(run)
+    if example:
+        _example(run)
+    else:
+        _show(run)
+    return OK
+
+
+def _check(run: Run) -> int:
+    errors: list[str] = []
+    try:
+        _ = run.settings
+    except ConfigError as error:
+        errors = error.errors
+    if run.json:
+        write_json({"ok": not errors, "errors": errors})
+    elif errors:
+        for line in errors:
+            say(line)
+    else:
+        write("ok")
+    return CONFIG_ERROR if errors else OK
+
+
+def _show(run: Run) -> None:
+    settings = run.settings
+    rows = [
+        (option.key, written(option, settings.values[option.key]), settings.origins[option.key])
+        for option in OPTIONS
+    ]
+    if run.json:
+        names = ("key", "value", "origin")
+        write_json(
+            {
+                "settings": [dict(zip(names, (k, _plain(v), o), strict=True)) for k, v, o in rows],
+                "notes": list(settings.notes),
+            }
+        )
+        return
+    write_table(("setting", "value", "from"), [(key, _toml(v), origin) for key, v, origin in rows])
+    for note in settings.notes:
+        say(note)
+
+
+def written(option: Option, value: object) -> object:
+    """Return a value as `greylag.toml` has it: as what the option's own reader reads back to it."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        candidates = (value, format_duration(value), *LEVELS[value : value + 1], f"{value:04o}")
+        return next((text for text in candidates if _reads(option, text) == value), value)
+    return value
+
+
+def _reads(option: Option, raw: object) -> object:
+    try:
+        return option.read(raw)
+    except ValueError:
+        return None
+
+
+def _plain(value: object) -> object:
+    return without_password(value) if isinstance(value, str) else value
+
+
+def _toml(value: object) -> str:
+    """Return a bool, number or text in TOML's notation, which JSON's is for these."""
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _example(run: Run) -> None:
+    if run.json:
+        options = [
+            {"key": o.key, "default": written(o, o.default), "meaning": o.meaning} for o in OPTIONS
+        ]
+        write_json({"options": options})
+        return
+    for line in example_lines():
+        write(line)
+
+
+def example_lines() -> Iterator[str]:
+    """Yield the lines of an example `greylag.toml`, made from the table the loader uses."""
+    yield from _HEAD.splitlines()
+    section = ""
+    for option in OPTIONS:
+        here, _dot, name = option.key.partition(".")
+        if here != section:
+            section = here
+            yield from ("", f"[{section}]")
+        yield f"# {option.meaning}"
+        yield f"#{name} = {_toml(written(option, option.default))}"

@@ -1,0 +1,106 @@
+"""`greylag forget`: records that were there are as if they had never been; nothing is counted."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+
+from greylag.cli.common import (
+    NOTHING,
+    OK,
+    CommandError,
+    Run,
+    ask,
+    examples,
+    interactive,
+    json_option,
+)
+from greylag.cli.filters import Wanted, filter_options
+from greylag.cli.output import clean, progress, say, write_json
+from greylag.cli.search import EVERYTHING
+from greylag.cli.shown import network_text
+from greylag.cli.typed import typed_triplet
+from greylag.core.policy import Policy
+from greylag.core.triplet import Triplet
+from greylag.store.base import Store
+
+SAMPLES = 5
+_PARTS = 3  # of a triplet
+
+
+@click.command(
+    short_help="Forget a triplet, or all records that options choose.",
+    epilog=examples(
+        "greylag forget 192.0.2.1 user@example.org info@example.net",
+        "greylag forget --client 192.0.2.0/24 --dry-run",
+        "greylag forget --sender @example.org --waiting --yes",
+    ),
+)
+@click.argument("triplet", metavar="[ADDRESS SENDER RECIPIENT]", nargs=-1)
+@filter_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be forgotten.")
+@json_option
+@click.pass_obj
+def forget(run: Run, triplet: tuple[str, ...], wanted: Wanted, yes: bool, dry_run: bool) -> int:
+    """Forget one triplet, or all records that the options choose: they start anew.
+
+    Without a terminal to ask on, the options need --yes.
+    """
+    _check_usage(triplet, wanted)
+    with closing(run.open_store()) as store:
+        found = _exact(run, triplet, store) if triplet else _chosen(run, wanted, store)
+        forgotten = 0
+        if found and not dry_run:
+            if not triplet and not yes:
+                _ask(found, run.policy)
+            forgotten = store.forget(found)
+    if run.json:
+        write_json({"found": len(found), "forgotten": forgotten, "dry_run": dry_run})
+    if not found:
+        say("no record fits: nothing to forget")
+    elif dry_run:
+        _show(found, run.policy)
+        say(f"would forget {_records(len(found))}")
+    else:
+        say(f"forgot {_records(forgotten)}")
+    return OK if found else NOTHING
+
+
+def _check_usage(triplet: tuple[str, ...], wanted: Wanted) -> None:
+    if triplet and wanted.anything():
+        raise click.UsageError("give a triplet or options that choose records, not both")
+    if triplet and len(triplet) != _PARTS:
+        raise click.UsageError("expected ADDRESS SENDER RECIPIENT, or none of them and options")
+    if not triplet and not wanted.anything():
+        raise click.UsageError("expected ADDRESS SENDER RECIPIENT, or options that choose records")
+
+
+def _exact(run: Run, triplet: tuple[str, ...], store: Store) -> list[Triplet]:
+    return list(store.load([typed_triplet(triplet, run.policy)]))
+
+
+def _chosen(run: Run, wanted: Wanted, store: Store) -> list[Triplet]:
+    found = store.search(wanted.filter(run.policy), EVERYTHING)
+    return [key for key, _ in progress(found, None, "searching")]
+
+
+def _ask(found: list[Triplet], policy: Policy) -> None:
+    _show(found, policy)
+    if not interactive():
+        raise CommandError([f"refused: --yes forgets {_records(len(found))}"], NOTHING)
+    if not ask(f"Forget {_records(len(found))}?"):
+        raise CommandError(["nothing was forgotten"], NOTHING)
+
+
+def _show(found: list[Triplet], policy: Policy) -> None:
+    for key in found[:SAMPLES]:
+        network = network_text(key.network, policy)
+        click.echo(clean(f"  {network} {key.sender or '<>'} {key.recipient}"), err=True)
+    if len(found) > SAMPLES:
+        click.echo(f"  ... and {len(found) - SAMPLES} more", err=True)
+
+
+def _records(count: int) -> str:
+    return "1 record" if count == 1 else f"{count} records"

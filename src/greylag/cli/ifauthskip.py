@@ -1,0 +1,18 @@
+"""The `ifauthskip` plugin (also `skipifauth`): a client that has logged in is not greylisted.
+
+Prints `N` (accept this RCPT, run no further plugin for it) where SMTPAUTHUSER is set and not
+empty. Source: spec/greylisting-plugin.md "ifauthskip".
+"""
+
+from __future__ import annotations
+
+import os
+
+from greylag.cli.oneshot import write_all
+
+
+def main() -> None:
+    """Print the command, if any, and end the process."""
+    if os.environb.get(b"SMTPAUTHUSER"):
+        write_all(1, b"N\n")
+    os._exit(0)

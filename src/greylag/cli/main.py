@@ -1,0 +1,149 @@
+"""The `greylag` command: its subcommands, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from greylag import __version__
+from greylag.app.config import DEFAULT_PATH, ConfigError
+from greylag.cli.check import check
+from greylag.cli.common import (
+    CONFIG_ERROR,
+    DEFAULT_HOME,
+    INTERRUPTED,
+    OK,
+    PIPE_CLOSED,
+    STORE_ERROR,
+    CommandError,
+    Group,
+    Run,
+    report_store,
+)
+from greylag.cli.completion import completion
+from greylag.cli.config import config
+from greylag.cli.expire import expire
+from greylag.cli.forget import forget
+from greylag.cli.lists import ALLOW, DENY, list_group
+from greylag.cli.output import say
+from greylag.cli.qmail import qmail
+from greylag.cli.search import search
+from greylag.cli.serve import serve
+from greylag.cli.stats import stats
+from greylag.store.base import StoreError
+
+_EPILOG = """\b
+Exit codes:
+  0   done; of check: pass
+  1   nothing found, or refused
+  2   wrong usage or a bad value: nothing was changed
+  10  of check: defer
+  11  of check: reject
+  74  the store cannot be read or written
+  75  the store cannot be used now: try again later
+  78  the configuration has errors
+
+\b
+Examples:
+  greylag check 192.0.2.1 user@example.org info@example.net
+  greylag allow add 192.0.2.0/24 --comment "our branch office"
+  greylag stats --since 7d
+"""
+
+
+class Main(Group):
+    """The group that turns every end of a command into an exit code and a line on stderr.
+
+    A command returns its exit code; None is 0.
+    """
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run, and end the process with the exit code."""
+        options["standalone_mode"] = False  # click would print its errors in its own way
+        try:
+            code = super().main(*args, **options)
+        except (click.ClickException, click.Abort, CommandError, ConfigError, OSError) as error:
+            code = _report(error)
+        except StoreError as error:
+            code = report_store(error)
+        sys.exit(code)
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run a command; a reader that hangs up early (`| head`) is no error to talk about."""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()  # what waits in the buffer may meet the closed pipe, too
+        except OSError as error:
+            give_up_output()
+            if not isinstance(error, BrokenPipeError):
+                raise
+            return PIPE_CLOSED
+        return OK if code is None else int(code)
+
+
+def give_up_output() -> None:
+    """Let go of what could not be written, or Python would try once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _report(
+    error: click.ClickException | click.Abort | CommandError | ConfigError | OSError,
+) -> int:
+    if isinstance(error, click.Abort):
+        return INTERRUPTED
+    if isinstance(error, ConfigError):
+        lines, code = error.errors, CONFIG_ERROR
+    elif isinstance(error, CommandError):
+        lines, code = error.lines, error.code
+    elif isinstance(error, click.ClickException):
+        lines, code = [_click_line(error)], error.exit_code
+    else:
+        lines, code = [f"{error.filename or 'output'}: {error.strerror}"], STORE_ERROR
+    for line in lines:
+        say(line)
+    return code
+
+
+def _click_line(error: click.ClickException) -> str:
+    """Return click's message on one line, and where the usage stands."""
+    line = " ".join(error.format_message().split()).rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{line} (see {context.command_path} --help)" if context else line
+
+
+@click.group("greylag", cls=Main, epilog=_EPILOG)
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    envvar="GREYLAG_CONFIG",
+    show_envvar=True,
+    help=f"The greylag.toml to read (else {DEFAULT_PATH}, if there).",
+)
+@click.option(
+    "--qmail-home",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where control/greylisting is looked for (else here, if there is one, or in "
+    f"{DEFAULT_HOME}).",
+)
+@click.version_option(__version__, prog_name="greylag")
+@click.pass_context
+def cli(context: click.Context, config_file: str | None, qmail_home: str | None) -> None:
+    """Greylisting for qmail: ask why mail is delayed, keep the lists, see the figures."""
+    context.obj = Run(config_file, qmail_home)
+
+
+for _command in (
+    *(check, serve, list_group(ALLOW), list_group(DENY), stats, search, forget, expire),
+    *(config, qmail, completion),
+):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run `greylag` and end the process."""
+    cli(prog_name="greylag")

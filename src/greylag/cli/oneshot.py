@@ -1,0 +1,193 @@
+"""The `greylisting` plugin without a daemon: one process, one recipient, one answer.
+
+Whatever goes wrong ends in an answer: the exit code is always 0, because qmail-spp turns a crash
+(and the code 120) into a refusal, and an answer is there within `BUDGET`, because qmail-smtpd
+waits for us. Only what the answer needs is imported.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+from collections.abc import Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+    from greylag.app.config import Settings
+    from greylag.core.attempt import Attempt
+    from greylag.core.verdict import Decision
+    from greylag.store.base import Store
+
+BUDGET = 5.0  # seconds from start to answer; qmail-smtpd itself would wait for ever
+LOG_PATIENCE = 200  # milliseconds for a line that the log does not take
+STACK = 256 * 1024  # bytes for the thread that watches the time
+FATAL, ERROR, WARN, INFO, DEBUG = 1, 2, 3, 4, 5
+NAMES = ("off", "fatal", "error", "warn", "info", "debug")
+DEFAULT_LEVEL = WARN  # the old plugin's, in force until the configuration is known
+
+
+class Log:
+    """Lines on stderr with the plugin's prefix, each written at once; never raises, never waits."""
+
+    def __init__(self, level: int = DEFAULT_LEVEL) -> None:
+        self.level = level
+
+    def event(self, level: int, **fields: bytes | str | int) -> None:
+        """Write one event if the level is on; anything but `info` is named in the line."""
+        if level > self.level:
+            return
+        from greylag.wire.logline import format_event
+
+        named = fields if level == INFO else {"level": NAMES[level], **fields}
+        write_patiently(2, f"greylisting: {format_event(named)}\n".encode("ascii"))
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write to a descriptor as far as it can be written; nobody is left to tell of a failure."""
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError:
+        return
+
+
+def write_patiently(descriptor: int, data: bytes) -> None:
+    """Write to a log that may have stopped reading: what it does not take soon is dropped."""
+    import select
+
+    poll = select.poll()
+    try:
+        poll.register(descriptor, select.POLLOUT)
+        while data and poll.poll(LOG_PATIENCE):
+            # A pipe that is ready takes this much without waiting for its reader.
+            data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]
+    except OSError:
+        return
+
+
+class Answer:
+    """The one answer of this process, whichever thread gives it: the second says nothing."""
+
+    def __init__(self) -> None:
+        self._turn = _thread.allocate_lock()
+        self.late = b""  # what is answered when the time is over
+
+    def give(self, output: bytes) -> bool:
+        """Write the answer; return whether it was the first."""
+        first = self._turn.acquire(False)
+        if first:
+            write_all(1, output)
+        return first
+
+
+def main() -> None:
+    """Answer the question that the environment holds, and end the process."""
+    log = Log()
+    try:
+        if b"GREYLISTING" in os.environb and b"RELAYCLIENT" not in os.environb:
+            _fill_standard_descriptors()
+            given = Answer()
+            _watch(log, given)
+            answer(os.environb, log, given)
+    except BaseException as error:  # noqa: BLE001 - no failure of ours may turn mail away
+        log.event(FATAL, reason="internal-error", error=f"{type(error).__name__}: {error}")
+    finally:
+        # The answer is out and all is committed: taking Python apart would only cost time.
+        os._exit(0)
+
+
+def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer) -> None:
+    """Give the plugin's output for an environment: nothing, or one command line."""
+    from greylag.app.config import ConfigError, load
+    from greylag.core.engine import unanswered
+    from greylag.core.verdict import Reason
+    from greylag.wire.qmailspp import read_environment, write_command
+
+    try:
+        settings = load(environ)
+    except ConfigError as error:
+        for line in error.errors:
+            log.event(ERROR, reason="config-error", error=line)
+        return
+    log.level = settings.log_level
+    attempt = read_environment(environ)
+    late = unanswered(Reason.STORE_UNAVAILABLE, settings.on_failure, settings.policy)
+    given.late = write_command(late, settings.replies, attempt)
+    with OneStore(settings) as store:
+        decision = _decide(attempt, settings, store, log)
+        if given.give(write_command(decision, settings.replies, attempt)):
+            _log_decision(attempt, decision, log)
+
+
+class OneStore:
+    """The store of these settings: opened when it is needed, closed after the answer is out.
+
+    Closing matters: the last process to let go of a SQLite file folds its log into it, and
+    without that the log would grow for ever.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store: Store | None = None
+
+    def open(self) -> Store:
+        """Return the store. Raises StoreError."""
+        from greylag.store import open_store
+
+        url, timeout = self._settings.store_url, self._settings.store_timeout
+        self._store = open_store(url, timeout=timeout)
+        return self._store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._store is not None:
+            self._store.close()
+
+
+def _decide(attempt: Attempt, settings: Settings, store: OneStore, log: Log) -> Decision:
+    from greylag.service import Service
+
+    service = Service(
+        settings.policy,
+        store.open,
+        report=lambda error: log.event(ERROR, reason="store-unavailable", error=str(error)),
+        on_failure=settings.on_failure,
+    )
+    return service.decide(attempt)
+
+
+def _log_decision(attempt: Attempt, decision: Decision, log: Log) -> None:
+    from greylag.wire.logline import decision_event
+
+    level = FATAL if decision.reason.value == "incomplete" else INFO
+    log.event(level, **decision_event(attempt, decision))
+
+
+def _watch(log: Log, given: Answer) -> None:
+    """Give the answer of a store that fails when the budget is used up, wherever this hangs."""
+    from time import sleep
+
+    def let_in() -> None:
+        sleep(BUDGET)
+        if given.give(given.late):
+            log.event(ERROR, reason="store-unavailable", error=f"no answer within {BUDGET:g} s")
+        os._exit(0)
+
+    try:
+        # softlimit -m limits the stack too, and threads' stacks are as large as that by default:
+        # none could ever be started.
+        _thread.stack_size(STACK)
+        _thread.start_new_thread(let_in, ())
+    except RuntimeError as error:
+        log.event(WARN, error=f"no watch on the time: {error}")
+
+
+def _fill_standard_descriptors() -> None:
+    """Open what the host left closed (stdin is): or the database would get a standard number."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)
+    os.close(handle)

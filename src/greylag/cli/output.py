@@ -1,0 +1,176 @@
+"""What reaches the terminal: data on stdout, talk on stderr, and never a control character.
+
+Comments and database contents may be written by others, so every text passes `clean` on its way
+out (CVE-2009-4487: an escape sequence in a log reached the terminal). rich is handed
+finished `Text` objects, because it would read square brackets in a plain str as markup.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+import click
+
+from greylag.core.accesslist import NEVER
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+T = TypeVar("T")
+_TICK = 1000  # items between two strokes of a progress bar
+LONG = 5000  # items; fewer are done before a progress bar could be read
+_FOLDED_ROWS = 1000  # rich needs 0.3 ms for each row; longer tables scroll by anyway
+_TWO_DIGITS, _FOUR_DIGITS = 0x100, 0x10000
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+# Drawn as nothing or as a blank, though Unicode does not class them as format characters.
+_INVISIBLE = frozenset((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)).union(
+    range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
+)
+
+
+def clean(text: str) -> str:
+    r"""Return the text with all that does not simply show itself as `\x1b`, `\u202e` and so on.
+
+    That is control, format (bidirectional and zero-width), surrogate, private, unassigned and
+    separator characters other than the blank: what `str.isprintable` denies, and a few more.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join([char if _shows(char) else _escape(ord(char)) for char in text])
+
+
+def _shows(char: str) -> bool:
+    return char.isprintable() and ord(char) not in _INVISIBLE
+
+
+def _escape(code: int) -> str:
+    if code < _TWO_DIGITS:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < _FOUR_DIGITS else f"\\U{code:08x}"
+
+
+def say(text: str) -> None:
+    """Write one line of talk to stderr."""
+    click.echo(f"greylag: {clean(text)}", err=True)
+
+
+def write(text: str) -> None:
+    """Write one line of data to stdout."""
+    click.echo(_encodable(clean(text), sys.stdout))
+
+
+def write_json(document: dict[str, object]) -> None:
+    """Write one JSON document to stdout, in visible ASCII."""
+    text = json.dumps(document, ensure_ascii=True, indent=2)
+    click.echo(text.replace("\x7f", "\\u007f"))  # DEL is ASCII, and json leaves it as it is
+
+
+def write_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """Write names and values, one pair a line, aligned."""
+    rows = list(fields)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        write(f"{name:<{width}}  {value}")
+
+
+def write_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table: folded to the width of a terminal, and never folded where no one looks."""
+    cleaned = [[clean(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty() and len(rows) <= _FOLDED_ROWS:
+        _write_folded(header, cleaned)
+    else:
+        _write_aligned([header, *cleaned])
+
+
+def _write_aligned(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo(_encodable("  ".join(cells).rstrip(), sys.stdout))
+
+
+def _write_folded(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in header:
+        table.add_column(Text(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_encodable(cell, sys.stdout)) for cell in row))
+    _console(sys.stdout).print(table)
+
+
+def progress(items: Iterable[T], total: int | None, label: str, step: int = 1) -> Iterator[T]:
+    """Yield the items, with a bar on stderr if that is a terminal and it may take a while.
+
+    Each item stands for `step` of the total; without a total the bar only shows that work goes on.
+    """
+    if not sys.stderr.isatty() or (total is not None and total < LONG):
+        yield from items
+        return
+    from rich.progress import Progress
+
+    with Progress(console=_console(sys.stderr), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        for done, item in enumerate(items, 1):
+            yield item
+            if step * done % _TICK < step:  # drawing costs more than most items do
+                bar.update(task, completed=step * done)
+
+
+def _console(terminal: TextIO) -> Console:
+    from rich.console import Console
+
+    return Console(
+        file=terminal,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """Escape what the stream's encoding lacks, so that no locale can make output fail."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def moment(seconds: int) -> str:
+    """Return a time as `2026-01-31 12:00:00 UTC`; what no calendar holds, as its number."""
+    if seconds >= NEVER:
+        return "never"
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} (no time)"
+
+
+def when(seconds: int, now: int) -> str:
+    """Return a time with how far away it is: `2026-01-31 12:00:00 UTC (in 4m)`."""
+    shown = moment(seconds)
+    return f"{shown} ({relative(seconds - now)})" if shown.endswith("UTC") else shown
+
+
+def relative(seconds: int) -> str:
+    """Return `in 4m`, `3m ago` or `now`.
+
+    What is to come is rounded up, what is gone down: nobody is sent back too early.
+    """
+    if not seconds:
+        return "now"
+    return f"in {span(seconds, up=True)}" if seconds > 0 else f"{span(-seconds)} ago"
+
+
+def span(seconds: float, *, up: bool = False) -> str:
+    """Return a length of time in the largest unit that it holds twice: 90 is `90s`, 125 `2m`."""
+    unit, size = next((u for u in _UNITS if seconds >= 2 * u[1]), _UNITS[-1])
+    return f"{math.ceil(seconds / size) if up else math.floor(seconds / size)}{unit}"

@@ -1,0 +1,99 @@
+"""`greylag search`: the records, newest first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from heapq import nlargest
+
+import click
+
+from greylag.cli.common import NOTHING, OK, Run, examples, json_option
+from greylag.cli.filters import Wanted, filter_options
+from greylag.cli.output import progress, say, when, write_json, write_table
+from greylag.cli.shown import network_text, record_json, state_of
+from greylag.core.policy import Policy
+from greylag.core.record import Record
+from greylag.core.triplet import Triplet
+from greylag.store.base import Filter, Store
+
+EVERYTHING = sys.maxsize  # a limit that cuts nothing
+Found = tuple[Triplet, Record]
+_HEADER = ("client network", "sender", "recipient", "first seen", "state", "deferred", "let in")
+
+
+@click.command(
+    epilog=examples(
+        "greylag search --waiting",
+        "greylag search --client 192.0.2.0/24 --recipient @example.org",
+        "greylag search --sender '<>' --json",
+    )
+)
+@filter_options
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="How many to show.",
+)
+@json_option
+@click.pass_obj
+def search(run: Run, wanted: Wanted, limit: int) -> int:
+    """Show records, those first seen last at the top. All options given must hold.
+
+    Texts fit anywhere in an address, and without case.
+    """
+    what = wanted.filter(run.policy)
+    with closing(run.open_store()) as store:
+        total, found = newest(store, what, limit)
+    if total > len(found):
+        say(f"{len(found)} of {total} records are shown: --limit shows more")
+    if run.json:
+        records = [record_json(key, record, run.policy, run.now) for key, record in found]
+        write_json({"total": total, "limit": limit, "records": records})
+    elif found:
+        write_table(_HEADER, [_row(key, record, run.policy, run.now) for key, record in found])
+    else:
+        say("no record fits")
+    return OK if found else NOTHING
+
+
+def newest(store: Store, wanted: Filter, limit: int) -> tuple[int, list[Found]]:
+    """Return how many records fit, and the newest of them.
+
+    Stores keep no order of time, so all that fits is looked at; only `limit` are held.
+    """
+    total = 0
+
+    def counted() -> Iterator[Found]:
+        nonlocal total
+        for item in progress(store.search(wanted, EVERYTHING), None, "searching"):
+            total += 1
+            yield item
+
+    found = nlargest(limit, counted(), key=lambda item: item[1].first_seen)
+    return total, found
+
+
+def _row(key: Triplet, record: Record, policy: Policy, now: int) -> tuple[str, ...]:
+    return (
+        network_text(key.network, policy),
+        key.sender or "<>",
+        key.recipient,
+        when(record.first_seen, now),
+        _state(record, now),
+        str(record.blocked),
+        str(record.passed),
+    )
+
+
+def _state(record: Record, now: int) -> str:
+    state = state_of(record, now)
+    if state == "forgotten":
+        return "no longer counts"
+    if state == "passed":
+        return f"passed, forgotten {when(record.expires, now)}"
+    return f"may pass {when(record.defer_until, now)}"

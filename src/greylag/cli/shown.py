@@ -1,0 +1,73 @@
+"""How records, list entries and settings are shown: in words, and as JSON has them.
+
+A database may hold what no greylag wrote, so nothing here trusts that a packed address is one.
+"""
+
+from __future__ import annotations
+
+from greylag.cli.output import clean
+from greylag.core.accesslist import NEVER, Entry
+from greylag.core.client import network
+from greylag.core.policy import Policy
+from greylag.core.record import Record
+from greylag.core.subject import Network, Subject
+from greylag.core.triplet import Triplet
+
+
+def subject_text(subject: Subject) -> str:
+    """Return a list entry's subject; of a range that is none (a foreign hand's), its bytes."""
+    try:
+        return clean(str(subject))
+    except ValueError:
+        packed = subject.packed.hex() if isinstance(subject, Network) else ""
+        return f"unreadable range {packed}"
+
+
+def network_text(packed: bytes, policy: Policy) -> str:
+    """Return a record's client network, as far as it is one under this policy."""
+    prefix = policy.prefix_of(packed)
+    if prefix > 8 * len(packed) or network(packed, prefix) != packed:
+        prefix = 8 * len(packed)  # written under another policy, or by a foreign hand
+    return subject_text(Network(packed, prefix))
+
+
+def denying(entry: Entry, now: int) -> bool:
+    """Tell a denylist entry, also one that has ended, from an allowlist entry."""
+    return entry.denies(min(now, entry.expires - 1))
+
+
+def entry_json(entry: Entry, now: int) -> dict[str, object]:
+    """Return a list entry as JSON has it."""
+    return {
+        "subject": subject_text(entry.subject),
+        "kind": "network" if isinstance(entry.subject, Network) else "domain",
+        "list": "deny" if denying(entry, now) else "allow",
+        "comment": entry.comment,
+        "created": entry.created,
+        "expires": None if entry.expires >= NEVER else entry.expires,
+        "live": entry.live(now),
+    }
+
+
+def state_of(record: Record, now: int) -> str:
+    """Return what a record is at this time, in one word."""
+    if not record.live(now):
+        return "forgotten"
+    if record.passed:
+        return "passed"
+    return "waiting" if now < record.defer_until else "due"
+
+
+def record_json(triplet: Triplet, record: Record, policy: Policy, now: int) -> dict[str, object]:
+    """Return a record as JSON has it."""
+    return {
+        "client_network": network_text(triplet.network, policy),
+        "sender": triplet.sender,
+        "recipient": triplet.recipient,
+        "state": state_of(record, now),
+        "first_seen": record.first_seen,
+        "may_pass_at": record.defer_until,
+        "forgotten_at": record.expires,
+        "deferred_count": record.blocked,
+        "passed_count": record.passed,
+    }

@@ -1,0 +1,49 @@
+"""Reading what an admin types or copies: client addresses, envelope addresses, triplets."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import click
+
+from greylag.core.client import parse_address
+from greylag.core.policy import Policy
+from greylag.core.triplet import Triplet, triplet_of
+
+_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
+
+
+def typed_address(text: str) -> bytes:
+    r"""Return the bytes of an envelope address as an admin types or copies it.
+
+    Angle brackets around it are dropped, and `\x0a` is the byte that our log and tables write so:
+    what they show can be pasted.
+    """
+    raw = os.fsencode(text)
+    if raw.startswith(b"<") and raw.endswith(b">"):
+        raw = raw[1:-1]
+    return _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)
+
+
+def typed_client(text: str) -> bytes:
+    """Return the packed client address. Raises click.UsageError."""
+    packed = parse_address(os.fsencode(text))
+    if packed is None:
+        raise click.UsageError(f"expected an IPv4 or IPv6 address, got {text!r}")
+    return packed
+
+
+def typed_triplet(texts: tuple[str, ...], policy: Policy) -> Triplet:
+    """Return the triplet of a client address, a sender and a recipient. Raises click.UsageError."""
+    address, sender, recipient = texts
+    packed = typed_client(address)
+    return triplet_of(packed, typed_address(sender), typed_recipient(recipient), policy)
+
+
+def typed_recipient(text: str) -> bytes:
+    """Return the bytes of a recipient. Raises click.UsageError."""
+    recipient = typed_address(text)
+    if not recipient:
+        raise click.UsageError("expected a recipient, got an empty text")
+    return recipient

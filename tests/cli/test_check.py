@@ -1,0 +1,177 @@
+"""`greylag check`."""
+
+from __future__ import annotations
+
+import pytest
+
+from greylag.core.triplet import Triplet
+from tests.cli.conftest import CLIENT, KEY, NETWORK, NOW, RECIPIENT, SENDER, Greylag, shape
+
+CHECK = ("check", CLIENT, SENDER, RECIPIENT)
+DAY = 86400
+
+
+def test_a_missing_database_is_an_empty_store_and_is_not_made(greylag: Greylag) -> None:
+    result = greylag.run(*CHECK)
+    assert result.exit_code == 10
+    assert result.stdout.startswith("verdict         defer\nreason          new: this client")
+    assert "may pass        5m after its first attempt\n" in result.stdout
+    assert "client network  192.0.2.0/24\n" in result.stdout
+    assert result.stderr == f"greylag: {greylag.database}: no database yet, so the store is empty\n"
+    assert sorted(path.name for path in greylag.home.iterdir()) == ["greylag.toml"]
+
+
+@pytest.mark.parametrize("age", [0, 100, 299, 300, 1000, 2 * DAY, 40 * DAY])
+@pytest.mark.parametrize("passed", [False, True])
+def test_it_writes_nothing(greylag: Greylag, age: int, passed: bool) -> None:
+    greylag.remember(KEY, first_seen=NOW - age, passed=passed)
+    greylag.run("deny", "add", "198.51.100.0/24")
+    before = {path: path.read_bytes() for path in greylag.home.iterdir()}
+    for address in (CLIENT, "198.51.100.7", "2001:db8::1"):
+        greylag.run("check", address, SENDER, RECIPIENT)
+        greylag.json(
+            "check",
+            address,
+            SENDER,
+            RECIPIENT,
+            code=greylag.run(*CHECK[:1], address, *CHECK[2:]).exit_code,
+        )
+    assert {path: path.read_bytes() for path in greylag.home.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("age", "passed", "verdict", "reason", "code"),
+    [
+        (0, False, "defer", "early", 10),
+        (299, False, "defer", "early", 10),
+        (300, False, "pass", "retried", 0),
+        (2 * DAY - 1, False, "pass", "retried", 0),
+        (2 * DAY, False, "defer", "new", 10),
+        (1, True, "pass", "known", 0),
+        (36 * DAY - 1, True, "pass", "known", 0),
+        (36 * DAY, True, "defer", "new", 10),
+    ],
+)
+def test_verdict_reason_and_exit_code(
+    greylag: Greylag, age: int, passed: bool, verdict: str, reason: str, code: int
+) -> None:
+    greylag.remember(KEY, first_seen=NOW - age, passed=passed)
+    found = greylag.json(*CHECK, code=code)
+    assert (found["verdict"], found["reason"]) == (verdict, reason)
+
+
+def test_an_early_retry_is_told_when_it_may_pass(greylag: Greylag) -> None:
+    greylag.remember(KEY, first_seen=NOW - 60)
+    result = greylag.run(*CHECK)
+    assert "may pass        from 2027-01-15 08:04:00 UTC (in 4m) on\n" in result.stdout
+    assert "  first seen    2027-01-15 07:59:00 UTC (60s ago)\n" in result.stdout
+    assert "  forgotten at  2027-01-17 07:59:00 UTC (in 48h)\n" in result.stdout
+    assert "  deferred      1\n  let in        0\n" in result.stdout
+
+
+def test_a_deny_entry_refuses_and_is_shown(greylag: Greylag) -> None:
+    greylag.run("deny", "add", "192.0.2.0/24", "--expires", "2d", "--comment", "abuse")
+    result = greylag.run(*CHECK)
+    assert result.exit_code == 11
+    assert "list entry      192.0.2.0/24 on the denylist\n" in result.stdout
+    assert "  comment       abuse\n" in result.stdout
+    found = greylag.json(*CHECK, code=11)
+    assert (found["reason"], found["may_pass_at"]) == ("denylisted", NOW + 2 * DAY)
+
+
+def test_an_endless_deny_entry_never_lets_in(greylag: Greylag) -> None:
+    greylag.run("deny", "add", "example.net")
+    assert greylag.json(*CHECK, code=11)["may_pass_at"] is None
+    assert "never, as the lists are" in greylag.run(*CHECK).stdout
+
+
+def test_an_allow_entry_lets_in(greylag: Greylag) -> None:
+    greylag.run("allow", "add", "example.net")
+    found = greylag.json(*CHECK)
+    assert (found["reason"], found["entry"]["subject"]) == ("allowlisted", "example.net")
+    assert (
+        "record          not looked at\nlist entry      example.net on the allowlist\n"
+        in greylag.run(*CHECK).stdout
+    )
+
+
+@pytest.mark.parametrize("sender", ["<>", ""])
+def test_the_null_sender(greylag: Greylag, sender: str) -> None:
+    result = greylag.run("check", CLIENT, sender, RECIPIENT)
+    assert "verdict         defer (at DATA)\n" in result.stdout
+    assert "sender          <> (the null sender)\n" in result.stdout
+    assert greylag.json("check", CLIENT, sender, RECIPIENT, code=10)["at_data"] is True
+
+
+def test_addresses_are_read_as_the_plugin_reads_them(greylag: Greylag) -> None:
+    greylag.remember(KEY, first_seen=NOW - 400)
+    found = greylag.json(
+        "check", "::ffff:192.0.2.77", "<prvs=0815abcdef=User@Example.ORG>", RECIPIENT.upper()
+    )
+    assert (found["reason"], found["client_address"]) == ("retried", "192.0.2.77")
+    assert (found["sender"], found["recipient"]) == (SENDER, RECIPIENT)
+
+
+def test_what_log_and_tables_show_can_be_pasted(greylag: Greylag) -> None:
+    greylag.remember(Triplet(NETWORK, "a\\x0ab\\xff@example.org", RECIPIENT), first_seen=NOW - 400)
+    greylag.json("check", CLIENT, "a\\x0ab\\xff@example.org", RECIPIENT)
+
+
+@pytest.mark.parametrize("address", ["", "x", "192.0.2.300", "192.0.2.1/24", "10.1.2", "1::2::3"])
+def test_a_bad_address_is_wrong_usage(greylag: Greylag, address: str) -> None:
+    result = greylag.run("check", address, SENDER, RECIPIENT)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"greylag: expected an IPv4 or IPv6 address, got {address!r} (see greylag check --help)\n"
+    )
+
+
+def test_a_recipient_is_needed(greylag: Greylag) -> None:
+    assert greylag.run("check", CLIENT, SENDER, "").exit_code == 2
+
+
+@pytest.mark.parametrize("on_failure", ["pass", "defer"])
+def test_a_failing_store_tells_what_the_plugin_answers(greylag: Greylag, on_failure: str) -> None:
+    """P1: the same words and the same answer as the plugin's; the exit code tells the failure."""
+    greylag.database.write_bytes(b"no database, but long enough to be taken for one" * 100)
+    greylag.configure(
+        f'store.on_failure = "{on_failure}"\nstore.url = "sqlite://{greylag.database}"'
+    )
+    found = greylag.json(*CHECK, code=74)
+    assert (found["verdict"], found["reason"]) == (on_failure, "store-unavailable")
+    assert greylag.run(*CHECK).stderr == f"greylag: {greylag.database}: file is not a database\n"
+
+
+def test_json_schema(greylag: Greylag) -> None:
+    record = {
+        "client_network": "str",
+        "sender": "str",
+        "recipient": "str",
+        "state": "str",
+        "first_seen": "int",
+        "may_pass_at": "int",
+        "forgotten_at": "int",
+        "deferred_count": "int",
+        "passed_count": "int",
+    }
+    schema = {
+        "verdict": "str",
+        "reason": "str",
+        "meaning": "str",
+        "client_address": "str",
+        "client_network": "str",
+        "sender": "str",
+        "recipient": "str",
+        "record": "NoneType",
+        "entry": "NoneType",
+        "retry_after": "int",
+        "may_pass_at": "int",
+        "at_data": "bool",
+    }
+    assert shape(greylag.json(*CHECK, code=10)) == schema
+    greylag.remember(KEY, first_seen=NOW - 60)
+    found = greylag.json(*CHECK, code=10)
+    assert shape(found) == {**schema, "record": record}
+    assert found["record"]["may_pass_at"] == found["may_pass_at"] == NOW + 240
+    assert found["retry_after"] == 240

@@ -1,0 +1,127 @@
+"""`greylag config`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from greylag.app.options import BY_KEY, OPTIONS
+from greylag.app.toml_file import read_toml
+from greylag.cli.config import example_lines, written
+from tests.cli.conftest import Greylag, shape
+
+
+def uncommented() -> str:
+    return "\n".join(re.sub(r"^#(?=\w)", "", line) for line in example_lines())
+
+
+def test_values_and_their_origins(greylag: Greylag) -> None:
+    greylag.configure('policy.delay = "10m"\n')
+    lines = [line.split() for line in greylag.run("config").stdout.splitlines()]
+    assert lines[0] == ["setting", "value", "from"]
+    assert lines[1] == ["policy.delay", '"10m"', f"{greylag.config}:2"]
+    assert lines[2] == ["policy.retry_window", '"2d"', "default"]
+    assert len(lines) == len(OPTIONS) + 1
+
+
+def test_json(greylag: Greylag) -> None:
+    found = greylag.json("config")
+    assert shape(found) == {
+        "settings": [dict.fromkeys(("key", "value", "origin"), "str")],
+        "notes": [],
+    }
+    values = {item["key"]: item["value"] for item in found["settings"]}
+    assert list(values) == list(BY_KEY)
+    assert (values["policy.lifetime"], values["policy.ipv6_prefix"]) == ("36d", 64)
+    assert (values["policy.explicit"], values["log.level"]) == (False, "info")
+
+
+def test_the_old_plugins_files_are_found(greylag: Greylag, monkeypatch: pytest.MonkeyPatch) -> None:
+    (greylag.home / "control").mkdir()
+    (greylag.home / "control/greylisting").write_text("block_expire=2\nnonsense=1\n")
+    monkeypatch.setenv("GLRECORDEXPIRE", "2000")
+    result = greylag.run("config")
+    lines = [line.split(maxsplit=2) for line in result.stdout.splitlines()]
+    assert lines[1] == ["policy.delay", '"2m"', "control/greylisting:1 (block_expire)"]
+    assert lines[2] == ["policy.retry_window", '"1d9h20m"', "environment (GLRECORDEXPIRE)"]
+    assert result.stderr == "greylag: control/greylisting:2: 'nonsense' is not a setting: ignored\n"
+    away = greylag.home / "away"
+    away.mkdir()
+    monkeypatch.chdir(away)
+    assert "block_expire" not in greylag.run("config").stdout
+    assert "block_expire" in greylag.run("--qmail-home", str(greylag.home), "config").stdout
+    assert greylag.run("--qmail-home", "missing", "config").exit_code == 2
+
+
+def test_the_option_config_goes_before_the_variable(greylag: Greylag) -> None:
+    (greylag.home / "b.toml").write_text('policy.delay = "7m"')
+    assert '"7m"' in greylag.run("--config", "b.toml", "config").stdout
+    result = greylag.run("--config", "missing.toml", "config")
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert "missing.toml: no such file" in result.stderr
+
+
+def test_check(greylag: Greylag) -> None:
+    result = greylag.run("config", "--check")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "ok\n", "")
+    assert greylag.json("config", "--check") == {"ok": True, "errors": []}
+
+
+def test_check_reports_every_error(greylag: Greylag) -> None:
+    greylag.configure(
+        'policy.delay = 5\npolicy.dealy = "5m"\nlog.level = "loud"\nstore.url = "x:"\n'
+    )
+    result = greylag.run("config", "--check")
+    assert (result.exit_code, result.stdout) == (78, "")
+    told = result.stderr.splitlines()
+    assert [line.split(": ")[1] for line in told] == [f"{greylag.config}:{n}" for n in (1, 2, 3, 4)]
+    found = greylag.json("config", "--check", code=78)
+    assert (found["ok"], len(found["errors"])) == (False, 4)
+
+
+def test_every_command_reports_every_error(greylag: Greylag) -> None:
+    greylag.configure('policy.delay = 5\nlog.level = "loud"\nstore.timeout = "4s"')
+    triplet = ("192.0.2.1", "user@example.org", "info@example.net")
+    for arguments in (
+        ("check", *triplet), ("forget", *triplet), ("search",), ("stats",), ("expire",),
+        ("config",), ("allow", "list"), ("deny", "add", "192.0.2.1"),
+        ("allow", "remove", "192.0.2.1"),
+    ):  # fmt: skip
+        result = greylag.run(*arguments)
+        assert (result.exit_code, result.stdout) == (78, "")
+        assert len(result.stderr.splitlines()) == 2
+
+
+def test_the_example_loads_back_as_the_defaults(greylag: Greylag) -> None:
+    text = greylag.run("config", "--example").stdout
+    assert text == "\n".join(example_lines()) + "\n"
+    assert read_toml(text.encode(), "example") == ([], [])
+    given, errors = read_toml(uncommented().encode(), "example")
+    assert errors == []
+    assert {item.key: item.value for item in given} == {o.key: o.default for o in OPTIONS}
+    assert all(option.meaning in text for option in OPTIONS)
+
+
+def test_the_example_needs_no_good_configuration(greylag: Greylag) -> None:
+    greylag.configure("store = nonsense")
+    assert greylag.run("config", "--example").exit_code == 0
+    found = greylag.json("config", "--example")
+    assert shape(found) == {"options": [dict.fromkeys(("key", "default", "meaning"), "str")]}
+    assert greylag.run("config", "--example", "--check").exit_code == 2
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
+def test_values_are_written_as_they_are_read(option: object) -> None:
+    from greylag.app.options import Option
+
+    assert isinstance(option, Option)
+    assert option.read(written(option, option.default)) == option.default
+
+
+def test_a_password_in_the_url_is_not_shown(greylag: Greylag) -> None:
+    greylag.configure('store.url = "mysql://user:se:cr@et@db.example.org/greylag"\n')
+    for arguments in (["config"], ["config", "--json"]):
+        shown = greylag.run(*arguments).stdout
+        assert "mysql://user:***@db.example.org/greylag" in shown
+        assert "cr@et" not in shown

@@ -1,0 +1,123 @@
+"""`greylag expire`."""
+
+from __future__ import annotations
+
+import pytest
+
+from greylag.core.triplet import Triplet
+from tests.cli.conftest import NETWORK, NOW, Greylag
+
+DAY = 86400
+
+
+def keys(count: int, name: str = "s") -> list[Triplet]:
+    return [Triplet(NETWORK, f"{name}{n}@example.org", "info@example.net") for n in range(count)]
+
+
+@pytest.fixture
+def filled(greylag: Greylag) -> Greylag:
+    greylag.remember(*keys(30, "stopped"), first_seen=NOW - 3 * DAY)
+    greylag.remember(*keys(20, "done"), first_seen=NOW - 40 * DAY, passed=True)
+    greylag.remember(*keys(10, "waiting"))
+    greylag.remember(*keys(5, "known"), passed=True)
+    return greylag
+
+
+def test_forgets_by_fate_and_counts(filled: Greylag) -> None:
+    result = filled.run("expire")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "forgotten  50\n  stopped  30 never came back\n  delayed  20 had passed\n"
+        "kept       15 (10 waiting, 5 passed)\n"
+    )
+    assert len(filled.keys()) == 15
+    found = filled.json("stats")
+    assert (found["stopped"], found["forgotten_after_passing"]) == (30, 20)
+
+
+def test_json(filled: Greylag) -> None:
+    wanted = {"stopped": 30, "delayed": 20, "kept": {"waiting": 10, "passed": 5}}
+    assert filled.json("expire", "--dry-run") == {"dry_run": True, **wanted}
+    assert filled.json("expire") == {"dry_run": False, **wanted}
+
+
+def test_dry_run_changes_nothing(filled: Greylag) -> None:
+    before = filled.database.read_bytes()
+    assert "would be forgotten  50\n" in filled.run("expire", "--dry-run").stdout
+    assert filled.database.read_bytes() == before
+
+
+def test_several_pages(greylag: Greylag) -> None:
+    greylag.remember(*keys(2500), first_seen=NOW - 3 * DAY)
+    greylag.remember(*keys(1001, "waiting"))
+    assert greylag.json("expire")["stopped"] == 2500
+    assert len(greylag.keys()) == 1001
+
+
+def test_a_clock_that_jumped_ahead_forgets_nothing_without_yes(greylag: Greylag) -> None:
+    """P18, T30: time may jump: no mass expiry without --yes."""
+    greylag.remember(*keys(101), passed=True)
+    greylag.remember(*keys(100, "young"), first_seen=NOW + 60 * DAY, passed=True)
+    greylag.at(NOW + 60 * DAY)
+    result = greylag.run("expire")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "greylag: refused: 101 of 201 records that had passed would go; "
+        "has the clock jumped? --yes goes on\n"
+    )
+    assert len(greylag.keys()) == 201
+    dry = greylag.run("expire", "--dry-run")
+    assert dry.exit_code == 0
+    assert "without --yes this would be refused" in dry.stderr
+    assert greylag.json("expire", "--yes")["delayed"] == 101
+    assert len(greylag.keys()) == 100
+
+
+@pytest.mark.parametrize(("old", "young"), [(99, 0), (100, 100), (500, 500), (1, 0)])
+def test_half_of_them_or_a_few_are_ordinary(greylag: Greylag, old: int, young: int) -> None:
+    """P18, the bounds: more than half, and at least 100."""
+    greylag.remember(*keys(old, "old"), passed=True)
+    greylag.remember(*keys(young, "young"), first_seen=NOW + 60 * DAY, passed=True)
+    greylag.at(NOW + 60 * DAY)
+    assert greylag.json("expire")["delayed"] == old
+
+
+def test_waiting_records_may_all_be_old(greylag: Greylag) -> None:
+    greylag.remember(*keys(500), first_seen=NOW - 3 * DAY)
+    greylag.remember(*keys(1, "young"))
+    assert greylag.json("expire")["stopped"] == 500
+
+
+@pytest.mark.parametrize(
+    ("waiting", "silent", "code"),
+    [
+        (100, DAY + 1, 1),
+        (99, DAY + 1, 0),
+        (100, DAY, 0),
+    ],
+)
+def test_a_silence_before_now_may_be_a_clock_that_jumped(
+    greylag: Greylag, waiting: int, silent: int, code: int
+) -> None:
+    """P18: also where nothing has passed, and all of it would be counted as stopped."""
+    greylag.remember(*keys(waiting), first_seen=NOW - 9 * DAY)
+    greylag.remember(*keys(1, "newest"), first_seen=NOW - silent)
+    result = greylag.run("expire")
+    assert result.exit_code == code
+    assert ("nothing was seen since" in result.stderr) is (code == 1)
+
+
+def test_a_clock_that_jumped_back_forgets_nothing_without_yes(greylag: Greylag) -> None:
+    """P18: what waits would look as if it came from the future, and be counted as stopped."""
+    greylag.remember(*keys(150))
+    greylag.at(NOW - DAY)
+    result = greylag.run("expire")
+    assert result.exit_code == 1
+    assert "150 of 150 waiting records are from the future" in result.stderr
+    assert len(greylag.keys()) == 150
+    assert greylag.json("expire", "--yes")["stopped"] == 150
+
+
+def test_a_missing_database(greylag: Greylag) -> None:
+    assert greylag.json("expire")["kept"] == {"waiting": 0, "passed": 0}
+    assert not greylag.database.exists()

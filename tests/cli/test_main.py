@@ -1,0 +1,153 @@
+"""The group itself: help, how commands end, completion."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import click
+import pytest
+
+from greylag.cli.main import cli
+from greylag.store.base import StoreUnavailable
+from tests.cli.conftest import Greylag
+
+
+def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, command in group.commands.items():
+        here = (*path, name)
+        found += commands(command, here) if isinstance(command, click.Group) else [here]
+    return found
+
+
+OUR_OWN = [path for path in commands() if path[0] not in ("qmail", "serve")]  # no data
+
+
+@pytest.mark.parametrize("path", OUR_OWN, ids=" ".join)
+def test_every_command_has_help_with_examples_and_json(
+    greylag: Greylag, path: tuple[str, ...]
+) -> None:
+    result = greylag.run(*path, "--help")
+    assert result.exit_code == 0
+    assert f"  Examples:\n    {'eval' if path == ('completion',) else ''}" in result.stdout
+    assert f"greylag {' '.join(path)}" in result.stdout.partition("Examples:")[2]
+    assert "--json" in result.stdout
+
+
+def test_help_documents_exit_codes_and_variables(greylag: Greylag) -> None:
+    text = greylag.run("--help").stdout
+    for code in ("0", "1", "2", "10", "11", "74", "75", "78"):
+        assert f"\n    {code} " in text
+    assert "GREYLAG_CONFIG" in text
+    assert "..." not in text.partition("Commands:")[2].partition("Exit codes")[0]
+
+
+def test_version(greylag: Greylag) -> None:
+    assert greylag.run("--version").stdout.startswith("greylag, version ")
+
+
+@pytest.mark.parametrize("arguments", [(), ("allow",), ("deny",)])
+def test_no_command_shows_the_help(greylag: Greylag, arguments: tuple[str, ...]) -> None:
+    result = greylag.run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("chec",), ("allow", "ad", "192.0.2.1"), ("stats", "--js"), ("search", "--lim", "5"),
+     ("search", "--limit", "0"), ("search", "--limit", "x"), ("allow", "add"), ("check",),
+     ("completion", "csh"), ("stats", "more"), ("--confi", "x", "stats")],
+)  # fmt: skip
+def test_wrong_usage_is_one_line(greylag: Greylag, arguments: tuple[str, ...]) -> None:
+    """No abbreviations among them: a script must not change its meaning with a later version."""
+    result = greylag.run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("greylag: ")
+    assert "--help)" in result.stderr
+
+
+def test_a_foreign_database_is_refused(greylag: Greylag) -> None:
+    with closing(sqlite3.connect(greylag.database)) as db:
+        db.execute("CREATE TABLE mine (x)")
+    before = greylag.database.read_bytes()
+    result = greylag.run("allow", "add", "example.org")
+    assert result.exit_code == 74
+    assert "is a database, but not one of greylag's" in result.stderr
+    assert greylag.database.read_bytes() == before
+
+
+def test_no_directory_for_the_database(greylag: Greylag) -> None:
+    greylag.configure('store.url = "sqlite:///nowhere/at/all/x.db"\n')
+    assert greylag.run("allow", "add", "example.org").exit_code == 74
+    assert greylag.run("allow", "list").exit_code == 0
+
+
+def test_a_locked_database_is_for_later(greylag: Greylag) -> None:
+    greylag.run("allow", "add", "example.org")
+    greylag.configure(f'store.url = "sqlite://{greylag.database}"\nstore.timeout = "1s"\n')
+    with closing(sqlite3.connect(greylag.database, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        result = greylag.run("allow", "add", "example.net")
+        assert (result.exit_code, result.stderr) == (
+            75,
+            f"greylag: {greylag.database}: database is locked\n",
+        )
+        assert greylag.run("allow", "list").exit_code == 0
+    assert greylag.entries() == ["allow example.org"]
+
+
+def test_the_memory_store_is_told(greylag: Greylag) -> None:
+    greylag.configure('store.url = "memory:"\n')
+    assert "ends with this command" in greylag.run("allow", "add", "example.org").stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "\n"),
+        (StoreUnavailable("x.db: disk full"), 75, "greylag: x.db: disk full\n"),
+        (
+            PermissionError(13, "Permission denied", "x.db"),
+            74,
+            "greylag: x.db: Permission denied\n",
+        ),
+        (OSError(28, "No space left on device"), 74, "greylag: output: No space left on device\n"),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+    ],
+)
+def test_how_a_command_ends(
+    greylag: Greylag, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str
+) -> None:
+    def fails(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    given_up: list[int] = []
+    monkeypatch.setattr("greylag.cli.main.give_up_output", lambda: given_up.append(1))
+    monkeypatch.setattr("greylag.cli.common.load", fails)
+    result = greylag.run("stats")
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", told)
+    assert bool(given_up) == isinstance(error, OSError)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(greylag: Greylag, shell: str) -> None:
+    script = greylag.run("completion", shell).stdout
+    assert "_GREYLAG_COMPLETE" in script
+    found = greylag.json("completion", shell)
+    assert (found["shell"], found["script"].strip()) == (shell, script.strip())
+
+
+def test_completion_answers(
+    greylag: Greylag, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("_GREYLAG_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "greylag allow ")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    from click.testing import CliRunner
+
+    result = CliRunner().invoke(cli, prog_name="greylag")
+    assert result.stdout.split() == ["plain,add", "plain,import", "plain,list", "plain,remove"]

@@ -1,0 +1,192 @@
+"""The installed `greylag` as a process: pipes, terminals, signals."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from select import select
+from time import monotonic, sleep, time
+
+import pytest
+
+from greylag.core.triplet import Triplet
+from tests.cli.conftest import EVIL, NETWORK, Greylag
+
+PROGRAM = Path(sys.executable).parent / "greylag"
+LONG_AGO = 1_700_000_000  # long over
+
+
+def run(
+    *arguments: str, environ: dict[str, str] | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        env=os.environ | (environ or {}),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def on_a_terminal(*arguments: str, typed: bytes = b"", **environ: str) -> tuple[int, str]:
+    """Run with a terminal on all three descriptors; return exit code and what it showed.
+
+    What is typed is typed again while nothing happens: an interrupt may come in the moment
+    between Python's last look and its read, and wait there.
+    """
+    pid, handle = pty.fork()
+    if not pid:
+        os.execve(PROGRAM, [str(PROGRAM), *arguments], {**os.environ, "TERM": "xterm", **environ})
+    shown, until = b"", monotonic() + 60
+    try:
+        while monotonic() < until:
+            if not select([handle], [], [], 0.3)[0]:
+                if typed and shown.rstrip().endswith(b"[y/N]:"):
+                    os.write(handle, typed)
+            elif chunk := os.read(handle, 65536):
+                shown += chunk
+            else:
+                break
+    except OSError:  # Linux: the other side is closed
+        pass
+    os.close(handle)  # hangs up, should it still run
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+def test_the_whole_way(greylag: Greylag) -> None:
+    assert run("check", "192.0.2.1", "user@example.org", "info@example.net").returncode == 10
+    assert run("deny", "import", "-", stdin="192.0.2.0/24 abuse\n").returncode == 0
+    found = run("check", "192.0.2.1", "user@example.org", "info@example.net")
+    assert (found.returncode, found.stderr) == (11, "")
+    assert "  comment       abuse\n" in found.stdout
+    assert run("frob").returncode == 2
+
+
+def test_a_missing_configuration(greylag: Greylag) -> None:
+    result = run("stats", environ={"GREYLAG_CONFIG": "/nonexistent/greylag.toml"})
+    assert result.returncode == 78
+    assert result.stderr == (
+        "greylag: /nonexistent/greylag.toml: no such file (named by GREYLAG_CONFIG or --config)\n"
+    )
+
+
+def test_odd_bytes_in_arguments(greylag: Greylag) -> None:
+    command = [
+        os.fsencode(PROGRAM),
+        b"check",
+        b"192.0.2.1",
+        b"\xff\x1b@example.org",
+        b"\xe9@example.net",
+    ]
+    result = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert result.returncode == 10
+    assert b"sender          \\xff\\x1b@example.org\n" in result.stdout
+
+
+def test_an_early_end_of_the_reader_is_quiet(greylag: Greylag) -> None:
+    greylag.remember(*(Triplet(NETWORK, f"s{n}@example.org", "x") for n in range(5000)))
+    with subprocess.Popen(
+        [PROGRAM, "search", "--limit", "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_full_disk_is_told(greylag: Greylag) -> None:
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [PROGRAM, "config"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (result.returncode, result.stderr) == (74, b"greylag: output: No space left on device\n")
+
+
+def test_an_interrupt_is_quiet(greylag: Greylag) -> None:
+    with subprocess.Popen(
+        [PROGRAM, "deny", "import", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:  # fmt: skip
+        wait_until_it_reads(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert (process.returncode, told.strip()) == (130, b"")
+
+
+def wait_until_it_reads(pid: int) -> None:
+    """Wait until the process waits for its stdin, which is descriptor 0 of a read(2)."""
+    until = monotonic() + 30
+    while monotonic() < until:
+        call = Path(f"/proc/{pid}/syscall").read_text().split()
+        if call[:2] == ["0", "0x0"]:
+            return
+        sleep(0.01)
+    pytest.fail("it never read its stdin")
+
+
+def test_no_colour_in_a_pipe_or_with_no_color(greylag: Greylag) -> None:
+    """T12, also where FORCE_COLOR asks for it: a pipe is no terminal."""
+    greylag.run("allow", "add", "example.org", "--comment", EVIL)
+    forced = {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1", "TTY_COMPATIBLE": "1"}
+    for arguments in (("allow", "list"), ("config",), ("--help",), ("frob",)):
+        result = run(*arguments, environ=forced)
+        assert "\x1b" not in result.stdout + result.stderr
+    assert "\x1b" not in on_a_terminal("allow", "list", NO_COLOR="1")[1]
+
+
+def test_tables_on_a_terminal(greylag: Greylag) -> None:
+    """T12, CVE-2009-4487, on the way through rich: styles are ours, data cannot bring its own."""
+    greylag.run("allow", "add", "192.0.2.0/24", "--comment", f"\x1b[5m[red]{EVIL}")
+    code, shown = on_a_terminal("allow", "list")
+    bare = shown.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert code == 0
+    assert not set(bare) & {"\x1b", "\x07", "\u202e", "\x9b"}
+    flat = "".join(bare.split())
+    assert "\\x1b[5m[red]\\x1b[2J" in flat
+    assert "[boldred]markup[/]" in flat
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "left"), [(b"y\n", 0, 0), (b"n\n", 1, 7), (b"\x03", 130, 7)]
+)
+def test_forget_asks_on_a_terminal(greylag: Greylag, typed: bytes, code: int, left: int) -> None:
+    greylag.remember(*(Triplet(NETWORK, f"s{n}@example.org", "x") for n in range(7)))
+    ended, shown = on_a_terminal("forget", "--sender", "example.org", typed=typed, NO_COLOR="1")
+    assert (ended, len(greylag.keys())) == (code, left)
+    assert "192.0.2.0/24 s4@example.org x\r\n  ... and 2 more\r\nForget 7 records? [y/N]" in shown
+
+
+def test_a_progress_bar_is_for_terminals_alone(greylag: Greylag) -> None:
+    many = [Triplet(NETWORK, f"s{n}@example.org", "x") for n in range(6000)]
+    greylag.remember(*many, first_seen=LONG_AGO)
+    greylag.remember(Triplet(NETWORK, "young@example.org", "x"), first_seen=int(time()))
+    code, shown = on_a_terminal("expire", NO_COLOR="1")
+    assert code == 0
+    assert "forgetting" in shown
+    assert "forgotten  6000" in shown
+    greylag.remember(*many, first_seen=LONG_AGO)
+    assert run("expire").stderr == ""
+
+
+def test_a_narrow_locale_cannot_make_output_fail(greylag: Greylag) -> None:
+    greylag.run("allow", "add", "example.org", "--comment", "Grüße")
+    result = run("allow", "list", environ={"PYTHONIOENCODING": "ascii"})
+    assert (result.returncode, "Gr\\xfc\\xdfe" in result.stdout) == (0, True)
+
+
+def test_an_environment_of_odd_bytes(greylag: Greylag) -> None:
+    """T23."""
+    environ = {**os.environb, b"GLCONFIGFILE": b"\xff\x1b", b"GLBLOCKEXPIRE": b"\xff"}
+    result = subprocess.run([PROGRAM, "config"], env=environ, capture_output=True, check=False)
+    assert result.returncode == 78
+    assert result.stderr.isascii()
+    assert b"\x1b" not in result.stderr

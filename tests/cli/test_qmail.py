@@ -1,0 +1,108 @@
+"""`greylag qmail`: plugins put in place, and taken out again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from greylag.cli import qmail as module
+from greylag.cli.qmail import KEPT, PLUGINS, qmail
+
+OLD = "#!/bin/sh\n# the old program\n"
+
+
+def run(home: Path, command: str, *options: str) -> Result:
+    return CliRunner().invoke(qmail, [command, "--qmail-home", str(home), *options])
+
+
+def files(home: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted((home / "plugins").glob("*"))}
+
+
+def test_install_writes_programs_that_run_this_greylag(tmp_path: Path) -> None:
+    assert run(tmp_path, "install").exit_code == 0
+    for name in PLUGINS:
+        path = tmp_path / "plugins" / name
+        assert path.read_text().startswith(f"#!{sys.executable} -IS\n")
+        done = subprocess.run([path], env={}, capture_output=True, check=False, timeout=30)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    run(tmp_path, "install")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "plugins").iterdir()}
+    again = run(tmp_path, "install")
+    assert again.output.count("up to date") == len(PLUGINS)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "plugins").iterdir()} == before
+
+
+def test_the_old_program_is_kept_and_put_back(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "greylisting").write_text(OLD)
+    result = run(tmp_path, "install")
+    assert "the program that was there is now greylisting.before-greylag" in result.output
+    assert files(tmp_path)[f"greylisting{KEPT}"] == OLD
+    assert files(tmp_path)["greylisting"] != OLD
+    run(tmp_path, "install")
+    assert run(tmp_path, "uninstall").exit_code == 0
+    assert files(tmp_path) == {"greylisting": OLD}
+
+
+def test_uninstall_leaves_what_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "greylisting").write_text(OLD)
+    assert "not ours" in run(tmp_path, "uninstall").output
+    assert files(tmp_path) == {"greylisting": OLD}
+
+
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_dry_run_touches_nothing(tmp_path: Path, command: str) -> None:
+    if command == "uninstall":
+        run(tmp_path, "install")
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    result = run(tmp_path, command, "--dry-run")
+    assert result.exit_code == 0
+    assert "greylisting" in result.output
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_a_home_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    assert run(tmp_path / "missing", "install").exit_code == 2
+
+
+def test_plugins_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "plugins").write_text("a file")
+    result = run(tmp_path, "install")
+    assert result.exit_code == 1
+    assert str(tmp_path / "plugins") in result.output
+
+
+@pytest.mark.parametrize("python", ["/a path/python3", "/" + "x" * 300])
+def test_an_interpreter_that_no_first_line_can_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setattr(module, "unreachable", lambda _plugins: [])
+    result = run(tmp_path, "install")
+    assert result.exit_code == 1
+    assert "cannot name an interpreter" in result.output
+    assert not (tmp_path / "plugins").exists()
+
+
+def test_a_folder_that_mail_users_cannot_enter_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "root"
+    closed.mkdir(mode=0o700)
+    (closed / "python3").touch()
+    monkeypatch.setattr(sys, "executable", str(closed / "python3"))
+    assert closed in module.unreachable(tmp_path / "plugins")
+    refused = run(tmp_path, "install")
+    assert refused.exit_code == 1
+    assert str(closed) in refused.output
+    assert not (tmp_path / "plugins").exists()
+    assert run(tmp_path, "install", "--force").exit_code == 0

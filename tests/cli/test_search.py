@@ -1,0 +1,146 @@
+"""`greylag search`, and the options that it shares with `forget`."""
+
+from __future__ import annotations
+
+import pytest
+
+from greylag.core.client import parse_address
+from greylag.core.triplet import Triplet
+from tests.cli.conftest import KEY, NOW, Greylag, shape
+
+
+def key(
+    network: str, sender: str = "user@example.org", recipient: str = "info@example.net"
+) -> Triplet:
+    packed = parse_address(network.encode())
+    assert packed is not None
+    return Triplet(packed, sender, recipient)
+
+
+ALL = {
+    "a": key("192.0.2.0"),
+    "b": key("198.51.100.0", ""),
+    "c": key("203.0.113.0", "odd\\x0a@example.org", "other@example.com"),
+    "d": key("2001:db8::", "bulk@example.com"),
+    "e": key("192.0.3.0", "Passed@example.org".lower()),
+}
+
+
+@pytest.fixture
+def filled(greylag: Greylag) -> Greylag:
+    for age, name in enumerate("abcd"):
+        greylag.remember(ALL[name], first_seen=NOW - age)
+    greylag.remember(ALL["e"], first_seen=NOW - 4, passed=True)
+    return greylag
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ([], "abcde"),
+        (["--waiting"], "abcd"),
+        (["--passed"], "e"),
+        (["--client", "192.0.2.0"], "a"),
+        (["--client", "192.0.2.200"], "a"),
+        (["--client", "::ffff:192.0.2.200"], "a"),
+        (["--client", "192.0.2.200/32"], "a"),
+        (["--client", "192.0.2.128/25"], "a"),
+        (["--client", "192.0.2.0/24"], "a"),
+        (["--client", "192.0.2.0/23"], "ae"),
+        (["--client", "0.0.0.0/0"], "abce"),
+        (["--client", "::/0"], "d"),
+        (["--client", "2001:db8::99"], "d"),
+        (["--client", "2001:db8::/32"], "d"),
+        (["--client", "10.0.0.0/8"], ""),
+        (["--sender", "<>"], "b"),
+        (["--sender", "EXAMPLE.org"], "ace"),
+        (["--sender", "<user@example.org>"], "a"),
+        (["--sender", "prvs=1234567890=user@example.org"], "a"),
+        (["--sender", "odd\\x0a@"], "c"),
+        (["--sender", "odd\n@"], "c"),
+        (["--sender", "%"], ""),
+        (["--recipient", "other@"], "c"),
+        (["--sender", "example.org", "--recipient", "info", "--passed"], "e"),
+        (["--sender", "' OR '1'='1"], ""),
+    ],
+)
+def test_filters(filled: Greylag, options: list[str], names: str) -> None:
+    """T10 among them: texts are data, and match as they stand."""
+    found = filled.json("search", *options, code=0 if names else 1)
+    assert [record["sender"] for record in found["records"]] == [ALL[n].sender for n in names]
+    assert found["total"] == len(names)
+
+
+@pytest.mark.parametrize("command", ["search", "forget"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--client", "192.0.2.1/24"],
+        ["--client", "192.0.2.300"],
+        ["--client", ""],
+        ["--client", "example.org"],
+        ["--sender", ""],
+        ["--recipient", " "],
+        ["--waiting", "--passed"],
+    ],
+)
+def test_bad_filters_are_wrong_usage(filled: Greylag, command: str, options: list[str]) -> None:
+    assert filled.run(command, *options).exit_code == 2
+    assert len(filled.keys()) == len(ALL)
+
+
+def test_the_table(filled: Greylag) -> None:
+    lines = filled.run("search", "--limit", "1").stdout.splitlines()
+    assert lines[0].startswith("client network  sender            recipient         first seen  ")
+    assert lines[1].split("  ")[:4] == ["192.0.2.0/24", "", "user@example.org", "info@example.net"]
+    assert "2027-01-15 08:00:00 UTC (now)  may pass 2027-01-15 08:05:00 UTC (in 5m)" in lines[1]
+    passed = filled.run("search", "--passed").stdout
+    assert "passed, forgotten 2027-02-20 07:59:56 UTC (in 36d)" in passed
+
+
+def test_a_cut_is_told(filled: Greylag) -> None:
+    result = filled.run("search", "--limit", "2")
+    assert len(result.stdout.splitlines()) == 3
+    assert result.stderr == "greylag: 2 of 5 records are shown: --limit shows more\n"
+    assert filled.run("search", "--limit", "5").stderr == ""
+
+
+def test_states(filled: Greylag) -> None:
+    filled.at(NOW + 296)
+    states = [record["state"] for record in filled.json("search")["records"]]
+    assert states == ["waiting", "waiting", "waiting", "waiting", "passed"]
+    filled.at(NOW + 299)
+    assert [record["state"] for record in filled.json("search")["records"]][:2] == [
+        "waiting",
+        "due",
+    ]
+    filled.at(NOW + 40 * 86400)
+    assert {record["state"] for record in filled.json("search")["records"]} == {"forgotten"}
+    assert "no longer counts" in filled.run("search").stdout
+
+
+def test_json_schema(filled: Greylag) -> None:
+    record = {
+        **dict.fromkeys(("client_network", "sender", "recipient", "state"), "str"),
+        **dict.fromkeys(
+            ("first_seen", "may_pass_at", "forgotten_at", "deferred_count", "passed_count"), "int"
+        ),
+    }
+    assert shape(filled.json("search")) == {"total": "int", "limit": "int", "records": [record]}
+    assert (
+        filled.json("search", "--client", "2001:db8::1")["records"][0]["client_network"]
+        == "2001:db8::/64"
+    )
+
+
+def test_nothing_found(greylag: Greylag) -> None:
+    result = greylag.run("search")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith("greylag: no record fits\n")
+    assert not greylag.database.exists()
+
+
+def test_records_of_a_wider_policy_are_shown_as_they_are(greylag: Greylag) -> None:
+    greylag.remember(KEY, key("192.0.2.7"))
+    found = greylag.json("search")["records"]
+    assert [record["client_network"] for record in found] == ["192.0.2.0/24", "192.0.2.7"]

@@ -1,0 +1,168 @@
+"""`greylag stats`."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from greylag.cli.stats import NOT_COUNTED, mean_waited, median_waited
+from greylag.core.attempt import Attempt
+from greylag.core.engine import precheck
+from greylag.core.policy import Policy
+from greylag.core.value import replace
+from greylag.core.verdict import Decision
+from tests.cli.conftest import EVIL, KEY, NOW, Greylag, shape
+
+FIGURES = {
+    "pass:known": 60, "pass:allowlisted": 20, "pass:retried": 20, "defer:new": 100,
+    "defer:early": 7, "reject:denylisted": 3, "fate:stopped": 80, "fate:delayed": 4,
+    "waited:600": 10, "waited:900": 10, "waited:seconds": 12000,
+}  # fmt: skip
+
+
+def test_the_figures_in_words(greylag: Greylag) -> None:
+    with greylag.store() as store:
+        store.apply((), FIGURES, NOW - 3600)
+    greylag.remember(KEY)
+    result = greylag.run("stats")
+    assert result.exit_code == 0
+    for line in (
+        "since  2027-01-14 08:00:00 UTC",
+        "stopped           80 triplets were forgotten that never came back",
+        (
+            "delayed           20 (20.0% of what was let in), by 10m on average, "
+            "half of them by about 10m or less"
+        ),
+        "let in at once    80",
+        "  known           60",
+        "  allowlisted     20",
+        "refused           3",
+        "  denylisted      3",
+        "deferred answers  107",
+        "records now       1 waiting for a retry, 0 passed",
+    ):
+        assert line in result.stdout.splitlines()
+    assert "not counted" in result.stderr
+    assert "relay, authenticated" in result.stderr
+
+
+def test_json_schema_and_values(greylag: Greylag) -> None:
+    with greylag.store() as store:
+        store.apply((), FIGURES, NOW - 3600)
+        store.apply((), {"pass:known": 1}, NOW)
+        store.apply((), {"pass:known": 1000}, NOW - 25 * 3600)
+    found = greylag.json("stats")
+    answers = {"count": "int", "by_reason": [{"reason": "str", "count": "int"}]}
+    part = {
+        "stopped": "int",
+        "delayed": {
+            "count": "int",
+            "median_seconds": "int",
+            "mean_seconds": "int",
+            "share": "float",
+        },
+        "let_in_at_once": answers,
+        "refused": answers,
+        "deferred": answers,
+        "forgotten_after_passing": "int",
+    }
+    assert shape(found) == {
+        "since": "int",
+        "until": "int",
+        **part,
+        "records": {"waiting": "int", "passed": "int"},
+        "hours": [{"hour": "int", **part}],
+        "not_counted": ["str"],
+    }
+    assert [hour["hour"] for hour in found["hours"]] == [NOW - 3600, NOW]
+    assert found["let_in_at_once"]["by_reason"][0] == {"reason": "known", "count": 61}
+    assert found["delayed"]["mean_seconds"] == 600
+    assert greylag.json("stats", "--since", "2d")["let_in_at_once"]["count"] == 1081
+
+
+def test_an_empty_store(greylag: Greylag) -> None:
+    found = greylag.json("stats")
+    assert (found["stopped"], found["hours"]) == (0, [])
+    assert found["delayed"] == {
+        "count": 0, "median_seconds": None, "mean_seconds": None, "share": None
+    }  # fmt: skip
+    assert "delayed           0\n" in greylag.run("stats").stdout
+
+
+def test_by_hour(greylag: Greylag) -> None:
+    with greylag.store() as store:
+        store.apply((), FIGURES, NOW - 7200)
+        store.apply((), {"defer:new": 5}, NOW)
+    lines = greylag.run("stats", "--by-hour").stdout.splitlines()
+    assert lines[-2].split() == [
+        "2027-01-15",
+        "06:00:00",
+        "UTC",
+        "80",
+        "20",
+        "10m",
+        "80",
+        "3",
+        "107",
+    ]
+    assert lines[-1].split() == ["2027-01-15", "08:00:00", "UTC", "0", "0", "0", "0", "5"]
+
+
+@pytest.mark.parametrize("since", ["", "0s", "24", "-1h", "soon"])
+def test_a_bad_since_is_wrong_usage(greylag: Greylag, since: str) -> None:
+    result = greylag.run("stats", "--since", since)
+    assert result.exit_code == 2
+    assert "expected" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("buckets", "median"),
+    [
+        ({}, None),
+        ({"60": 1}, 30),
+        ({"60": 1, "120": 1}, 60),
+        ({"300": 4}, 210),
+        ({"60": 1, "600": 2, "more": 1}, 450),
+        ({"60": 1, "more": 2}, 86400),
+        ({"more": 1}, 86400),
+        ({"86400": 2}, 57600),
+    ],
+)
+def test_median(buckets: dict[str, int], median: int | None) -> None:
+    assert median_waited(Counter({f"waited:{name}": n for name, n in buckets.items()})) == median
+
+
+def test_a_median_beyond_the_histogram_is_no_estimate(greylag: Greylag) -> None:
+    with greylag.store() as store:
+        store.apply((), {"pass:retried": 1, "waited:more": 1, "waited:seconds": 90000}, NOW)
+    assert "more than 24h" in greylag.run("stats").stdout
+
+
+def test_mean() -> None:
+    assert mean_waited(Counter({"waited:600": 2, "waited:more": 1, "waited:seconds": 100})) == 33
+
+
+def test_what_is_not_counted_is_what_needs_no_store() -> None:
+    """The honest part: the reasons that `precheck` gives never reach the figures."""
+    plain = Attempt(b"192.0.2.1", b"", b"info@example.net")
+    attempts = (
+        replace(plain, enabled=False),
+        replace(plain, relay=True),
+        replace(plain, authenticated=True),
+        replace(plain, recipient_refused=True),
+        Attempt(None, None, None),
+        Attempt(b"x", b"", b"x"),
+    )
+    answers = [precheck(attempt, Policy()) for attempt in attempts]
+    reasons = {answer.reason for answer in answers if isinstance(answer, Decision)}
+    assert len(reasons) == len(attempts)
+    assert reasons < set(NOT_COUNTED)
+
+
+def test_hostile_figure_names(greylag: Greylag) -> None:
+    """T12, T26."""
+    greylag.run("allow", "add", "example.org")
+    greylag.sql("INSERT INTO figures VALUES (?, ?, ?)", (NOW, f"pass:{EVIL}", 7))
+    assert "\\x1b[2J" in greylag.run("stats", "--by-hour").stdout
+    assert greylag.json("stats")["let_in_at_once"]["by_reason"] == [{"reason": EVIL, "count": 7}]
