@@ -1,0 +1,81 @@
+"""The daemon's codec and the client understand each other: same answer as the one-shot's."""
+
+from __future__ import annotations
+
+import pytest
+
+from greylag.core.attempt import Attempt
+from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.wire.policy import (
+    Request,
+    RequestReader,
+    from_plugin,
+    plugin_variables,
+    read_plugin_attempt,
+    write_plugin_action,
+)
+from greylag.wire.qmailspp import read_environment, write_command
+from greylag.wire.reply import OLD_REPLIES, Replies
+from tests.e2e.plugin import Value
+from tests.evil import EVIL
+from tests.native.conftest import Client
+from tests.native.daemon import answering, running
+
+DECISIONS = [
+    Decision(Verdict.PASS, Reason.KNOWN),
+    Decision(Verdict.DEFER, Reason.NEW, retry_after=300),
+    Decision(Verdict.DEFER, Reason.NEW, retry_after=300, at_data=True),
+    Decision(Verdict.REJECT, Reason.DENYLISTED),
+]
+LONGEST = Replies("451 " + "x" * 496, "553 " + "~" * 496)
+
+
+@pytest.mark.parametrize(
+    "replies", [Replies(), OLD_REPLIES, LONGEST], ids=["own", "old", "longest"]
+)
+@pytest.mark.parametrize("decision", DECISIONS, ids=lambda decision: str(decision.verdict))
+def test_the_client_prints_what_the_oneshot_would(
+    client: Client, decision: Decision, replies: Replies
+) -> None:
+    attempt = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
+    response = write_plugin_action(decision, replies, "192.0.2.17")
+    with running(client.socket, answering(response)):
+        answer = client.run()
+    assert answer.output == write_command(decision, replies, attempt)
+    assert answer.log == ""
+
+
+VARIABLES: list[dict[str, Value | None]] = [
+    {},
+    {"SMTPMAILFROM": "", "SMTPRCPTCOUNT": "0", "SMTPRCPTCOUNTALL": "1"},
+    {"SMTPRCPTCOUNT": "2", "SMTPRCPTCOUNTALL": "3"},
+    {"TCPREMOTEIP": "::FFFF:192.0.2.17", "SMTPHELOHOST": "x", "TCPREMOTEHOST": ""},
+]
+VARIABLES += [{"SMTPMAILFROM": evil, "SMTPRCPTTO": evil} for evil in EVIL if b"\n" not in evil]
+
+
+def test_the_daemon_reads_the_attempt_that_the_oneshot_would(client: Client) -> None:
+    for changes in VARIABLES:
+        with running(client.socket, answering(b"action=DUNNO\n\n")) as daemon:
+            client.run(**changes)
+        (request,) = RequestReader().feed(daemon.questions[0])
+        assert isinstance(request, Request)
+        assert from_plugin(request)
+        assert read_plugin_attempt(request) == read_environment(client.variables(changes))
+
+
+def test_the_daemon_reads_the_settings_of_tcprules(client: Client) -> None:
+    settings: dict[str, Value | None] = {
+        "GLBLOCKEXPIRE": "2",
+        "GLRECORDEXPIRE": "2000",
+        "GLRECORDEXPIREGOOD": "36",
+        "GLLOGLEVEL": "",
+        "GLEXPLICIT": "1",
+    }
+    with running(client.socket, answering(b"action=DUNNO\n\n")) as daemon:
+        client.run(**settings)
+    (request,) = RequestReader().feed(daemon.questions[0])
+    assert isinstance(request, Request)
+    assert plugin_variables(request) == {
+        name.encode(): str(text).encode() for name, text in settings.items()
+    }
