@@ -1,0 +1,117 @@
+"""Running the real plugin as qmail-smtpd does, without the SMTP around it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+CLOSED_STDIN = ["/bin/sh", "-c", 'exec "$@" 0<&-', "sh"]
+TIMEOUT = 30
+Value = str | bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one run of a plugin printed."""
+
+    output: bytes
+    log: str
+    code: int
+
+    @property
+    def deferred(self) -> bool:
+        return self.output.startswith(b"E451")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An installed plugin below a qmail home, with the variables that the host would set."""
+
+    home: Path
+    database: Path
+    program: Path
+    environ: Mapping[str, Value] = field(default_factory=dict)
+
+    def variables(self, changes: Mapping[str, Value | None]) -> dict[bytes, bytes]:
+        """Return the environment of an attempt; None takes a variable out."""
+        plain: dict[str, Value | None] = {
+            "PATH": "/usr/bin:/bin",
+            "GREYLISTING": "",
+            "TCPREMOTEIP": "192.0.2.17",
+            "SMTPMAILFROM": "a@example.org",
+            "SMTPRCPTTO": "b@example.net",
+            "SMTPRCPTHOSTSOK": "1",
+            **self.environ,
+            **changes,
+        }
+        return {
+            name.encode(): text if isinstance(text, bytes) else text.encode()
+            for name, text in plain.items()
+            if text is not None
+        }
+
+    def run(self, *wrapper: str, **changes: Value | None) -> Answer:
+        """Ask once; `wrapper` is a command line to run the plugin under."""
+        done = subprocess.run(
+            [*CLOSED_STDIN, *wrapper, str(self.program)],
+            env=self.variables(changes),
+            cwd=self.home,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        return Answer(done.stdout, done.stderr.decode("ascii"), done.returncode)
+
+    def write_toml(self, text: str) -> None:
+        """Write the greylag.toml that the plugin reads; the store stays the test's own."""
+        url = "" if "[store]" in text else f'\n[store]\nurl = "sqlite://{self.database}"\n'
+        (self.home / "greylag.toml").write_text(text + url)
+
+    def write_old(self, text: str) -> None:
+        """Write control/greylisting, as users of the old plugin have it."""
+        (self.home / "control" / "greylisting").write_text(text)
+
+    def greylag(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the `greylag` command on the same configuration."""
+        return subprocess.run(
+            [BIN / "greylag", *arguments],
+            env={"PATH": "/usr/bin:/bin", "GREYLAG_CONFIG": str(self.home / "greylag.toml")},
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+
+
+def needed(command: str, package: str) -> str:
+    """Return the path of a program from Debian; missing, it fails CI and skips loudly elsewhere."""
+    found = shutil.which(command)
+    if found is None:
+        message = f"{command} is missing: apt-get install {package}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@cache
+def faketime_library() -> str:
+    """Return libfaketime, for processes that should believe in another time."""
+    needed("faketime", "faketime")
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    return str(found[0])
+
+
+def at(shift: str) -> dict[str, Value | None]:
+    """Return the variables that shift a process's clock, such as `at("+10m")`."""
+    return {"LD_PRELOAD": faketime_library(), "FAKETIME": shift, "FAKETIME_DONT_RESET": "1"}

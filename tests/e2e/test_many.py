@@ -1,0 +1,95 @@
+"""Many plugins at once on one database, and plugins that are killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import count
+
+from tests.e2e.plugin import CLOSED_STDIN, Plugin
+
+SOAK = os.environ.get("GREYLAG_SOAK") == "1"
+
+
+def test_16_at_once_2000_attempts_200_triplets(plugin: Plugin) -> None:
+    """Fault 7, P9: no error, one record for each triplet, counters exact."""
+    order = [number % 200 for number in range(2000)]
+    random.Random(7).shuffle(order)
+
+    def ask(number: int) -> str:
+        answer = plugin.run(SMTPRCPTTO=f"r{number}@example.net")
+        assert answer.code == 0
+        assert answer.deferred, answer.log
+        return "new" if "reason=new" in answer.log else "early"
+
+    with ThreadPoolExecutor(16) as pool:
+        told = list(pool.map(ask, order))
+    assert (told.count("new"), told.count("early")) == (200, 1800)
+    with closing(sqlite3.connect(plugin.database)) as db:
+        assert db.execute(
+            "SELECT count(*), min(blocked), max(blocked) FROM records"
+        ).fetchall() == [(200, 10, 10)]
+        figures = db.execute("SELECT name, sum(number) FROM figures GROUP BY name").fetchall()
+        assert figures == [("defer:early", 1800), ("defer:new", 200)]
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def run_and_kill(plugin: Plugin, recipient: str, after: float) -> bytes:
+    """Start the plugin, kill it with -9 after so many seconds; return what it had printed."""
+    process = subprocess.Popen(
+        [*CLOSED_STDIN, str(plugin.program)],
+        env=plugin.variables({"SMTPRCPTTO": recipient}),
+        cwd=plugin.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(after)
+    process.send_signal(signal.SIGKILL)
+    assert process.stdout is not None
+    with process.stdout:
+        printed = process.stdout.read()
+    process.wait()
+    return printed
+
+
+def test_kill_9_never_loses_a_triplet_whose_451_was_printed_p6(plugin: Plugin) -> None:
+    """Two loops of plugins, killed at random: what was answered is there when it is reopened."""
+    kills = 1000 if SOAK else 100
+    numbers, answered = count(), set[str]()
+    plugin.run(SMTPRCPTTO="first@example.net")
+
+    def loop(seed: int) -> None:
+        dice = random.Random(seed)
+        # Up to twice the time that one run takes: some die early, some late, some not at all.
+        began = time.monotonic()
+        plugin.run(SMTPRCPTTO=f"timing{seed}@example.net")
+        longest = 2 * (time.monotonic() - began)
+        for _ in range(kills // 2):
+            recipient = f"r{next(numbers)}@example.net"
+            if run_and_kill(plugin, recipient, dice.uniform(0, longest)).startswith(b"E451"):
+                answered.add(recipient)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(loop, range(2)))
+    with closing(sqlite3.connect(plugin.database)) as db:
+        kept = {row[0] for row in db.execute("SELECT recipient FROM records")}
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        new = db.execute("SELECT sum(number) FROM figures WHERE name = 'defer:new'").fetchone()[0]
+    assert answered <= kept
+    assert new == len(kept)  # a record and its figure are one step
+    assert kills * 0.1 < len(answered) < kills * 0.95, "kills must fall on both sides of the answer"
+    assert "reason=early" in plugin.run(SMTPRCPTTO=min(answered)).log
+
+
+def test_the_log_of_killed_plugins_is_folded_in(plugin: Plugin) -> None:
+    """SQLite's -wal must not grow for ever where nobody closes it."""
+    for number in range(5):
+        run_and_kill(plugin, f"r{number}@example.net", 0.06)
+    plugin.run()
+    assert not plugin.database.with_name("greylag.db-wal").exists()

@@ -1,0 +1,104 @@
+"""The compiled plugin, the daemon and the one-shot together, under real tcpserver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.plugin import BIN, needed
+from tests.host.server import Host, Reply, make_home, running
+from tests.server.daemon import Daemon, serving, write_config
+
+RULES = '127.0.0.2:allow,RELAYCLIENT=""\n127.0.0.5:allow,GREYLISTING="",GLBLOCKEXPIRE="1"\n'
+DEFERRED = (451, b"4.7.1 Greylisted, please try again in 300 seconds")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A qmail home with the compiled plugins, for a daemon that will run in its folder."""
+    needed("tcpserver", "ucspi-tcp")
+    needed("cc", "gcc")
+    config = write_config(tmp_path)
+    install = ["--config", str(config), "qmail", "install", "--native", "--force"]
+    command = [str(BIN / "greylag"), *install, "--qmail-home", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return make_home(tmp_path, ["plugins/ifauthskip", "plugins/greylisting"])
+
+
+@contextmanager
+def host_in(home: Path) -> Iterator[Host]:
+    rules = RULES + ':allow,GREYLISTING=""\n'
+    with running(home, rules=rules, log=home / "log") as host:
+        yield host
+
+
+def ask(host: Host, recipient: str, source: str = "127.0.0.1") -> Reply:
+    with host.connect(source) as client:
+        client.ehlo()
+        client.mail("a@example.org")
+        return client.rcpt(recipient)
+
+
+def test_the_installed_programs_are_compiled(home: Path) -> None:
+    plugins = home / "plugins"
+    for name in ("greylisting", "ifauthskip", "skipifauth"):
+        assert (plugins / name).read_bytes().startswith(b"\x7fELF")
+    assert (plugins / "greylisting-oneshot").read_text().startswith("#!")
+
+
+def test_with_the_daemon(home: Path) -> None:
+    with serving(home) as daemon, host_in(home) as host:
+        assert ask(host, "b@example.net") == DEFERRED
+        assert ask(host, "x@example.net", source="127.0.0.2")[0] == 250
+        told = ask(host, "c@example.net", source="127.0.0.5")
+        assert told == (451, b"4.7.1 Greylisted, please try again in 60 seconds")
+        with host.connect() as client:
+            client.ehlo()
+            client.mail("")
+            assert client.rcpt("b@example.net")[0] == 250
+            assert client.command("DATA") == DEFERRED
+        assert daemon.logged("reason=new client_address=127.0.0.1")
+    assert host.log.read_text().count("greylisting: ") == 0
+
+
+def test_with_the_daemon_stopped_the_one_shot_answers_from_the_same_state(home: Path) -> None:
+    with host_in(home) as host:
+        with serving(home):
+            assert ask(host, "b@example.net") == DEFERRED
+        assert ask(host, "c@example.net") == DEFERRED
+        assert "reason=early" not in host.log.read_text()
+        ask(host, "b@example.net")
+        assert "reason=early" in host.log.read_text()
+        assert "the daemon cannot be reached: using the one-shot" in host.log.read_text()
+        with serving(home) as daemon:
+            ask(host, "c@example.net")
+            assert daemon.logged("reason=early")
+
+
+def stopped(daemon: Daemon) -> None:
+    daemon.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def test_a_daemon_that_accepts_and_never_answers(home: Path) -> None:
+    with serving(home) as daemon, host_in(home) as host:
+        stopped(daemon)
+        began = time.monotonic()
+        assert ask(host, "b@example.net")[0] == 250
+        assert 4.5 < time.monotonic() - began < 8
+        assert "no answer from the daemon within 5 s" in host.log.read_text()
+        daemon.process.send_signal(signal.SIGCONT)
+        assert ask(host, "c@example.net") == DEFERRED
+
+
+def test_uninstall_takes_all_of_it_away(home: Path) -> None:
+    command = [str(BIN / "greylag"), "qmail", "uninstall", "--qmail-home", str(home)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert list((home / "plugins").iterdir()) == []

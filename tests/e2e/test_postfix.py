@@ -1,0 +1,97 @@
+"""Debian's Postfix asks the daemon: smtpd with check_policy_service, by unix socket and by port."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import postfix as real
+from tests.e2e.plugin import needed
+from tests.e2e.postfix import Postfix
+from tests.server.daemon import Daemon, serving
+
+MESSAGE = b"Subject: hello\r\n\r\nhello\r\n"
+POLICY = '[policy]\ndelay = "1s"\n[reply]\nheader = true\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that Postfix's own user can enter: pytest's are for root alone."""
+    needed("postfix", "postfix")
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a Postfix")
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.geteuid() and str(parent) not in ("/", "/tmp"):
+            parent.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture(params=["unix", "inet"])
+def both(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[Postfix, Daemon]]:
+    port = real.free_port()
+    (folder / "daemon").mkdir()
+    (folder / "daemon").chmod(0o755)
+    place = f"unix:{folder}/daemon/s" if request.param == "unix" else f"inet:127.0.0.1:{port}"
+    service = f"check_policy_service {{ {place}, timeout=5s, default_action=DUNNO, try_limit=1 }}"
+    server = f'policy = ["127.0.0.1:{port}"]\nsocket_group = "postfix"'
+    with (
+        serving(folder / "daemon", POLICY, server) as daemon,
+        real.running(folder / "postfix", service) as postfix,
+    ):
+        yield postfix, daemon
+
+
+def test_deferred_then_let_in_with_a_header(both: tuple[Postfix, Daemon]) -> None:
+    postfix, daemon = both
+    with postfix.session() as smtp:
+        smtp.mail("a@example.org")
+        code, text = smtp.rcpt("b@example.net")
+        assert code == 450
+        assert b"4.7.1 <b@example.net>: Recipient address rejected: Greylisted" in text
+    time.sleep(2)
+    with postfix.session() as smtp:
+        smtp.mail("a@example.org")
+        assert smtp.rcpt("b@example.net")[0] == 250
+        assert smtp.data(MESSAGE)[0] == 250
+    assert daemon.logged("verdict=pass reason=retried client_address=192.0.2.17")
+    assert postfix.logged("X-Greylist: delayed")
+    assert "seconds by greylag" in postfix.log
+
+
+def test_a_bounce_waits_at_data_and_a_callout_succeeds(both: tuple[Postfix, Daemon]) -> None:
+    postfix, _daemon = both
+    with postfix.session() as smtp:
+        smtp.mail("")
+        assert smtp.rcpt("b@example.net")[0] == 250
+        assert smtp.docmd("DATA")[0] == 450
+    time.sleep(2)
+    with postfix.session() as smtp:
+        smtp.mail("")
+        assert smtp.rcpt("b@example.net")[0] == 250
+        assert smtp.data(MESSAGE)[0] == 250
+
+
+def test_ipv6_clients(both: tuple[Postfix, Daemon]) -> None:
+    postfix, daemon = both
+    with postfix.session("2001:db8::1") as smtp:
+        smtp.mail("a@example.org")
+        assert smtp.rcpt("b@example.net")[0] == 450
+    assert daemon.logged("reason=new client_address=2001:db8::1")
+
+
+def test_postfix_goes_on_when_the_daemon_is_killed_and_comes_back(
+    both: tuple[Postfix, Daemon],
+) -> None:
+    postfix, daemon = both
+    assert postfix.rcpt() == 450
+    daemon.process.kill()
+    daemon.process.wait()
+    assert postfix.rcpt(sender="while-away@example.org") == 250
+    config = daemon.folder / "greylag.toml"
+    with serving(daemon.folder, config=config) as again:
+        assert postfix.rcpt(sender="back@example.org") == 450
+        assert again.logged("sender=back@example.org")
