@@ -1,0 +1,1 @@
+"""Benchmarks: where the figures that README quotes come from."""
