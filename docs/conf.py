@@ -1,0 +1,19 @@
+"""Sphinx settings: the site (furo) and the man pages come from the same pages."""
+
+from greylag import __version__
+
+project = "greylag"
+author = "the greylag authors"
+project_copyright = "2026 the greylag authors"
+version = release = __version__
+extensions = ["myst_parser"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"greylag {__version__}"
+man_pages = [
+    ("commands", "greylag", "look into greylisting's records, lists and figures", author, 1),
+    ("plugins", "greylisting", "qmail-spp plugin that greylists", author, 8),
+    ("plugins", "ifauthskip", "qmail-spp plugin that spares those who have logged in", author, 8),
+    ("configuration", "greylag.toml", "settings of greylag", author, 5),
+]

@@ -1,0 +1,131 @@
+"""The docs cannot drift: options, commands, reasons, variables and test names are held here."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from greylag import __version__
+from greylag.app.options import OPTIONS, Option
+from greylag.cli.config import written
+from greylag.cli.main import cli
+from greylag.core.figures import DELAYED, STOPPED
+from greylag.core.verdict import MEANING, Reason, Verdict
+from greylag.wire.oldplugin import OLD_OPTIONS
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+
+def page(name: str) -> str:
+    return (DOCS / f"{name}.md").read_text()
+
+
+def shown_default(option: Option) -> str:
+    """Return a default as a TOML file would have it."""
+    return json.dumps(written(option, option.default))
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
+def test_every_option_with_default_and_meaning(option: Option) -> None:
+    meaning = option.meaning[0].upper() + option.meaning[1:]
+    wanted = f"### {option.key}\n\nDefault `{shown_default(option)}`. {meaning}.\n"
+    assert wanted in page("configuration")
+
+
+def test_no_option_that_is_not_there() -> None:
+    named = re.findall(r"^### (\S+)", page("configuration"), re.MULTILINE)
+    assert named == [option.key for option in OPTIONS]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_with_its_meaning(reason: Reason) -> None:
+    rows = re.findall(rf"^\| `{reason.value}` \| (\S+) \| (.+) \|$", page("reasons"), re.MULTILINE)
+    ((verdict, meaning),) = rows
+    assert verdict in {known.value for known in Verdict}
+    assert meaning.startswith(MEANING[reason])
+
+
+def test_fates_are_explained() -> None:
+    assert f"**{STOPPED.partition(':')[2]}**" in page("reasons")
+    assert f"**{DELAYED.partition(':')[2]}**" in page("reasons")
+
+
+def commands(group: click.Group, way: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*way, name))
+        else:
+            yield " ".join((*way, name)), command
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(cli)), ids=str)
+def test_every_command_and_each_of_its_options(name: str, command: click.Command) -> None:
+    sections = page("commands").split("\n## ")
+    heading = f"greylag {name}"
+    (section,) = [text for text in sections if heading in text.partition("\n")[0].split(", ")]
+    for parameter in command.params:
+        for option in parameter.opts:
+            assert f"`{option}" in section or not option.startswith("--"), option
+
+
+def test_the_group_and_its_exit_codes() -> None:
+    text = page("commands")
+    for parameter in cli.params:
+        assert f"`{parameter.opts[0]}" in text
+    for code in (0, 1, 2, 10, 11, 74, 75, 78):
+        assert f"| {code} |" in text
+
+
+@pytest.mark.parametrize("option", OLD_OPTIONS, ids=lambda option: option.name)
+def test_every_setting_of_the_old_plugin(option: object) -> None:
+    name, variable = option.name, option.variable  # type: ignore[attr-defined]
+    assert f"`{name}`" in page("moving")
+    assert f"`{variable}`" in page("moving")
+    assert f"`{variable}`" in page("plugins")
+
+
+def defined_tests(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_statement_of_rfc_6647_has_a_test_that_exists_or_a_reason() -> None:
+    rows = re.findall(r"^\| (R\d+) \| (.+) \| (.+) \|$", page("rfc6647"), re.MULTILINE)
+    assert [number for number, _, _ in rows] == [f"R{n}" for n in range(1, 24)]
+    for number, _statement, answer in rows:
+        named = re.findall(r"`(tests/\S+?\.py)(?:::(\w+))?`", answer)
+        by_reference = re.search(r"\bas R\d+|\*\*Not there\.\*\*|known-issues", answer)
+        assert named or by_reference, number
+        for path, test in named:
+            assert (ROOT / path).exists(), f"{number}: {path}"
+            assert not test or test in defined_tests(ROOT / path), f"{number}: {path}::{test}"
+
+
+def test_links_lead_somewhere() -> None:
+    for path in (*DOCS.glob("*.md"), *ROOT.glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    named = set(page("index").split("```")[1].split("\n"))
+    assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= named
+
+
+def test_the_changelog_knows_the_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## {__version__}" in text
+    assert text.index("### Incompatible") < text.index("### New")
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make (\w+)", (ROOT / "README.md").read_text())) <= targets
