@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,12 +183,17 @@ def test_bytes_cut_anywhere_give_the_same_replies_p4(host: Host) -> None:
     )
     with host.connect() as whole:
         whole.send(script)
-        wanted = whole.rest()
+        wanted = without_time(whole.rest())
     assert wanted.count(b"451 4.7.1") == 1
     with host.connect() as bytewise:
         for at_byte in range(len(script)):
             bytewise.send(script[at_byte : at_byte + 1])
-        assert bytewise.rest() == wanted
+        assert without_time(bytewise.rest()) == wanted
+
+
+def without_time(replies: bytes) -> bytes:
+    """A retry some seconds later has that much less to wait."""
+    return re.sub(rb"in \d+ seconds", b"soon", replies)
 
 
 def test_the_old_setup_through_real_smtp(plugin: Plugin) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import socket
 import statistics
 import time
@@ -65,6 +66,17 @@ def test_idle_connections_cost_the_others_nothing(daemon: Daemon) -> None:
         assert statistics.median(waits(daemon)) < 0.25
         assert daemon.memory() - before < IDLE * 64 * 1024
     assert daemon.descriptors() < IDLE
+
+
+def test_a_burst_of_connections_waits_for_a_daemon_that_is_busy(daemon: Daemon) -> None:
+    """A queue that is full tells plugins that nobody is there: 100 places are soon taken."""
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        with crowd(daemon, 500) as waiting:
+            daemon.process.send_signal(signal.SIGCONT)
+            assert all(one.ask().startswith(b"action=") for one in waiting)
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
 
 
 def test_slow_writers_cost_the_others_nothing_t7(daemon: Daemon) -> None:

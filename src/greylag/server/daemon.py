@@ -14,7 +14,7 @@ from time import monotonic
 from greylag.core.value import value
 from greylag.server.answering import Answering, Rules
 from greylag.server.journal import ERROR, INFO, WARN, Journal
-from greylag.server.listeners import TcpPlace, UnixListener, UnixPlace, tcp_listener
+from greylag.server.listeners import BACKLOG, TcpPlace, UnixListener, UnixPlace, tcp_listener
 from greylag.server.metrics import Metrics
 from greylag.server.session import Limits, Session
 from greylag.server.worker import Worker
@@ -103,12 +103,12 @@ class Daemon:
         self.worker.start()
         servers = [
             await loop.create_unix_server(
-                partial(self._session, trusted=True), sock=self._unix.socket
+                partial(self._session, trusted=True), sock=self._unix.socket, backlog=BACKLOG
             )
         ]
         for listener in self._tcp:
             factory = partial(self._session, trusted=plan.trust_tcp)
-            servers.append(await loop.create_server(factory, sock=listener))
+            servers.append(await loop.create_server(factory, sock=listener, backlog=BACKLOG))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)

@@ -11,7 +11,7 @@ import stat
 
 from greylag.core.value import value
 
-_BACKLOG = 1024
+BACKLOG = 1024  # connections that wait; the event loop's own default, 100, is soon full
 
 
 class ListenError(Exception):
@@ -92,7 +92,7 @@ def _bound(place: UnixPlace) -> socket.socket:
         if place.group:
             os.chown(place.path, -1, grp.getgrnam(place.group).gr_gid)
         os.chmod(place.path, place.mode)
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except BaseException as error:
         listener.close()
         if isinstance(error, OSError | KeyError):
@@ -120,7 +120,7 @@ def tcp_listener(place: TcpPlace) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((place.host, place.port))
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise ListenError(f"{place}: {error.strerror}") from error
