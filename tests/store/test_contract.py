@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from greylag.core.accesslist import NEVER, Entry, last_word
 from greylag.core.client import parse_address
-from greylag.core.figures import DELAYED, STOPPED, hour_of
+from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
 from greylag.core.record import Blocked, Change, Created, Passed, Record
 from greylag.core.subject import Domain, Network, parse_subject
 from greylag.core.triplet import Triplet
@@ -183,16 +183,62 @@ def many(number: int) -> Iterator[Change]:
             yield Passed(key, NOW + 2000)
 
 
+def waiting_in(net: bytes, number: int) -> list[Change]:
+    keys = [Triplet(net, f"s{n}@example.org", "b@example.net") for n in range(number)]
+    return [Created(key, NOW, NOW + 300, NOW + 1000) for key in keys]
+
+
+def test_count_of_one_network(store: Store) -> None:
+    store.apply([*waiting_in(KEY.network, 3), *waiting_in(SIXTH.network, 2)], {}, NOW)
+    store.apply([Passed(Triplet(KEY.network, "s1@example.org", "b@example.net"), NOW)], {}, NOW)
+    assert store.count(NOW, KEY.network) == (2, 1)
+    assert store.count(NOW, SIXTH.network) == (2, 0)
+    assert store.count(NOW, OTHER.network) == (0, 0)
+    assert store.count(NOW) == (4, 1)
+
+
+def test_trim_forgets_waiting_records_of_the_network_alone_t6(store: Store) -> None:
+    store.apply([*waiting_in(KEY.network, 40), *waiting_in(SIXTH.network, 5)], {}, NOW)
+    passed = [Triplet(KEY.network, f"s{n}@example.org", "b@example.net") for n in range(10)]
+    store.apply([Passed(key, NOW + 9000) for key in passed], {}, NOW + 300)
+    assert store.trim(25, NOW + 300, KEY.network) == 25
+    assert store.count(NOW + 300, KEY.network) == (5, 10)
+    assert store.trim(25, NOW + 300, KEY.network) == 5
+    assert store.count(NOW + 300) == (5, 10)
+    assert set(store.load(passed)) == set(passed)
+    assert sum(hour.get(EVICTED, 0) for hour in store.figures(0, NEVER).values()) == 30
+
+
+@pytest.mark.parametrize("first", [0, 255])
+def test_trim_of_any_network_spares_what_has_passed_t6(store: Store, first: int) -> None:
+    nets = [bytes((first, n, 7, 0)) for n in range(50)] + [SIXTH.network]
+    store.apply([change for net in nets for change in waiting_in(net, 4)], {}, NOW)
+    passed = [Triplet(net, "s0@example.org", "b@example.net") for net in nets]
+    store.apply([Passed(key, NOW + 9000) for key in passed], {}, NOW + 300)
+    gone = 0
+    for _ in range(100):
+        step = store.trim(30, NOW + 300)
+        assert step <= 30
+        gone += step
+        if gone == 3 * len(nets):
+            break
+    assert gone > len(nets)
+    assert store.count(NOW + 300) == (3 * len(nets) - gone, len(nets))
+    assert set(store.load(passed)) == set(passed)
+
+
 @pytest.mark.parametrize("limit", [1, 7, 100, 1000])
 def test_expire_forgets_what_is_dead_in_steps_and_counts_it(store: Store, limit: int) -> None:
     store.apply(list(many(100)), {}, NOW)
-    stopped = delayed = steps = 0
+    stopped = delayed = steps = waiting = passed = 0
     after = None
     while steps == 0 or after is not None:
         page = store.expire(NOW + 1000, limit, after)
         stopped, delayed, after = stopped + page.stopped, delayed + page.delayed, page.after
+        waiting, passed = waiting + page.waiting, passed + page.passed
         steps += 1
     assert (stopped, delayed) == (66, 0)
+    assert (waiting, passed) == (17, 17)
     assert steps == -(-100 // limit)
     assert store.count(NOW + 1000) == (17, 17)
     rest = store.expire(NOW + 5000, 1000)

@@ -45,11 +45,13 @@ class Filter:
 
 @value
 class Page:
-    """One step of `expire`: what it forgot by fate, and where the next step goes on."""
+    """One step of `expire`: what it forgot by fate, what it kept, where the next step goes on."""
 
     stopped: int
     delayed: int
     after: Triplet | None  # None: all was seen
+    waiting: int = 0  # kept, not passed yet
+    passed: int = 0  # kept
 
 
 class Store(Protocol):
@@ -88,11 +90,18 @@ class Store(Protocol):
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         """Return the figures of each hour that began in [since, until), by the hour's start."""
 
-    def count(self, now: int) -> tuple[int, int]:
-        """Return how many live records wait for a retry, and how many have passed."""
+    def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
+        """Return how many live records, of one client network or of all, wait; and have passed."""
 
     def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
         """Look at up to `limit` records after a key; forget and count those that are not live."""
+
+    def trim(self, number: int, now: int, network: bytes | None = None) -> int:
+        """Forget up to `number` records that never passed, of one client network or of any.
+
+        Which, chance decides, so that a flood meets mostly itself. Return and count (evicted) how
+        many; of any network it may be fewer than asked for.
+        """
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         """Return up to `limit` records that fit, live or not, in the order of their keys."""

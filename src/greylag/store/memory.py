@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from random import sample
 from threading import RLock
 
 from greylag.core.accesslist import Entry, networks_around
-from greylag.core.figures import DELAYED, STOPPED, fate_of, hour_of
+from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, hour_of
 from greylag.core.record import Change, Created, Record, applied
 from greylag.core.subject import Domain, Subject
 from greylag.core.triplet import Triplet
@@ -93,9 +94,10 @@ class MemoryStore:
             hours = sorted(h for h in self._figures if since <= h < until and self._figures[h])
             return {hour: dict(self._figures[hour]) for hour in hours}
 
-    def count(self, now: int) -> tuple[int, int]:
+    def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
         with self._lock:
-            live = [r for r in self._records.values() if r.live(now)]
+            items = self._records.items()
+            live = [r for t, r in items if network in (None, t.network) and r.live(now)]
         passed = sum(1 for record in live if record.passed)
         return len(live) - passed, passed
 
@@ -110,7 +112,20 @@ class MemoryStore:
             stopped, delayed = fates.count(STOPPED), fates.count(DELAYED)
             self._figures[hour_of(now)][STOPPED] += stopped
             self._figures[hour_of(now)][DELAYED] += delayed
-        return Page(stopped, delayed, seen[-1] if more else None)
+            kept = [self._records[key] for key in seen if key in self._records]
+        passed = sum(1 for record in kept if record.passed)
+        after = seen[-1] if more else None
+        return Page(stopped, delayed, after, len(kept) - passed, passed)
+
+    def trim(self, number: int, now: int, network: bytes | None = None) -> int:
+        with self._lock:
+            items = self._records.items()
+            waiting = [t for t, r in items if network in (None, t.network) and not r.passed]
+            chosen = sample(waiting, min(number, len(waiting)))
+            for triplet in chosen:
+                del self._records[triplet]
+            self._figures[hour_of(now)][EVICTED] += len(chosen)
+        return len(chosen)
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         with self._lock:

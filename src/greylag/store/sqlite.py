@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from greylag.core.accesslist import Entry, networks_around
-from greylag.core.figures import DELAYED, STOPPED, hour_of
+from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
 from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passed, Record
 from greylag.core.subject import Domain, Network, Subject
 from greylag.core.triplet import Triplet
@@ -44,6 +44,14 @@ _SCAN = """SELECT network, sender, recipient,
     ORDER BY network, sender, recipient LIMIT ?6"""
 _COUNT = """SELECT coalesce(sum(passed = 0), 0), coalesce(sum(passed > 0), 0) FROM records
     WHERE expires > ?1 AND (passed > 0 OR first_seen <= ?1 + ?2)"""
+_COUNT_NETWORK = _COUNT + " AND network = ?3"
+_WAITING_OF_NETWORK = """SELECT network, sender, recipient FROM records
+    WHERE network = ? AND passed = 0 ORDER BY random() LIMIT ?"""
+# A bounded look behind a random key: however many records there are, it costs the same.
+_WAITING_BEHIND = """SELECT network, sender, recipient FROM
+    (SELECT network, sender, recipient, passed FROM records
+        WHERE network >= ? ORDER BY network, sender, recipient LIMIT ?)
+    WHERE passed = 0"""
 _SEARCH = """SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
     FROM records WHERE network BETWEEN ?1 AND ?2 AND (?3 = 0 OR length(network) = ?3)
     AND instr(sender, ?4) AND instr(recipient, ?5) AND (NOT ?6 OR sender = '')
@@ -69,6 +77,7 @@ _REMOVE_DOMAIN = "DELETE FROM entries WHERE domain = ?"
 _GENERATION = "SELECT number FROM state WHERE name = 'lists'"
 _NEXT_GENERATION = "UPDATE state SET number = number + 1 WHERE name = 'lists'"
 _FIGURES = "SELECT hour, name, number FROM figures WHERE hour >= ? AND hour < ? ORDER BY hour, name"
+_FROM_ONE_PLACE = 20  # records that a look behind one random key may take
 _HIGHEST = b"\xff" * 17  # above every packed address
 
 
@@ -186,10 +195,11 @@ class SqliteStore:
                 hours.setdefault(hour, {})[name] = number
         return hours
 
-    def count(self, now: int) -> tuple[int, int]:
+    def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
+        where = (now, CLOCK_TOLERANCE) if network is None else (now, CLOCK_TOLERANCE, network)
         with self._guard:
-            waiting, passed = self._db.execute(_COUNT, (now, CLOCK_TOLERANCE)).fetchone()
-        return waiting, passed
+            row = self._db.execute(_COUNT if network is None else _COUNT_NETWORK, where).fetchone()
+        return row[0], row[1]
 
     def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
         start = (b"", "", "") if after is None else _key(after)
@@ -202,8 +212,30 @@ class SqliteStore:
             delayed = sum(row[4] for row in dead)
             fates = {STOPPED: len(dead) - delayed, DELAYED: delayed}
             self.apply((), {name: n for name, n in fates.items() if n}, now)
-        more = len(rows) > limit
-        return Page(fates[STOPPED], delayed, Triplet(*seen[-1][:3]) if more else None)
+        after = Triplet(*seen[-1][:3]) if len(rows) > limit else None
+        passed = sum(row[4] for row in seen) - delayed
+        return Page(fates[STOPPED], delayed, after, len(seen) - len(dead) - passed, passed)
+
+    def trim(self, number: int, now: int, network: bytes | None = None) -> int:
+        with self.transaction(), self._guard:
+            if network is None:
+                chosen = self._somewhere(number)
+            else:
+                chosen = self._db.execute(_WAITING_OF_NETWORK, (network, number)).fetchall()
+            self._db.executemany(_FORGET, chosen)
+            self.apply((), {EVICTED: len(chosen)} if chosen else {}, now)
+        return len(chosen)
+
+    def _somewhere(self, number: int) -> list[tuple[bytes, str, str]]:
+        """Return up to so many waiting records, a few from each of some random places."""
+        found: set[tuple[bytes, str, str]] = set()
+        for _ in range(2 * number // _FROM_ONE_PLACE + 2):
+            start = os.urandom(4)  # 4 bytes lie before and among the keys of both families
+            rows = self._db.execute(_WAITING_BEHIND, (start, _FROM_ONE_PLACE)).fetchall()
+            found.update(rows or self._db.execute(_WAITING_BEHIND, (b"", _FROM_ONE_PLACE)))
+            if len(found) >= number:
+                break
+        return list(found)[:number]
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         low, high = wanted.first_network, wanted.last_network
