@@ -15,7 +15,7 @@ from greylag import __version__
 from greylag.app.options import OPTIONS, Option
 from greylag.cli.config import written
 from greylag.cli.main import cli
-from greylag.core.figures import DELAYED, STOPPED
+from greylag.core.figures import DELAYED, EVICTED, STOPPED
 from greylag.core.verdict import MEANING, Reason, Verdict
 from greylag.wire.oldplugin import OLD_OPTIONS
 
@@ -55,6 +55,7 @@ def test_every_reason_with_its_meaning(reason: Reason) -> None:
 def test_fates_are_explained() -> None:
     assert f"**{STOPPED.partition(':')[2]}**" in page("reasons")
     assert f"**{DELAYED.partition(':')[2]}**" in page("reasons")
+    assert f"**{EVICTED.partition(':')[2]}**" in page("reasons")
 
 
 def commands(group: click.Group, way: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:

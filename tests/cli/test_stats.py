@@ -17,7 +17,7 @@ from tests.cli.conftest import EVIL, KEY, NOW, Greylag, shape
 FIGURES = {
     "pass:known": 60, "pass:allowlisted": 20, "pass:retried": 20, "defer:new": 100,
     "defer:early": 7, "reject:denylisted": 3, "fate:stopped": 80, "fate:delayed": 4,
-    "waited:600": 10, "waited:900": 10, "waited:seconds": 12000,
+    "fate:evicted": 9, "waited:600": 10, "waited:900": 10, "waited:seconds": 12000,
 }  # fmt: skip
 
 
@@ -40,6 +40,7 @@ def test_the_figures_in_words(greylag: Greylag) -> None:
         "refused           3",
         "  denylisted      3",
         "deferred answers  107",
+        "evicted           9 waiting triplets had to make room",
         "records now       1 waiting for a retry, 0 passed",
     ):
         assert line in result.stdout.splitlines()
@@ -66,6 +67,7 @@ def test_json_schema_and_values(greylag: Greylag) -> None:
         "refused": answers,
         "deferred": answers,
         "forgotten_after_passing": "int",
+        "evicted": "int",
     }
     assert shape(found) == {
         "since": "int",

@@ -117,11 +117,11 @@ class Daemon:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
 
-def write_config(folder: Path, text: str = "", server: str = "") -> Path:
+def write_config(folder: Path, text: str = "", server: str = "", store: str = "") -> Path:
     """Write the settings of a daemon in a folder."""
     config = folder / "greylag.toml"
     config.write_text(
-        f'{text}\n[store]\nurl = "sqlite://{folder}/greylag.db"\n'
+        f'{text}\n[store]\nurl = "sqlite://{folder}/greylag.db"\n{store}\n'
         f'[server]\nsocket = "{folder}/s"\n{server}\n'
     )
     return config
@@ -132,11 +132,12 @@ def serving(
     folder: Path,
     text: str = "",
     server: str = "",
+    store: str = "",
     env: Mapping[str, str] | None = None,
     config: Path | None = None,
 ) -> Iterator[Daemon]:
     """Run the daemon in a folder until the end of the block."""
-    config, log = config or write_config(folder, text, server), folder / "daemon.log"
+    config, log = config or write_config(folder, text, server, store), folder / "daemon.log"
     with log.open("ab") as stderr:
         process = subprocess.Popen(
             [BIN / "greylag", "--config", config, "serve"],

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from greylag.app.options import OPTIONS
 from greylag.app.toml_file import read_toml
-from greylag.core.policy import NullSender, Policy
+from greylag.core.policy import NullSender, Policy, Room
 from greylag.core.value import value
 from greylag.core.verdict import Verdict
 from greylag.wire.oldplugin import Given, old_defaults, read_file, read_variables
@@ -59,6 +59,7 @@ class Settings:
     store_url: str
     store_timeout: int  # seconds
     on_failure: Verdict
+    room: Room
     log_level: int  # 0 (off) to 5 (debug)
     header: bool  # have Postfix tell in a header how long mail had to wait
     server: ServerSettings
@@ -153,6 +154,7 @@ def _settle(given: list[Given], errors: list[str], notes: list[str]) -> Settings
         store_url=values["store.url"],
         store_timeout=values["store.timeout"],
         on_failure=values["store.on_failure"],
+        room=Room(values["store.max_waiting"], values["store.max_waiting_per_network"]),
         log_level=values["log.level"],
         header=values["reply.header"],
         server=ServerSettings(**_section(values, "server"), log_file=values["log.file"]),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from greylag.core.client import parse_address
 from greylag.core.duration import EXPECTED, parse_duration
-from greylag.core.policy import NullSender, Policy
+from greylag.core.policy import NullSender, Policy, Room
 from greylag.core.value import value
 from greylag.core.verdict import Verdict
 from greylag.store import check_url
@@ -121,6 +121,7 @@ def _count(lowest: int, highest: int) -> Callable[[object], int]:
 
 _POLICY = Policy()
 _REPLIES = Replies()
+_ROOM = Room()
 
 OPTIONS = (
     Option(
@@ -182,6 +183,18 @@ OPTIONS = (
         _on_failure,
         Verdict.PASS,
         'the answer when the store fails: "pass" or "defer"',
+    ),
+    Option(
+        "store.max_waiting",
+        _count(10_000, 1_000_000_000),
+        _ROOM.total,
+        "records that may wait for a retry; beyond, the daemon forgets some by chance",
+    ),
+    Option(
+        "store.max_waiting_per_network",
+        _count(100, 1_000_000_000),
+        _ROOM.per_network,
+        "of these, how many may be of one client network",
     ),
     Option(
         "reply.defer",

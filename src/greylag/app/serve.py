@@ -26,6 +26,7 @@ def plan_of(settings: Settings) -> Plan:
         socket=UnixPlace(server.socket, server.socket_mode, server.socket_group),
         tcp=tuple(map(_tcp_place, server.policy)),
         trust_tcp=server.trust_tcp,
+        room=settings.room,
         limits=Limits(connections=server.max_connections),
         log_file=server.log_file,
         log_level=settings.log_level,

@@ -13,6 +13,7 @@ from greylag.cli.output import moment, say, span, write, write_fields, write_jso
 from greylag.core.duration import parse_duration
 from greylag.core.figures import (
     DELAYED,
+    EVICTED,
     HOUR,
     STOPPED,
     WAITED_BOUNDS,
@@ -147,6 +148,7 @@ def _document(figures: Counter[str]) -> dict[str, object]:
         "refused": _answers(by_reason(figures, Verdict.REJECT)),
         "deferred": _answers(by_reason(figures, Verdict.DEFER)),
         "forgotten_after_passing": figures[DELAYED],
+        "evicted": figures[EVICTED],
     }
 
 
@@ -167,6 +169,8 @@ def _lines(figures: Counter[str], waiting: int, passed: int) -> list[tuple[str, 
     ):
         lines.append((name, str(sum(counts.values()))))
         lines += [(f"  {reason}", str(count)) for reason, count in counts.items()]
+    if figures[EVICTED]:
+        lines.append(("evicted", f"{figures[EVICTED]} waiting triplets had to make room"))
     return [*lines, ("records now", f"{waiting} waiting for a retry, {passed} passed")]
 
 

@@ -53,3 +53,11 @@ class Policy:
             f"the retry window ({format_duration(self.retry_window)}) must be longer than the "
             f"delay ({format_duration(self.delay)}), or nothing could ever pass"
         )
+
+
+@value
+class Room:
+    """How many records may wait for a retry at once; see `service.quota`."""
+
+    total: int = 5_000_000  # 650 MB in SQLite
+    per_network: int = 10_000  # of a big sender's /24 a large site sees some thousand in two days

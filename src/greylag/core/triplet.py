@@ -17,6 +17,11 @@ class Triplet:
     sender: str
     recipient: str
 
+    @property
+    def key(self) -> tuple[bytes, str, str]:
+        """The order in which every store walks its records."""
+        return self.network, self.sender, self.recipient
+
     # The key of every cache and look-up: written out, these cost half of what the general ones do.
     def __hash__(self) -> int:
         return hash((self.recipient, self.sender, self.network))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
+from greylag.core.policy import Room
 from greylag.core.value import value
 from greylag.server.answering import Answering, Rules
 from greylag.server.journal import ERROR, INFO, WARN, Journal
@@ -37,6 +38,7 @@ class Plan:
     tcp: tuple[TcpPlace, ...]
     trust_tcp: bool
     limits: Limits
+    room: Room
     log_file: str
     log_level: int
     metrics: TcpPlace | None
@@ -62,6 +64,10 @@ class StoreEvents:
         """A batch took long; told at a limited rate."""
         fields: dict[str, bytes | str | int] = {"event": "store-slow", "attempts": attempts}
         self._journal.event(WARN, {**fields, "milliseconds": int(seconds * 1000)})
+
+    def maintenance_failed(self, error: str) -> None:
+        """Records that have had their time could not be forgotten; told at a limited rate."""
+        self._journal.event(WARN, {"event": "maintenance-failed", "error": error})
 
     def batch_done(self, seconds: float, attempts: int) -> None:
         """A batch is written."""
@@ -97,6 +103,7 @@ class Daemon:
             plan.open_store,
             StoreEvents(self.journal, self.metrics),
             deadline=plan.deadline,
+            room=plan.room,
         )
         self._answering = Answering(plan.rules, self.desk, self.worker, self.journal, self.metrics)
         stop_export = self._export()

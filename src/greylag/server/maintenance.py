@@ -1,4 +1,7 @@
-"""Forgetting what is past, in small steps between the batches: no cron, and nobody waits for it."""
+"""Forgetting what is past, and what there is no room for: in small steps between the batches.
+
+No cron, and nobody waits for it: a step is made when the answers of a batch are out.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from collections.abc import Callable
 from time import monotonic, time
 
 from greylag.core.triplet import Triplet
-from greylag.store.base import Page, Store
+from greylag.service.quota import Quota
+from greylag.store.base import Store, StoreError
 
 STEP = 500  # records looked at in one transaction: a few milliseconds
 STEP_EVERY = 0.1  # seconds between steps: 5,000 records a second at the most
@@ -14,34 +18,62 @@ PASS_EVERY = 600.0  # seconds from the end of one walk to the beginning of the n
 JUMP = 3600.0  # seconds by which the clock may differ from the stopwatch before nothing is expired
 
 
-class Expiry:
-    """Walks the records from one end to the other, and begins again after a while.
+class Maintenance:
+    """Walks the records from one end to the other, and begins again after a while; makes room.
 
     A wall clock that has jumped since the start makes everything look expired, or nothing: then
     nothing is forgotten until the process is started again, by a human who has looked (P18).
     """
 
     def __init__(
-        self, *, clock: Callable[[], float] = time, stopwatch: Callable[[], float] = monotonic
+        self,
+        quota: Quota,
+        *,
+        clock: Callable[[], float] = time,
+        stopwatch: Callable[[], float] = monotonic,
     ) -> None:
+        self.quota = quota
         self._clock = clock
         self._stopwatch = stopwatch
         self._offset = clock() - stopwatch()
         self._after: Triplet | None = None
+        self._walked = (0, 0)
         self._next = 0.0
+        self._error: str | None = None
         self.jumped = False
+        self.records: tuple[int, int] | None = None  # waiting, passed: as the last walk found them
 
     def due(self) -> bool:
         """Tell whether it is time for a step."""
+        return self.quota.exceeded or self._expiry_is_due()
+
+    def _expiry_is_due(self) -> bool:
         now = self._stopwatch()
         if abs(self._clock() - now - self._offset) > JUMP:
             self.jumped = True
         return not self.jumped and now >= self._next
 
-    def step(self, store: Store) -> Page:
-        """Look at the next records. Raises StoreError."""
+    def step(self, store: Store) -> None:
+        """Do what is due. Never raises: nobody's answer depends on it."""
+        try:
+            if self._expiry_is_due():
+                self._next = self._stopwatch() + STEP_EVERY
+                self._expire(store)
+            if self.quota.exceeded:
+                self.quota.make_room(store, int(self._clock()))
+        except StoreError as error:
+            self._error = str(error)
+
+    def _expire(self, store: Store) -> None:
         page = store.expire(int(self._clock()), STEP, self._after)
         self._after = page.after
-        pause = STEP_EVERY if page.after is not None else PASS_EVERY
-        self._next = self._stopwatch() + pause
-        return page
+        self._walked = (self._walked[0] + page.waiting, self._walked[1] + page.passed)
+        self.quota.walked(page)
+        if page.after is None:
+            self._next = self._stopwatch() + PASS_EVERY
+            self.records, self._walked = self._walked, (0, 0)
+
+    def take_error(self) -> str | None:
+        """Return why a step failed since the last call, or None."""
+        error, self._error = self._error, None
+        return error

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from time import monotonic
 
 from greylag.core.accesslist import AccessIndex
-from greylag.server.maintenance import Expiry
+from greylag.server.maintenance import Maintenance
 from greylag.service.batch import Answered, Asked, Later, decide_batch
 from greylag.store.base import Store, StoreError
 
@@ -51,10 +51,13 @@ class StoreThread(threading.Thread):
     """Owns the store: opens it, asks it, opens it again after a failure."""
 
     def __init__(
-        self, open_store: Callable[[], Store], clock: Callable[[], float], expiry: Expiry
+        self,
+        open_store: Callable[[], Store],
+        clock: Callable[[], float],
+        maintenance: Maintenance,
     ) -> None:
         super().__init__(name="greylag-store", daemon=True)
-        self._expiry = expiry
+        self._maintenance = maintenance
         self._open_store = open_store
         self._clock = clock
         self._store: Store | None = None
@@ -84,6 +87,8 @@ class StoreThread(threading.Thread):
                 self._close()
             batch.took = monotonic() - began
             done(batch)
+            if self._store is not None and self._maintenance.due():
+                self._maintenance.step(self._store)  # when all answers are out
         self._close()
 
     def _do(self, batch: Batch) -> None:
@@ -94,11 +99,11 @@ class StoreThread(threading.Thread):
             if generation != self._generation:
                 batch.lists = AccessIndex(store.entries())
                 self._generation = generation
-        if not batch.jobs and self._expiry.due():
-            self._expiry.step(store)
         if batch.jobs or batch.later:
             asked = [job.asked for job in batch.jobs]
             batch.answers = decide_batch(store, asked, batch.later, int(self._clock()))
+            for item, answered in zip(asked, batch.answers, strict=True):
+                self._maintenance.quota.answered(item, answered)
 
     def _opened(self) -> Store:
         if self._store is None:

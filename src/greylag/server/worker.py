@@ -11,11 +11,13 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic, time
 
-from greylag.server.maintenance import Expiry
+from greylag.core.policy import Room
+from greylag.server.maintenance import Maintenance
 from greylag.server.store_thread import Batch, Job, Reply, StoreThread
 from greylag.service.batch import Asked
 from greylag.service.breaker import Breaker
 from greylag.service.desk import Desk
+from greylag.service.quota import Quota
 from greylag.store.base import Store
 
 TYPE_CHECKING = False
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
         def store_slow(self, seconds: float, attempts: int) -> None:
             """A batch took long; told at a limited rate."""
+
+        def maintenance_failed(self, error: str) -> None:
+            """Records that have had their time could not be forgotten; told at a limited rate."""
 
         def batch_done(self, seconds: float, attempts: int) -> None:
             """A batch is written."""
@@ -55,13 +60,14 @@ class Worker:
         events: Events,
         *,
         deadline: float,
+        room: Room,
         clock: Callable[[], float] = time,
     ) -> None:
         self._desk = desk
         self._events = events
         self._deadline = deadline
-        self.expiry = Expiry(clock=clock)
-        self._thread = StoreThread(open_store, clock, self.expiry)
+        self.maintenance = Maintenance(Quota(room), clock=clock)
+        self._thread = StoreThread(open_store, clock, self.maintenance)
         self._breaker = Breaker()
         self._waiting: list[Job] = []
         self._flying: Batch | None = None
@@ -113,7 +119,7 @@ class Worker:
             self._next_lists = now + LISTS_EVERY
         later = self._desk.take_later()
         self._next_later = now + WRITE_LATER_EVERY
-        if not (jobs or later or look or self.expiry.due()):
+        if not (jobs or later or look or self.maintenance.due()):
             return
         self._flying = Batch(jobs, later, look_at_lists=look)
         self._thread.put(self._flying, self._landed)
@@ -140,6 +146,9 @@ class Worker:
             self._desk.learn(job.asked, answered)
             job.answer(answered)
         self._events.batch_done(batch.took, len(batch.jobs))
+        error = self.maintenance.take_error()
+        if error is not None and self._breaker.warns(monotonic()):
+            self._events.maintenance_failed(error)
         if self._breaker.slow(batch.took, monotonic()):
             self._events.store_slow(batch.took, len(batch.jobs))
 
@@ -173,7 +182,7 @@ class Worker:
         due = (
             now >= self._next_lists
             or (self._desk.later and now >= self._next_later)
-            or self.expiry.due()
+            or self.maintenance.due()
         )
         if due and self._breaker.allows(now):
             self._schedule()

@@ -42,7 +42,11 @@ class Breaker:
 
     def slow(self, took: float, now: float) -> bool:
         """Tell whether a batch that took so long is worth a warning now."""
-        if took < SLOW_AFTER or now < self._next_warning:
+        return took >= SLOW_AFTER and self.warns(now)
+
+    def warns(self, now: float) -> bool:
+        """Tell whether a warning may be given now: one is, at most, in each minute."""
+        if now < self._next_warning:
             return False
         self._next_warning = now + WARN_EVERY
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from random import sample
 from threading import RLock
 
@@ -18,11 +19,6 @@ from greylag.core.subject import Domain, Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.store.base import Filter, Page
-
-
-def sort_key(triplet: Triplet) -> tuple[bytes, str, str]:
-    """Order triplets as every store does."""
-    return triplet.network, triplet.sender, triplet.recipient
 
 
 class MemoryStore:
@@ -103,9 +99,9 @@ class MemoryStore:
 
     def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
         with self._lock:
-            keys = sorted(self._records, key=sort_key)
+            keys = sorted(self._records, key=attrgetter("key"))
             if after is not None:
-                keys = [key for key in keys if sort_key(key) > sort_key(after)]
+                keys = [key for key in keys if key.key > after.key]
             seen, more = keys[:limit], len(keys) > limit
             gone = [key for key in seen if not self._records[key].live(now)]
             fates = [fate_of(self._records.pop(key)) for key in gone]
@@ -129,7 +125,7 @@ class MemoryStore:
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         with self._lock:
-            keys = sorted(self._records, key=sort_key)
+            keys = sorted(self._records, key=attrgetter("key"))
             found = [(k, self._records[k]) for k in keys if _fits(k, self._records[k], wanted)]
         return iter(found[:limit])
 

@@ -47,11 +47,8 @@ _COUNT = """SELECT coalesce(sum(passed = 0), 0), coalesce(sum(passed > 0), 0) FR
 _COUNT_NETWORK = _COUNT + " AND network = ?3"
 _WAITING_OF_NETWORK = """SELECT network, sender, recipient FROM records
     WHERE network = ? AND passed = 0 ORDER BY random() LIMIT ?"""
-# A bounded look behind a random key: however many records there are, it costs the same.
-_WAITING_BEHIND = """SELECT network, sender, recipient FROM
-    (SELECT network, sender, recipient, passed FROM records
-        WHERE network >= ? ORDER BY network, sender, recipient LIMIT ?)
-    WHERE passed = 0"""
+_LOOK = """SELECT network, sender, recipient, passed = 0 AND random() % 2 FROM records
+    WHERE (network, sender, recipient) > (?, ?, ?) ORDER BY network, sender, recipient LIMIT ?"""
 _SEARCH = """SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
     FROM records WHERE network BETWEEN ?1 AND ?2 AND (?3 = 0 OR length(network) = ?3)
     AND instr(sender, ?4) AND instr(recipient, ?5) AND (NOT ?6 OR sender = '')
@@ -77,7 +74,8 @@ _REMOVE_DOMAIN = "DELETE FROM entries WHERE domain = ?"
 _GENERATION = "SELECT number FROM state WHERE name = 'lists'"
 _NEXT_GENERATION = "UPDATE state SET number = number + 1 WHERE name = 'lists'"
 _FIGURES = "SELECT hour, name, number FROM figures WHERE hour >= ? AND hour < ? ORDER BY hour, name"
-_FROM_ONE_PLACE = 20  # records that a look behind one random key may take
+_LOWEST = (b"", "", "")  # below every key
+_LOOK_AT = 4  # records looked at for each that is to go
 _HIGHEST = b"\xff" * 17  # above every packed address
 
 
@@ -116,6 +114,7 @@ class SqliteStore:
         self._db = connect(path, self._guard, timeout=timeout, create=create)
         with self._guard:
             self._file = _identity(path)
+        self._walked_to = (os.urandom(1), "", "")  # of `trim`
 
     def transaction(self) -> _Transaction:
         return _Transaction(self._db, self._guard)
@@ -124,7 +123,7 @@ class SqliteStore:
         found = {}
         with self._guard:
             for triplet in triplets:
-                row = self._db.execute(_LOAD, _key(triplet)).fetchone()
+                row = self._db.execute(_LOAD, triplet.key).fetchone()
                 if row is not None:
                     found[triplet] = Record(*row)
         return found
@@ -137,7 +136,7 @@ class SqliteStore:
             self._db.executemany(_FIGURE, [(hour, name, n) for name, n in figures.items()])
 
     def _apply_one(self, change: Change, now: int) -> None:
-        key = _key(change.triplet)
+        key = change.triplet.key
         if isinstance(change, Blocked):
             self._db.execute(_BLOCKED, (*key, change.count))
         elif isinstance(change, Passed):
@@ -196,13 +195,15 @@ class SqliteStore:
         return hours
 
     def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
-        where = (now, CLOCK_TOLERANCE) if network is None else (now, CLOCK_TOLERANCE, network)
         with self._guard:
-            row = self._db.execute(_COUNT if network is None else _COUNT_NETWORK, where).fetchone()
+            if network is None:
+                row = self._db.execute(_COUNT, (now, CLOCK_TOLERANCE)).fetchone()
+            else:
+                row = self._db.execute(_COUNT_NETWORK, (now, CLOCK_TOLERANCE, network)).fetchone()
         return row[0], row[1]
 
     def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
-        start = (b"", "", "") if after is None else _key(after)
+        start = _LOWEST if after is None else after.key
         with self.transaction(), self._guard:
             # One more than wanted tells whether there is a next page.
             rows = self._db.execute(_SCAN, (*start, now, CLOCK_TOLERANCE, limit + 1)).fetchall()
@@ -227,15 +228,20 @@ class SqliteStore:
         return len(chosen)
 
     def _somewhere(self, number: int) -> list[tuple[bytes, str, str]]:
-        """Return up to so many waiting records, a few from each of some random places."""
-        found: set[tuple[bytes, str, str]] = set()
-        for _ in range(2 * number // _FROM_ONE_PLACE + 2):
-            start = os.urandom(4)  # 4 bytes lie before and among the keys of both families
-            rows = self._db.execute(_WAITING_BEHIND, (start, _FROM_ONE_PLACE)).fetchall()
-            found.update(rows or self._db.execute(_WAITING_BEHIND, (b"", _FROM_ONE_PLACE)))
-            if len(found) >= number:
+        """Return up to so many waiting records: about every second one on a walk round all.
+
+        The walk goes on where it was, so over time each has the same chance, whatever the gaps
+        between the keys; and it costs the same, however many records there are.
+        """
+        chosen: set[tuple[bytes, str, str]] = set()
+        for _ in range(2):  # it may come to the end and begin anew
+            left = _LOOK_AT * number - len(chosen)
+            rows = self._db.execute(_LOOK, (*self._walked_to, left)).fetchall()
+            chosen.update(row[:3] for row in rows if row[3])
+            self._walked_to = rows[-1][:3] if len(rows) == left else _LOWEST
+            if len(rows) == left:
                 break
-        return list(found)[:number]
+        return list(chosen)[:number]
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         low, high = wanted.first_network, wanted.last_network
@@ -250,7 +256,7 @@ class SqliteStore:
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
         with self.transaction(), self._guard:
-            return sum(self._db.execute(_FORGET, _key(t)).rowcount for t in triplets)
+            return sum(self._db.execute(_FORGET, t.key).rowcount for t in triplets)
 
     def check(self) -> None:
         """A file that was deleted or replaced can still be written to, and nobody would find it."""
@@ -267,10 +273,6 @@ class SqliteStore:
 def _identity(path: str) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_dev, status.st_ino
-
-
-def _key(triplet: Triplet) -> tuple[bytes, str, str]:
-    return triplet.network, triplet.sender, triplet.recipient
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
