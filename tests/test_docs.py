@@ -16,7 +16,15 @@ from greylag.app.options import OPTIONS, Option
 from greylag.cli.config import written
 from greylag.cli.main import cli
 from greylag.core.figures import DELAYED, EVICTED, STOPPED
+from greylag.core.policy import Room
 from greylag.core.verdict import MEANING, Reason, Verdict
+from greylag.server.daemon import StoreEvents
+from greylag.server.exporter import DaemonCollector
+from greylag.server.journal import Journal
+from greylag.server.metrics import Metrics
+from greylag.server.worker import Worker
+from greylag.service.desk import Desk
+from greylag.store.memory import MemoryStore
 from greylag.wire.oldplugin import OLD_OPTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +64,15 @@ def test_fates_are_explained() -> None:
     assert f"**{STOPPED.partition(':')[2]}**" in page("reasons")
     assert f"**{DELAYED.partition(':')[2]}**" in page("reasons")
     assert f"**{EVICTED.partition(':')[2]}**" in page("reasons")
+
+
+def test_every_metric_is_in_the_handbook_and_no_other() -> None:
+    desk = Desk()
+    worker = Worker(desk, MemoryStore, StoreEvents(Journal(), Metrics()), deadline=1, room=Room())
+    shown = DaemonCollector(Metrics(), desk, worker).collect()
+    suffix = {"counter": "_total"}
+    names = {metric.name + suffix.get(metric.type, "") for metric in shown}
+    assert set(re.findall(r"^\| `(greylag_\w+)", page("daemon"), re.MULTILINE)) == names
 
 
 def commands(group: click.Group, way: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:

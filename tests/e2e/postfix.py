@@ -78,12 +78,13 @@ class Postfix:
         return False
 
     @contextlib.contextmanager
-    def session(self, client: str = "192.0.2.17") -> Iterator[smtplib.SMTP]:
-        """Speak as a client of this address would (XCLIENT)."""
+    def session(self, client: str = "192.0.2.17", login: str = "") -> Iterator[smtplib.SMTP]:
+        """Speak as a client of this address would, logged in or not (XCLIENT)."""
         with smtplib.SMTP("127.0.0.1", self.port, timeout=30) as smtp:
             smtp.ehlo("mail.example.org")
             address = f"IPV6:{client}" if ":" in client else client
-            assert smtp.docmd(f"XCLIENT ADDR={address} NAME=mail.example.org")[0] == 220
+            who = f"ADDR={address} NAME=mail.example.org" + (f" LOGIN={login}" if login else "")
+            assert smtp.docmd(f"XCLIENT {who}")[0] == 220
             smtp.ehlo("mail.example.org")
             yield smtp
 

@@ -75,6 +75,14 @@ def test_a_bounce_waits_at_data_and_a_callout_succeeds(both: tuple[Postfix, Daem
         assert smtp.data(MESSAGE)[0] == 250
 
 
+def test_clients_that_have_logged_in_are_untouched(both: tuple[Postfix, Daemon]) -> None:
+    postfix, daemon = both
+    with postfix.session(login="user") as smtp:
+        smtp.mail("a@example.org")
+        assert smtp.rcpt("b@example.net")[0] == 250
+    assert daemon.logged("reason=authenticated")
+
+
 def test_ipv6_clients(both: tuple[Postfix, Daemon]) -> None:
     postfix, daemon = both
     with postfix.session("2001:db8::1") as smtp:

@@ -250,19 +250,6 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
-def test_reload_takes_a_new_policy_and_refuses_a_wrong_one_p10(daemon: Daemon) -> None:
-    with daemon.connect() as client:
-        write_config(daemon.folder, '[policy]\ndelay = "7m"\n')
-        daemon.process.send_signal(signal.SIGHUP)
-        assert daemon.logged("event=reloaded")
-        assert b"in 420 seconds" in client.ask()
-        for number in range(5):
-            write_config(daemon.folder, f"[policy]\ndelay = {number}\n")
-            daemon.process.send_signal(signal.SIGHUP)
-            assert b"in 420 seconds" in client.ask(recipient=f"r{number}@example.net")
-        assert daemon.logged("policy.delay: expected a duration")
-
-
 def test_the_log_is_opened_again_on_sighup(tmp_path: Path) -> None:
     log = tmp_path / "greylag.log"
     with serving(tmp_path, f'[log]\nfile = "{log}"\n') as daemon, daemon.connect() as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address, parse_address
@@ -73,7 +74,7 @@ class Answering:
             policy = self._policy_for(plugin_variables(request))
         else:
             attempt = read_attempt(request, rules.policy.null_sender)
-        finish = partial(self._finish, rules, attempt, reply, plugin=plugin)
+        finish = partial(self._finish, rules, attempt, reply, plugin=plugin, began=monotonic())
         if policy is None:
             finish(unanswered(Reason.CONFIG_ERROR, Verdict.PASS, rules.policy))
             return
@@ -96,7 +97,14 @@ class Answering:
             finish(answered.decision)
 
     def _finish(
-        self, rules: Rules, attempt: Attempt, reply: Send, decision: Decision, *, plugin: bool
+        self,
+        rules: Rules,
+        attempt: Attempt,
+        reply: Send,
+        decision: Decision,
+        *,
+        plugin: bool,
+        began: float,
     ) -> None:
         shown = "unknown"
         names_client = "{client_address}" in rules.replies.of(decision)
@@ -107,7 +115,7 @@ class Answering:
             reply(write_plugin_action(decision, rules.replies, shown))
         else:
             reply(write_action(decision, rules.replies, shown, header=rules.header))
-        self._metrics.answered(decision)
+        self._metrics.answered(decision, monotonic() - began)
         self._journal.decision(attempt, decision)
 
     def _policy_for(self, variables: dict[bytes, bytes]) -> Policy | None:

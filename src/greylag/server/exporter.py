@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from greylag.core.verdict import Reason, Verdict
 from greylag.server.listeners import ListenError, TcpPlace
-from greylag.server.metrics import Metrics
+from greylag.server.metrics import Histogram, Metrics
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 
@@ -36,12 +36,15 @@ class DaemonCollector(Collector):
         for (verdict, reason), number in self._counted().items():
             attempts.add_metric((verdict.value, reason.value), number)
         yield attempts
-        batches = self._metrics.batches
-        yield HistogramMetricFamily(
+        yield _histogram(
+            "greylag_answer_seconds",
+            "Time from a request to its answer.",
+            self._metrics.latency,
+        )
+        yield _histogram(
             "greylag_store_seconds",
             "Time that the store took for an attempt's batch.",
-            buckets=list(batches.buckets()),
-            sum_value=batches.total,
+            self._metrics.batches,
         )
         yield _counter(
             "greylag_store_errors", "Times that the store failed.", self._metrics.store_errors
@@ -52,6 +55,18 @@ class DaemonCollector(Collector):
         )
         yield _gauge("greylag_queue_length", "Attempts that wait now.", self._worker.queue_length)
         yield _gauge("greylag_store_down", "1 while the store fails.", self._worker.store_is_down)
+        yield self._records()
+
+    def _records(self) -> Metric:
+        """Return how many records there are, once they were counted."""
+        records = GaugeMetricFamily(
+            "greylag_records", "Records as the last walk over them counted.", labels=("state",)
+        )
+        found = self._worker.maintenance.records
+        if found is not None:
+            for state, number in zip(("waiting", "passed"), found, strict=True):
+                records.add_metric((state,), number)
+        return records
 
     def _counted(self) -> dict[tuple[Verdict, Reason], int]:
         """Return the answers, with 0 for those that did not occur yet."""
@@ -62,6 +77,11 @@ class DaemonCollector(Collector):
             (Verdict.PASS, Reason.KNOWN): 0,
         }
         return zero | dict(self._metrics.answers)
+
+
+def _histogram(name: str, text: str, found: Histogram) -> Metric:
+    buckets = list(found.buckets())
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=found.total)
 
 
 def _counter(name: str, text: str, number: float) -> Metric:

@@ -5,6 +5,7 @@ Labels are our own words alone, so a million mails add no series.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 
@@ -22,8 +23,7 @@ class Histogram:
 
     def observe(self, seconds: float, times: int = 1) -> None:
         """Count a duration, as many times as there were attempts that took it."""
-        index = next((i for i, b in enumerate(LATENCY_BOUNDS) if seconds <= b), -1)
-        self.counts[index] += times
+        self.counts[bisect_left(LATENCY_BOUNDS, seconds)] += times
         self.total += seconds * times
 
     def buckets(self) -> Iterator[tuple[str, float]]:
@@ -39,9 +39,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self.answers: Counter[tuple[Verdict, Reason]] = Counter()
+        self.latency = Histogram()  # from the end of a request to its answer
         self.batches = Histogram()
         self.store_errors = 0
 
-    def answered(self, decision: Decision) -> None:
-        """Count an answer."""
+    def answered(self, decision: Decision, seconds: float) -> None:
+        """Count an answer, and how long it took."""
+        self.latency.observe(seconds)
         self.answers[decision.verdict, decision.reason] += 1
