@@ -16,7 +16,8 @@ VENV := python3-venv:/usr/lib/python3*/ensurepip/__init__.py
 RUNTIME := $(VENV) ucspi-tcp:tcpserver
 TESTING := $(RUNTIME) faketime:faketime postfix:postfix gcc:cc libc6-dev:/usr/include/stdio.h \
 	musl-tools:musl-gcc
-BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey
+BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey \
+	sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm
 
 .NOTPARALLEL:
 .PHONY: fuzz install run test check soak bench docs clean lint venv-package runtime-packages test-packages bench-packages
@@ -37,7 +38,9 @@ soak: test-packages .venv/dev
 
 bench: bench-packages .venv/installed
 	$(BIN)/python -m bench.oneshot
+	$(BIN)/python -m bench.plugin
 	$(BIN)/python -m bench.daemon
+	$(BIN)/python -m bench.size
 
 docs: .venv/docs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs/html
