@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/etc/greylag/greylag.toml"
 CONFIG_VARIABLE = b"GREYLAG_CONFIG"
+HANDOVER_NAME = "handover.sock"
 OLD_PATH = "control/greylisting"  # below the qmail home
 OLD_PATH_VARIABLE = b"GLCONFIGFILE"
 
@@ -42,12 +43,17 @@ class ServerSettings:
     socket: str
     socket_mode: int
     socket_group: str
+    handover: str  # empty: beside the socket
     policy: tuple[str, ...]  # address:port
     trust_tcp: bool
     max_connections: int
     deadline: int  # seconds
     metrics: str  # address:port, or empty
     log_file: str  # empty: stderr
+
+    def handover_path(self) -> str:
+        """Return where clients' sockets are handed over."""
+        return self.handover or os.path.join(os.path.dirname(self.socket), HANDOVER_NAME)
 
 
 @value

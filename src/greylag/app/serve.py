@@ -9,8 +9,10 @@ from importlib.util import find_spec
 from greylag.app.config import ConfigError, Settings, load
 from greylag.server.answering import Rules
 from greylag.server.daemon import Daemon, Plan
+from greylag.server.dialogues import DialogueLimits
 from greylag.server.journal import ERROR
 from greylag.server.listeners import ListenError, TcpPlace, UnixPlace
+from greylag.server.reception import ReceptionPlan
 from greylag.server.session import Limits
 from greylag.store import open_store, without_password
 
@@ -24,6 +26,7 @@ def plan_of(settings: Settings) -> Plan:
         store_name=without_password(settings.store_url),
         deadline=float(server.deadline),
         socket=UnixPlace(server.socket, server.socket_mode, server.socket_group),
+        reception=_reception(settings),
         tcp=tuple(map(_tcp_place, server.policy)),
         trust_tcp=server.trust_tcp,
         room=settings.room,
@@ -31,6 +34,22 @@ def plan_of(settings: Settings) -> Plan:
         log_file=server.log_file,
         log_level=settings.log_level,
         metrics=_tcp_place(server.metrics) if server.metrics else None,
+    )
+
+
+def _reception(settings: Settings) -> ReceptionPlan:
+    server = settings.server
+    socket = UnixPlace(server.handover_path(), server.socket_mode, server.socket_group)
+    values = settings.values
+    return ReceptionPlan(
+        socket,
+        DialogueLimits(
+            total=values["jgreylist.max_dialogues"],
+            per_network=values["jgreylist.max_per_network"],
+            idle=float(values["jgreylist.idle"]),
+            tarpit=float(values["jgreylist.tarpit"]),
+        ),
+        settings.policy,
     )
 
 

@@ -9,7 +9,8 @@ from enum import Enum
 import click
 
 from greylag.app.config import ConfigError
-from greylag.app.options import LEVELS, OPTIONS, Option
+from greylag.app.options import OPTIONS, Option
+from greylag.app.reading import LEVELS
 from greylag.cli.common import CONFIG_ERROR, OK, Run, examples, json_option
 from greylag.cli.output import say, write, write_json, write_table
 from greylag.core.duration import format_duration

@@ -17,12 +17,14 @@ from greylag.server.answering import Answering, Rules
 from greylag.server.journal import ERROR, INFO, WARN, Journal
 from greylag.server.listeners import BACKLOG, TcpPlace, UnixListener, UnixPlace, tcp_listener
 from greylag.server.metrics import Metrics
+from greylag.server.reception import Reception, ReceptionPlan
 from greylag.server.session import Limits, Session
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.store.base import Store
 
 SWEEP = 1.0  # seconds between looks at idle and slow connections
+DESCRIPTORS = 1200  # beside connections and clients: waiting hand-overs, store, log, listeners
 DRAIN = 5.0  # seconds that answers under way may still take at the end
 
 
@@ -35,6 +37,7 @@ class Plan:
     store_name: str
     deadline: float  # seconds
     socket: UnixPlace
+    reception: ReceptionPlan
     tcp: tuple[TcpPlace, ...]
     trust_tcp: bool
     limits: Limits
@@ -86,13 +89,13 @@ class Daemon:
         self._sessions: set[Session] = set()
         self._stop = asyncio.Event()
         # Bound before anything runs: what cannot be bound is an error of the start.
-        self._unix = UnixListener(plan.socket)
-        self._tcp: list[socket.socket] = []
-        try:
-            self._tcp += map(tcp_listener, plan.tcp)
-        except BaseException:
-            self._close_listeners()
-            raise
+        with contextlib.ExitStack() as bound:
+            self._unix = UnixListener(plan.socket)
+            bound.callback(self._unix.close)
+            self._reception = Reception(plan.reception, self.journal, self.metrics)
+            bound.callback(self._reception.close)
+            self._tcp = [bound.enter_context(tcp_listener(place)) for place in plan.tcp]
+            self._close_listeners = bound.pop_all().close
 
     async def serve(self) -> None:
         """Answer until SIGTERM or SIGINT; then let what is under way end."""
@@ -108,14 +111,7 @@ class Daemon:
         self._answering = Answering(plan.rules, self.desk, self.worker, self.journal, self.metrics)
         stop_export = self._export()
         self.worker.start()
-        servers = [
-            await loop.create_unix_server(
-                partial(self._session, trusted=True), sock=self._unix.socket, backlog=BACKLOG
-            )
-        ]
-        for listener in self._tcp:
-            factory = partial(self._session, trusted=plan.trust_tcp)
-            servers.append(await loop.create_server(factory, sock=listener, backlog=BACKLOG))
+        servers = await self._listen(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
@@ -127,6 +123,18 @@ class Daemon:
         sweeper.cancel()
         await self._drain(servers)
         stop_export()
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Server]:
+        servers = [
+            await loop.create_unix_server(
+                partial(self._session, trusted=True), sock=self._unix.socket, backlog=BACKLOG
+            )
+        ]
+        for listener in self._tcp:
+            factory = partial(self._session, trusted=self._plan.trust_tcp)
+            servers.append(await loop.create_server(factory, sock=listener, backlog=BACKLOG))
+        self._reception.start(self._plan.limits.connections + DESCRIPTORS)
+        return servers
 
     def _export(self) -> Callable[[], None]:
         if self._plan.metrics is None:
@@ -150,6 +158,7 @@ class Daemon:
         if plan is not None:
             self.journal.level = plan.log_level
             self._answering.use(plan.rules)
+            self._reception.use(plan.reception)
             self.desk.forget_all()
             self.journal.event(WARN, {"event": "reloaded"})
         notify("READY=1")
@@ -161,8 +170,10 @@ class Daemon:
             now = monotonic()
             for session in [one for one in self._sessions if one.deadline <= now]:
                 session.abort()
+            self._reception.sweep(now)
 
     async def _drain(self, servers: list[asyncio.Server]) -> None:
+        self._reception.stop()
         for server in servers:
             server.close()
         for session in list(self._sessions):
@@ -177,11 +188,6 @@ class Daemon:
         self.journal.event(INFO, {"event": "stopped"})
         self.journal.flush()
         self._close_listeners()
-
-    def _close_listeners(self) -> None:
-        self._unix.close()
-        for listener in self._tcp:
-            listener.close()
 
 
 def notify(state: str) -> None:

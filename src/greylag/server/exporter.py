@@ -18,6 +18,7 @@ from greylag.server.listeners import ListenError, TcpPlace
 from greylag.server.metrics import Histogram, Metrics
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
+from greylag.wire.tempfail import End
 
 
 class DaemonCollector(Collector):
@@ -54,6 +55,7 @@ class DaemonCollector(Collector):
             "greylag_cache_misses", "Attempts that the store was asked.", self._desk.misses
         )
         yield _gauge("greylag_queue_length", "Attempts that wait now.", self._worker.queue_length)
+        yield from self._dialogues()
         yield _gauge("greylag_store_down", "1 while the store fails.", self._worker.store_is_down)
         yield self._records()
 
@@ -67,6 +69,15 @@ class DaemonCollector(Collector):
             for state, number in zip(("waiting", "passed"), found, strict=True):
                 records.add_metric((state,), number)
         return records
+
+    def _dialogues(self) -> Iterator[Metric]:
+        yield _gauge("greylag_dialogues", "Fake conversations under way.", self._metrics.dialogues)
+        ends = CounterMetricFamily(
+            "greylag_dialogues_ended", "Fake conversations that are over.", labels=("end",)
+        )
+        for end in End:
+            ends.add_metric((end.value,), self._metrics.dialogue_ends[end])
+        yield ends
 
     def _counted(self) -> dict[tuple[Verdict, Reason], int]:
         """Return the answers, with 0 for those that did not occur yet."""

@@ -39,13 +39,16 @@ class TcpPlace:
 
 
 class UnixListener:
-    """A bound unix socket with the lock that says that it is ours."""
+    """A bound unix socket with the lock that says that it is ours.
 
-    def __init__(self, place: UnixPlace) -> None:
+    With `records` it keeps what is sent to it in one piece (SOCK_SEQPACKET).
+    """
+
+    def __init__(self, place: UnixPlace, *, records: bool = False) -> None:
         self._path = place.path
         self._lock = _locked(place.path)
         try:
-            self.socket = _bound(place)
+            self.socket = _bound(place, socket.SOCK_SEQPACKET if records else socket.SOCK_STREAM)
         except BaseException:
             os.close(self._lock)
             raise
@@ -78,12 +81,12 @@ def _locked(path: str) -> int:
     return handle
 
 
-def _bound(place: UnixPlace) -> socket.socket:
+def _bound(place: UnixPlace, kind: int) -> socket.socket:
     """Bind the socket, taking the place of one that a dead process left."""
-    listener = socket.socket(socket.AF_UNIX)
+    listener = socket.socket(socket.AF_UNIX, kind)
     try:
         if os.path.lexists(place.path):
-            _remove_stale(place.path)
+            _remove_stale(place.path, kind)
         before = os.umask(0o777)  # nobody connects before mode and group are right
         try:
             listener.bind(place.path)
@@ -102,10 +105,10 @@ def _bound(place: UnixPlace) -> socket.socket:
     return listener
 
 
-def _remove_stale(path: str) -> None:
+def _remove_stale(path: str, kind: int) -> None:
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise ListenError(f"{path}: is there, and is no socket")
-    with socket.socket(socket.AF_UNIX) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.settimeout(1)
         result = probe.connect_ex(path)
     if result not in (errno.ECONNREFUSED, errno.ENOENT):

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.wire.tempfail import End
 
 LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -42,6 +43,8 @@ class Metrics:
         self.latency = Histogram()  # from the end of a request to its answer
         self.batches = Histogram()
         self.store_errors = 0
+        self.dialogues = 0  # fake conversations under way
+        self.dialogue_ends: Counter[End] = Counter()
 
     def answered(self, decision: Decision, seconds: float) -> None:
         """Count an answer, and how long it took."""

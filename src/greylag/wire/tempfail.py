@@ -28,6 +28,7 @@ _MAX_REPLY = 500  # bytes; RFC 5321 4.5.3.1.5 allows 512 with CR LF
 BANNER = b"220 greylist SMTP\r\n"
 TIMEOUT = b"421 timeout\r\n"
 BUSY = b"421 too many connections\r\n"
+STOPPING = b"421 going down\r\n"
 _TOO_MANY_RCPT = b"421 too many RCPT commands\r\n"
 _TOO_MANY_LINES = b"421 too many commands\r\n"
 _GOODBYE = b"221 greylist\r\n"

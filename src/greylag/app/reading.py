@@ -1,0 +1,128 @@
+"""How settings are read from what TOML makes of them; a ValueError says what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from greylag.core.client import parse_address
+from greylag.core.duration import EXPECTED, parse_duration
+from greylag.core.policy import NullSender
+from greylag.core.verdict import Verdict
+
+LEVELS = ("off", "fatal", "error", "warn", "info", "debug")  # the old plugin's 0 to 5
+_DAY = 86400
+_LONGEST_WAIT = 4  # seconds, so that a plugin answers as configured within its 5
+
+
+def text(raw: object) -> str:
+    """Return a text."""
+    if not isinstance(raw, str):
+        raise ValueError("expected a text in quotes")
+    return raw
+
+
+def duration(raw: object) -> int:
+    """Return seconds from a duration with its unit."""
+    if not isinstance(raw, str):
+        raise ValueError(f"expected {EXPECTED}")
+    return parse_duration(raw)
+
+
+def lasting(raw: object) -> int:
+    """Return seconds of at least a day."""
+    seconds = duration(raw)
+    if seconds < _DAY:
+        raise ValueError('expected at least "1d", or every mail would be greylisted again')
+    return seconds
+
+
+def wait(raw: object) -> int:
+    """Return seconds that a plugin can wait."""
+    seconds = duration(raw)
+    if not 1 <= seconds <= _LONGEST_WAIT:
+        raise ValueError('expected a duration from "1s" to "4s"')
+    return seconds
+
+
+def between(shortest: int, longest: int) -> Callable[[object], int]:
+    """Return a reader of durations from `shortest` to `longest` seconds."""
+
+    def read(raw: object) -> int:
+        seconds = duration(raw)
+        if not shortest <= seconds <= longest:
+            raise ValueError(f'expected a duration from "{shortest}s" to "{longest}s"')
+        return seconds
+
+    return read
+
+
+def count(lowest: int, highest: int) -> Callable[[object], int]:
+    """Return a reader of whole numbers."""
+
+    def read(raw: object) -> int:
+        if isinstance(raw, bool) or not isinstance(raw, int) or not lowest <= raw <= highest:
+            raise ValueError(f"expected a whole number from {lowest} to {highest}")
+        return raw
+
+    return read
+
+
+def flag(raw: object) -> bool:
+    """Return true or false."""
+    if not isinstance(raw, bool):
+        raise ValueError("expected true or false")
+    return raw
+
+
+def null_sender(raw: object) -> NullSender:
+    """Return when the null sender is deferred."""
+    if raw not in ("data", "rcpt", "never"):
+        raise ValueError('expected "data", "rcpt" or "never"')
+    return NullSender(raw)
+
+
+def on_failure(raw: object) -> Verdict:
+    """Return the answer when the store fails."""
+    if raw not in ("pass", "defer"):
+        raise ValueError('expected "pass" or "defer"')
+    return Verdict(raw)
+
+
+def level(raw: object) -> int:
+    """Return a log level by its name."""
+    if not isinstance(raw, str) or raw not in LEVELS:
+        raise ValueError("expected one of " + ", ".join(f'"{name}"' for name in LEVELS))
+    return LEVELS.index(raw)
+
+
+def path(raw: object) -> str:
+    """Return an absolute path, or nothing."""
+    if not isinstance(raw, str) or (raw and not raw.startswith("/")) or "\0" in raw:
+        raise ValueError("expected an absolute path in quotes")
+    return raw
+
+
+def mode(raw: object) -> int:
+    """Return file permissions in octal."""
+    octal = isinstance(raw, str) and len(raw) in (3, 4) and not set(raw) - set("01234567")
+    if not octal or int(str(raw), 8) > 0o777:
+        raise ValueError('expected an octal mode in quotes, such as "0660"')
+    return int(str(raw), 8)
+
+
+def places(raw: object) -> tuple[str, ...]:
+    """Return addresses with ports."""
+    if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
+        raise ValueError('expected a list of address:port, such as ["127.0.0.1:10023"]')
+    for item in raw:
+        host, _colon, port = item.rpartition(":")
+        address = parse_address(host.strip("[]").encode())
+        number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
+        if address is None or not 0 < number < 65536:
+            raise ValueError(f'expected address:port, such as "127.0.0.1:10023" ({item!r})')
+    return tuple(raw)
+
+
+def place(raw: object) -> str:
+    """Return an address with its port, or nothing."""
+    return raw if raw == "" else places([raw])[0]

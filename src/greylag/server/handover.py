@@ -1,0 +1,157 @@
+"""Where clients' sockets change hands: a unix socket of its own, for `native/jgreylist` alone.
+
+The policy sockets take no descriptor from anybody; this one takes one with each question, looks
+at what it is, and lets go of all else. An acknowledgement that the other side does not wait for
+any more cannot be sent: then it talks to the client itself, and we must not.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import socket
+from time import monotonic
+
+from greylag.core.policy import Policy
+from greylag.server.dialogues import Dialogues
+from greylag.server.poller import BROKEN, NOTHING, READ, Poller
+from greylag.wire.handover import ACCEPTED, Opening, read_opening
+from greylag.wire.policy import Request, RequestReader
+
+_MAX_RECORD = 8192  # bytes of a request: the longest text and a few numbers take a quarter of it
+_ONE_DESCRIPTOR = socket.CMSG_LEN(array.array("i").itemsize)  # more are dropped by the kernel
+_MOST_WAITING = 1024  # that have connected and not said anything
+_PATIENCE = 10.0  # seconds: that client itself gives up after 5
+_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_CMSG_CLOEXEC
+_ADDRESS_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
+class HandOver:
+    """Accepts those who hand over, and passes what they bring to the dialogues."""
+
+    def __init__(
+        self, poller: Poller, listener: socket.socket, dialogues: Dialogues, policy: Policy
+    ) -> None:
+        self._poller = poller
+        self._listener = listener
+        self._givers: set[_Giver] = set()
+        self.dialogues = dialogues
+        self.policy = policy
+
+    def start(self) -> None:
+        """Begin to accept; to be called in the loop."""
+        self._listener.setblocking(False)
+        self._poller.watch(self._listener.fileno(), self)
+
+    def ready(self, _events: int) -> None:
+        """Accept one; if more wait, we are called again."""
+        try:
+            connection, _address = self._listener.accept()
+        except BlockingIOError:
+            return  # gone again
+        except OSError:  # no descriptor is left: wait for the next sweep, not in a circle
+            self._poller.change(self._listener.fileno(), NOTHING)
+            return
+        giver = _Giver(self, connection)
+        if len(self._givers) >= _MOST_WAITING:
+            connection.close()
+            return
+        self._givers.add(giver)
+        self._poller.watch(connection.fileno(), giver)
+
+    def close(self) -> None:
+        """Stay: a connection that could not be accepted is no reason to stop."""
+
+    def done(self, giver: _Giver, connection: socket.socket) -> None:
+        """Forget one of those who hand over."""
+        self._givers.discard(giver)
+        self._poller.close(connection)
+
+    def sweep(self, now: float) -> None:
+        """Hang up on those who connect and say nothing."""
+        self._poller.change(self._listener.fileno(), READ)
+        for giver in [one for one in self._givers if one.until <= now]:
+            giver.close()
+
+    def stop(self) -> None:
+        """Take no more, and hang up on those who wait."""
+        self._poller.close(self._listener)
+        for giver in list(self._givers):
+            giver.close()
+
+
+class _Giver:
+    """One connection: a record with a descriptor, an acknowledgement, the end."""
+
+    __slots__ = ("_connection", "_place", "until")
+
+    def __init__(self, place: HandOver, connection: socket.socket) -> None:
+        self._place = place
+        self._connection = connection
+        self.until = monotonic() + _PATIENCE
+
+    def ready(self, events: int) -> None:
+        """Take what is there; without an acknowledgement nothing was taken."""
+        taken, opening = None, None
+        try:
+            if events & READ:
+                taken, opening = self._receive()
+            elif not events & BROKEN:
+                return
+            if taken is not None and opening is not None:
+                self._connection.send(ACCEPTED, _FLAGS)
+                self._place.dialogues.open(taken, opening)
+                taken = None
+        except OSError:
+            pass  # the other side has gone, and talks to the client itself
+        finally:
+            if taken is not None:
+                taken.close()
+            self.close()
+
+    def _receive(self) -> tuple[socket.socket | None, Opening | None]:
+        data, ancillary, flags, _address = self._connection.recvmsg(
+            _MAX_RECORD, _ONE_DESCRIPTOR, _FLAGS
+        )
+        taken = _client_socket(ancillary)
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            return taken, None
+        events = RequestReader().feed(data)
+        if len(events) != 1 or not isinstance(events[0], Request):
+            return taken, None
+        return taken, read_opening(events[0], self._place.policy)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._place.done(self, self._connection)
+
+
+def _client_socket(ancillary: list[tuple[int, int, bytes]]) -> socket.socket | None:
+    """Return the connected TCP socket that was sent, or None; any other thing is closed."""
+    descriptors = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    found = None
+    for descriptor in descriptors:
+        taken = _if_tcp(descriptor) if found is None else None
+        found = found or taken
+        if taken is None:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+    return found
+
+
+def _if_tcp(descriptor: int) -> socket.socket | None:
+    try:
+        taken = socket.socket(fileno=descriptor)
+    except OSError:
+        return None  # no socket at all
+    with contextlib.suppress(OSError):
+        protocol = taken.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+        if taken.family in _ADDRESS_FAMILIES and protocol == socket.IPPROTO_TCP:
+            taken.getpeername()  # raises where it is not connected
+            return taken
+    taken.detach()
+    return None

@@ -1,0 +1,77 @@
+"""One epoll for thousands of raw sockets: the event loop watches that one descriptor alone.
+
+A transport of asyncio costs a conversation several kilobytes; here it costs an entry of a dict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Watched(Protocol):
+        """What a socket is watched for."""
+
+        def ready(self, events: int) -> None:
+            """Something happened: a mask of EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR."""
+
+        def close(self) -> None:
+            """Let go of the socket; called after an error that nobody foresaw."""
+
+
+READ, WRITE, NOTHING = select.EPOLLIN, select.EPOLLOUT, 0
+BROKEN = select.EPOLLHUP | select.EPOLLERR
+_MOST = 16  # sockets served before the loop's other work has its turn
+
+
+class Poller:
+    """Calls `ready` of whatever watches a socket that is ready."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._watched: dict[int, Watched] = {}
+        self._epoll = select.epoll()
+
+    def start(self) -> None:
+        """Begin; to be called in the loop."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._epoll.fileno(), self._ready)
+
+    def stop(self) -> None:
+        """End; whoever is still watched is forgotten."""
+        self._loop.remove_reader(self._epoll.fileno())
+        self._watched.clear()
+        self._epoll.close()
+
+    def watch(self, descriptor: int, watched: Watched, events: int = READ) -> None:
+        """Watch a socket. Raises OSError."""
+        self._epoll.register(descriptor, events)
+        self._watched[descriptor] = watched
+
+    def change(self, descriptor: int, events: int) -> None:
+        """Watch for other events; broken connections are always told."""
+        self._epoll.modify(descriptor, events)
+
+    def close(self, connection: socket.socket) -> None:
+        """Close a socket, watched or not."""
+        descriptor = connection.fileno()
+        if self._watched.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)  # another process may hold the socket, too
+        connection.close()
+
+    def _ready(self) -> None:
+        for descriptor, events in self._epoll.poll(0, _MOST):
+            watched = self._watched.get(descriptor)
+            if watched is None:
+                continue  # closed by what was ready before it
+            try:
+                watched.ready(events)
+            except Exception as error:  # noqa: BLE001 - a bug must cost a client, not the daemon
+                self._report(f"{type(error).__name__}: {error}")
+                if self._watched.get(descriptor) is watched:
+                    watched.close()
