@@ -276,7 +276,8 @@ def test_sigterm_drains_and_leaves_nothing(daemon: Daemon) -> None:
     assert daemon.process.wait(20) == 0
     assert "event=stopped" in daemon.log.read_text()
     left = {path.name for path in daemon.folder.iterdir()}
-    assert left == {"greylag.db", "greylag.toml", "daemon.log", "s.lock"}
+    locks = {"s.lock", "handover.sock.lock"}
+    assert left == {"greylag.db", "greylag.toml", "daemon.log", *locks}
 
 
 def test_systemd_is_told(tmp_path: Path) -> None:
