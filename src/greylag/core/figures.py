@@ -41,9 +41,12 @@ def figures_of(decision: Decision) -> dict[str, int]:
     return figures
 
 
+_ANSWER_NAMES = {(v, r): f"{v.value}:{r.value}" for v in Verdict for r in Reason}
+
+
 def answer_name(verdict: Verdict, reason: Reason) -> str:
     """Return the counter of answers with this verdict and reason."""
-    return f"{verdict.value}:{reason.value}"
+    return _ANSWER_NAMES[verdict, reason]
 
 
 def fate_of(record: Record) -> str:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from greylag.core.attempt import Attempt
-from greylag.core.verdict import Decision
+from greylag.core.verdict import Decision, Reason, Verdict
 
 MAX_VALUE = 512  # bytes of one value; an address of any length must not fill the log
 _CUT = b"[...]"
 _PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'"\\=')
+_WORDS = {word: word.value for word in (*Verdict, *Reason)}
 _QUOTED = frozenset(range(0x20, 0x7F)) - set(b'"\\')
 
 
@@ -30,14 +31,14 @@ def quote(value: bytes) -> str:
 
 def format_event(fields: Mapping[str, bytes | str | int]) -> str:
     """Return the line of an event, without prefix and line end. Keys are our own words."""
-    return " ".join(f"{key}={quote(_bytes(item))}" for key, item in fields.items())
+    return " ".join([f"{key}={_text(item)}" for key, item in fields.items()])
 
 
 def decision_event(attempt: Attempt, decision: Decision) -> dict[str, bytes | str | int]:
     """Return the fields that say what was answered to an attempt."""
     fields: dict[str, bytes | str | int] = {
-        "verdict": decision.verdict.value,
-        "reason": decision.reason.value,
+        "verdict": _WORDS[decision.verdict],
+        "reason": _WORDS[decision.reason],
         "client_address": attempt.client_address or b"",
         "sender": attempt.sender or b"",
         "recipient": attempt.recipient or b"",
@@ -51,13 +52,19 @@ def decision_event(attempt: Attempt, decision: Decision) -> dict[str, bytes | st
     return fields
 
 
-def _bytes(item: bytes | str | int) -> bytes:
+def _text(item: bytes | str | int) -> str:
     if isinstance(item, bytes):
-        return item
+        return quote(item)
+    if isinstance(item, int) or (item.isidentifier() and item.isascii() and len(item) < MAX_VALUE):
+        return str(item)  # as it would come out below, and most of our own words are such
+    return quote(_bytes(item))
+
+
+def _bytes(item: str) -> bytes:
     try:
-        return str(item).encode("utf-8", "surrogateescape")  # a path's bytes, as they were
+        return item.encode("utf-8", "surrogateescape")  # a path's bytes, as they were
     except UnicodeEncodeError:
-        return str(item).encode("utf-8", "backslashreplace")
+        return item.encode("utf-8", "backslashreplace")
 
 
 def parse_event(line: str) -> dict[str, bytes]:
