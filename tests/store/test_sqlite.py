@@ -15,7 +15,7 @@ import pytest
 from greylag.core.accesslist import NEVER
 from greylag.core.record import Blocked, Created
 from greylag.core.triplet import Triplet
-from greylag.store import open_store, without_password
+from greylag.store import open_store, sqlite_sql, without_password
 from greylag.store.base import Filter, Store, StoreError, StoreUnavailable
 from greylag.store.sqlite import SqliteStore
 
@@ -253,12 +253,11 @@ def test_a_search_that_fails_half_way_is_a_store_error(store: Store) -> None:
 @pytest.mark.parametrize("size", [4, 16])
 def test_the_cost_of_a_look_up_does_not_grow_with_the_lists(store: Store, size: int) -> None:
     """Fault 11: 50,000 list rows cost the old program 50 ms for each RCPT, by scanning them."""
-    from greylag.store import sqlite
 
     assert isinstance(store, SqliteStore)
     for statement, parameters in (
-        (sqlite._ENTRIES_BY_NETWORK[size], [b"", 0] * (8 * size + 1)),
-        (sqlite._ENTRIES_BY_DOMAIN, ["example.net"]),
+        (sqlite_sql.ENTRIES_BY_NETWORK[size], [b"", 0] * (8 * size + 1)),
+        (sqlite_sql.ENTRIES_BY_DOMAIN, ["example.net"]),
     ):
         plan = store._db.execute("EXPLAIN QUERY PLAN " + statement, parameters).fetchall()
         steps = [step[3] for step in plan]

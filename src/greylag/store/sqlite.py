@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from greylag.core.accesslist import Entry, networks_around
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
 from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passed, Record
 from greylag.core.subject import Domain, Network, Subject
 from greylag.core.triplet import Triplet
+from greylag.store import sqlite_sql as sql
 from greylag.store.base import Filter, Page, StoreUnavailable
 from greylag.store.sqlite_file import Guard, connect
 
@@ -23,57 +25,10 @@ TIMEOUT = 4.0  # seconds to wait for another writer: inside the 5 s that a plugi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
 
-_LOAD = """SELECT first_seen, defer_until, expires, blocked, passed FROM records
-    WHERE network = ? AND sender = ? AND recipient = ?"""
-# The guard of core.record.Record.live, the other way round.
-_REMOVE_DEAD = """DELETE FROM records WHERE network = ?1 AND sender = ?2 AND recipient = ?3
-    AND (expires <= ?4 OR (passed = 0 AND first_seen > ?4 + ?5)) RETURNING passed > 0"""
-_CREATE = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, 1, 0) ON CONFLICT DO NOTHING"
-_BLOCKED = """UPDATE records SET blocked = blocked + ?4
-    WHERE network = ?1 AND sender = ?2 AND recipient = ?3"""
-_PASSED = """UPDATE records SET passed = passed + ?5, expires = max(expires, ?4)
-    WHERE network = ?1 AND sender = ?2 AND recipient = ?3"""
-_FIGURE = """INSERT INTO figures VALUES (?, ?, ?)
-    ON CONFLICT DO UPDATE SET number = number + excluded.number"""
-_FORGET = "DELETE FROM records WHERE network = ? AND sender = ? AND recipient = ?"
-_SCAN = """SELECT network, sender, recipient,
-        expires <= ?4 OR (passed = 0 AND first_seen > ?4 + ?5), passed > 0
-    FROM records WHERE (network, sender, recipient) > (?1, ?2, ?3)
-    ORDER BY network, sender, recipient LIMIT ?6"""
-_COUNT = """SELECT coalesce(sum(passed = 0), 0), coalesce(sum(passed > 0), 0) FROM records
-    WHERE expires > ?1 AND (passed > 0 OR first_seen <= ?1 + ?2)"""
-_COUNT_NETWORK = _COUNT + " AND network = ?3"
-_WAITING_OF_NETWORK = """SELECT network, sender, recipient FROM records
-    WHERE network = ? AND passed = 0 ORDER BY random() LIMIT ?"""
-_LOOK = """SELECT network, sender, recipient, passed = 0 AND random() % 2 FROM records
-    WHERE (network, sender, recipient) > (?, ?, ?) ORDER BY network, sender, recipient LIMIT ?"""
-_SEARCH = """SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
-    FROM records WHERE network BETWEEN ?1 AND ?2 AND (?3 = 0 OR length(network) = ?3)
-    AND instr(sender, ?4) AND instr(recipient, ?5) AND (NOT ?6 OR sender = '')
-    AND (?7 IS NULL OR (passed > 0) = ?7)
-    ORDER BY network, sender, recipient LIMIT ?8"""
-_ENTRY = """SELECT entries.network, entries.prefix, domain, denied_until, expires, comment, created,
-    number FROM entries"""
-_ENTRIES = _ENTRY + " ORDER BY number"
-_ENTRIES_BY_DOMAIN = _ENTRY + " WHERE domain = ?"
-# A CROSS JOIN keeps its order in SQLite: one look-up in the index for each network around it.
-_ENTRIES_BY_NETWORK = {
-    size: "WITH around (network, prefix) AS (VALUES "
-    + ",".join(["(?,?)"] * (8 * size + 1))
-    + ") "
-    + _ENTRY.replace("FROM entries", "FROM around CROSS JOIN entries USING (network, prefix)")
-    for size in (4, 16)
-}
-_PUT_ENTRY = """INSERT OR REPLACE INTO entries
-    (network, prefix, domain, denied_until, expires, comment, created)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_REMOVE_NETWORK = "DELETE FROM entries WHERE network = ? AND prefix = ?"
-_REMOVE_DOMAIN = "DELETE FROM entries WHERE domain = ?"
-_GENERATION = "SELECT number FROM state WHERE name = 'lists'"
-_NEXT_GENERATION = "UPDATE state SET number = number + 1 WHERE name = 'lists'"
-_FIGURES = "SELECT hour, name, number FROM figures WHERE hour >= ? AND hour < ? ORDER BY hour, name"
+    T = TypeVar("T")
+
 _LOWEST = (b"", "", "")  # below every key
 _LOOK_AT = 4  # records looked at for each that is to go
 _HIGHEST = b"\xff" * 17  # above every packed address
@@ -122,54 +77,64 @@ class SqliteStore:
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
         found = {}
         with self._guard:
-            for triplet in triplets:
-                row = self._db.execute(_LOAD, triplet.key).fetchone()
-                if row is not None:
-                    found[triplet] = Record(*row)
+            for part in _parts(triplets):
+                keys = [text for triplet in part for text in triplet.key]
+                for row in self._db.execute(sql.LOAD[len(part)], keys):
+                    found[Triplet(*row[:3])] = Record(*row[3:])
         return found
 
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
         hour = hour_of(now)
         with self.transaction(), self._guard:
-            for change in changes:
-                self._apply_one(change, now)
-            self._db.executemany(_FIGURE, [(hour, name, n) for name, n in figures.items()])
+            for kind, run in groupby(changes, type):
+                self._apply_run(kind, list(run), now)
+            self._db.executemany(sql.FIGURE, [(hour, name, n) for name, n in figures.items()])
 
-    def _apply_one(self, change: Change, now: int) -> None:
+    def _apply_run(self, kind: type[Change], run: list[Any], now: int) -> None:
+        """Make changes of one kind, a few statements for all of them."""
+        if kind is Blocked:
+            self._db.executemany(sql.BLOCKED, ((*c.triplet.key, c.count) for c in run))
+        elif kind is Passed:
+            self._db.executemany(sql.PASSED, ((*c.triplet.key, c.expires, c.count) for c in run))
+        else:
+            for part in _parts(run):
+                self._create_all(part, now)
+
+    def _create_all(self, part: Sequence[Created], now: int) -> None:
+        rows = [x for c in part for x in (*c.triplet.key, c.first_seen, c.defer_until, c.expires)]
+        try:
+            self._db.execute(sql.CREATE[len(part)], rows)
+        except sqlite3.IntegrityError:  # one of them is there: none was made
+            for change in part:
+                self._create(change, now)
+
+    def _create(self, change: Created, now: int) -> None:
         key = change.triplet.key
-        if isinstance(change, Blocked):
-            self._db.execute(_BLOCKED, (*key, change.count))
-        elif isinstance(change, Passed):
-            self._db.execute(_PASSED, (*key, change.expires, change.count))
-        else:
-            self._create(change, key, now)
-
-    def _create(self, change: Created, key: tuple[bytes, str, str], now: int) -> None:
         row = (*key, change.first_seen, change.defer_until, change.expires)
-        if self._db.execute(_CREATE, row).rowcount:
-            return  # nearly always: the look at what was there is only paid for if it was
-        dead = self._db.execute(_REMOVE_DEAD, (*key, now, CLOCK_TOLERANCE)).fetchone()
+        if self._db.execute(sql.CREATE_IF_ABSENT, row).rowcount:
+            return
+        dead = self._db.execute(sql.REMOVE_DEAD, (*key, now, CLOCK_TOLERANCE)).fetchone()
         if dead is None:
-            self._db.execute(_BLOCKED, (*key, 1))
+            self._db.execute(sql.BLOCKED, (*key, 1))
         else:
-            self._db.execute(_FIGURE, (hour_of(now), DELAYED if dead[0] else STOPPED, 1))
-            self._db.execute(_CREATE, row)
+            self._db.execute(sql.FIGURE, (hour_of(now), DELAYED if dead[0] else STOPPED, 1))
+            self._db.execute(sql.CREATE[1], row)
 
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         keys = [part for net in networks_around(client) for part in (net.packed, net.prefix)]
         with self._guard:
-            rows = self._db.execute(_ENTRIES_BY_NETWORK[len(client)], keys).fetchall()
-            rows += self._db.execute(_ENTRIES_BY_DOMAIN, (domain,)).fetchall()
+            rows = self._db.execute(sql.ENTRIES_BY_NETWORK[len(client)], keys).fetchall()
+            rows += self._db.execute(sql.ENTRIES_BY_DOMAIN, (domain,)).fetchall()
         return [_entry(row) for row in rows]
 
     def entries(self) -> list[Entry]:
         with self._guard:
-            return [_entry(row) for row in self._db.execute(_ENTRIES)]
+            return [_entry(row) for row in self._db.execute(sql.ENTRIES)]
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         with self.transaction(), self._guard:
-            self._db.executemany(_PUT_ENTRY, (_entry_row(entry) for entry in entries))
-            self._db.execute(_NEXT_GENERATION)
+            self._db.executemany(sql.PUT_ENTRY, (_entry_row(entry) for entry in entries))
+            self._db.execute(sql.NEXT_GENERATION)
 
     def remove_entries(self, subjects: Iterable[Subject]) -> int:
         removed = 0
@@ -177,39 +142,41 @@ class SqliteStore:
             for subject in subjects:
                 if isinstance(subject, Network):
                     where: tuple[object, ...] = (subject.packed, subject.prefix)
-                    removed += self._db.execute(_REMOVE_NETWORK, where).rowcount
+                    removed += self._db.execute(sql.REMOVE_NETWORK, where).rowcount
                 else:
-                    removed += self._db.execute(_REMOVE_DOMAIN, (subject.name,)).rowcount
-            self._db.execute(_NEXT_GENERATION)
+                    removed += self._db.execute(sql.REMOVE_DOMAIN, (subject.name,)).rowcount
+            self._db.execute(sql.NEXT_GENERATION)
         return removed
 
     def generation(self) -> int:
         with self._guard:
-            return int(self._db.execute(_GENERATION).fetchone()[0])
+            return int(self._db.execute(sql.GENERATION).fetchone()[0])
 
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         hours: dict[int, dict[str, int]] = {}
         with self._guard:
-            for hour, name, number in self._db.execute(_FIGURES, (since, until)):
+            for hour, name, number in self._db.execute(sql.FIGURES, (since, until)):
                 hours.setdefault(hour, {})[name] = number
         return hours
 
     def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
         with self._guard:
             if network is None:
-                row = self._db.execute(_COUNT, (now, CLOCK_TOLERANCE)).fetchone()
+                row = self._db.execute(sql.COUNT, (now, CLOCK_TOLERANCE)).fetchone()
             else:
-                row = self._db.execute(_COUNT_NETWORK, (now, CLOCK_TOLERANCE, network)).fetchone()
+                row = self._db.execute(
+                    sql.COUNT_NETWORK, (now, CLOCK_TOLERANCE, network)
+                ).fetchone()
         return row[0], row[1]
 
     def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
         start = _LOWEST if after is None else after.key
         with self.transaction(), self._guard:
             # One more than wanted tells whether there is a next page.
-            rows = self._db.execute(_SCAN, (*start, now, CLOCK_TOLERANCE, limit + 1)).fetchall()
+            rows = self._db.execute(sql.SCAN, (*start, now, CLOCK_TOLERANCE, limit + 1)).fetchall()
             seen = rows[:limit]
             dead = [row for row in seen if row[3]]
-            self._db.executemany(_FORGET, [row[:3] for row in dead])
+            self._db.executemany(sql.FORGET, [row[:3] for row in dead])
             delayed = sum(row[4] for row in dead)
             fates = {STOPPED: len(dead) - delayed, DELAYED: delayed}
             self.apply((), {name: n for name, n in fates.items() if n}, now)
@@ -222,8 +189,8 @@ class SqliteStore:
             if network is None:
                 chosen = self._somewhere(number)
             else:
-                chosen = self._db.execute(_WAITING_OF_NETWORK, (network, number)).fetchall()
-            self._db.executemany(_FORGET, chosen)
+                chosen = self._db.execute(sql.WAITING_OF_NETWORK, (network, number)).fetchall()
+            self._db.executemany(sql.FORGET, chosen)
             self.apply((), {EVICTED: len(chosen)} if chosen else {}, now)
         return len(chosen)
 
@@ -236,7 +203,7 @@ class SqliteStore:
         chosen: set[tuple[bytes, str, str]] = set()
         for _ in range(2):  # it may come to the end and begin anew
             left = _LOOK_AT * number - len(chosen)
-            rows = self._db.execute(_LOOK, (*self._walked_to, left)).fetchall()
+            rows = self._db.execute(sql.LOOK, (*self._walked_to, left)).fetchall()
             chosen.update(row[:3] for row in rows if row[3])
             self._walked_to = rows[-1][:3] if len(rows) == left else _LOWEST
             if len(rows) == left:
@@ -251,12 +218,12 @@ class SqliteStore:
             *(wanted.sender, wanted.recipient, wanted.null_sender, wanted.passed, limit),
         )
         with self._guard:
-            for row in self._db.execute(_SEARCH, parameters):
+            for row in self._db.execute(sql.SEARCH, parameters):
                 yield Triplet(*row[:3]), Record(*row[3:])
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
         with self.transaction(), self._guard:
-            return sum(self._db.execute(_FORGET, t.key).rowcount for t in triplets)
+            return sum(self._db.execute(sql.FORGET, t.key).rowcount for t in triplets)
 
     def check(self) -> None:
         """A file that was deleted or replaced can still be written to, and nobody would find it."""
@@ -273,6 +240,15 @@ class SqliteStore:
 def _identity(path: str) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_dev, status.st_ino
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut a sequence into parts of those sizes that there are statements for."""
+    start = 0
+    for size in sql.SIZES:
+        while len(items) - start >= size:
+            yield items[start : start + size]
+            start += size
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

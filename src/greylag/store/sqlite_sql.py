@@ -1,0 +1,62 @@
+"""The statements of the SQLite store: constants all, with parameters by position."""
+
+from __future__ import annotations
+
+# One statement for many rows saves what a call costs, above all giving up Python's lock and
+# getting it back. There is one of each size, so that each is compiled once.
+SIZES = (64, 16, 4, 1)
+# A CROSS JOIN keeps its order in SQLite: one look-up by the key for each that is asked for.
+_LOAD = """WITH asked (network, sender, recipient) AS (VALUES (?,?,?))
+    SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
+    FROM asked CROSS JOIN records USING (network, sender, recipient)"""
+LOAD = {size: _LOAD.replace("(?,?,?)", ",".join(["(?,?,?)"] * size)) for size in SIZES}
+_CREATE = "INSERT INTO records VALUES (?,?,?,?,?,?,1,0)"
+_ROW = _CREATE.partition("VALUES ")[2]
+CREATE = {size: _CREATE.replace(_ROW, ",".join([_ROW] * size)) for size in SIZES}
+# The guard of core.record.Record.live, the other way round.
+REMOVE_DEAD = """DELETE FROM records WHERE network = ?1 AND sender = ?2 AND recipient = ?3
+    AND (expires <= ?4 OR (passed = 0 AND first_seen > ?4 + ?5)) RETURNING passed > 0"""
+CREATE_IF_ABSENT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, 1, 0) ON CONFLICT DO NOTHING"
+BLOCKED = """UPDATE records SET blocked = blocked + ?4
+    WHERE network = ?1 AND sender = ?2 AND recipient = ?3"""
+PASSED = """UPDATE records SET passed = passed + ?5, expires = max(expires, ?4)
+    WHERE network = ?1 AND sender = ?2 AND recipient = ?3"""
+FIGURE = """INSERT INTO figures VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET number = number + excluded.number"""
+FORGET = "DELETE FROM records WHERE network = ? AND sender = ? AND recipient = ?"
+SCAN = """SELECT network, sender, recipient,
+        expires <= ?4 OR (passed = 0 AND first_seen > ?4 + ?5), passed > 0
+    FROM records WHERE (network, sender, recipient) > (?1, ?2, ?3)
+    ORDER BY network, sender, recipient LIMIT ?6"""
+COUNT = """SELECT coalesce(sum(passed = 0), 0), coalesce(sum(passed > 0), 0) FROM records
+    WHERE expires > ?1 AND (passed > 0 OR first_seen <= ?1 + ?2)"""
+COUNT_NETWORK = COUNT + " AND network = ?3"
+WAITING_OF_NETWORK = """SELECT network, sender, recipient FROM records
+    WHERE network = ? AND passed = 0 ORDER BY random() LIMIT ?"""
+LOOK = """SELECT network, sender, recipient, passed = 0 AND random() % 2 FROM records
+    WHERE (network, sender, recipient) > (?, ?, ?) ORDER BY network, sender, recipient LIMIT ?"""
+SEARCH = """SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
+    FROM records WHERE network BETWEEN ?1 AND ?2 AND (?3 = 0 OR length(network) = ?3)
+    AND instr(sender, ?4) AND instr(recipient, ?5) AND (NOT ?6 OR sender = '')
+    AND (?7 IS NULL OR (passed > 0) = ?7)
+    ORDER BY network, sender, recipient LIMIT ?8"""
+ENTRY = """SELECT entries.network, entries.prefix, domain, denied_until, expires, comment, created,
+    number FROM entries"""
+ENTRIES = ENTRY + " ORDER BY number"
+ENTRIES_BY_DOMAIN = ENTRY + " WHERE domain = ?"
+# One look-up in the index for each network around it.
+ENTRIES_BY_NETWORK = {
+    size: "WITH around (network, prefix) AS (VALUES "
+    + ",".join(["(?,?)"] * (8 * size + 1))
+    + ") "
+    + ENTRY.replace("FROM entries", "FROM around CROSS JOIN entries USING (network, prefix)")
+    for size in (4, 16)
+}
+PUT_ENTRY = """INSERT OR REPLACE INTO entries
+    (network, prefix, domain, denied_until, expires, comment, created)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+REMOVE_NETWORK = "DELETE FROM entries WHERE network = ? AND prefix = ?"
+REMOVE_DOMAIN = "DELETE FROM entries WHERE domain = ?"
+GENERATION = "SELECT number FROM state WHERE name = 'lists'"
+NEXT_GENERATION = "UPDATE state SET number = number + 1 WHERE name = 'lists'"
+FIGURES = "SELECT hour, name, number FROM figures WHERE hour >= ? AND hour < ? ORDER BY hour, name"
