@@ -38,13 +38,18 @@ def _repr(self: Any) -> str:
     return f"{type(self).__name__}({fields})"
 
 
-def _init(names: tuple[str, ...], defaults: dict[str, object]) -> Any:
-    """Compile an `__init__`: generic code over *args would cost each attempt microseconds."""
+def _new(names: tuple[str, ...], defaults: dict[str, object], opened: type) -> Any:
+    """Compile a `__new__`: generic code over *args would cost each attempt microseconds.
+
+    The fields are set while the value is still of the open class, which is frozen by becoming
+    the other: `object.__setattr__` for each field would cost more than twice as much.
+    """
     parameters = ", ".join(f"{n}=_defaults[{n!r}]" if n in defaults else n for n in names)
-    body = "".join(f"\n    _set(self, {name!r}, {name})" for name in names)
-    scope: dict[str, Any] = {"_set": object.__setattr__, "_defaults": defaults}
-    exec(f"def __init__(self, {parameters}):{body}", scope)  # noqa: S102 - our own field names
-    return scope["__init__"]
+    fields = "".join(f"\n    self.{name} = {name}" for name in names)
+    body = f"\n    self = _new(_open){fields}\n    self.__class__ = cls\n    return self"
+    scope: dict[str, Any] = {"_new": object.__new__, "_open": opened, "_defaults": defaults}
+    exec(f"def __new__(cls, {parameters}):{body}", scope)  # noqa: S102 - our own field names
+    return scope["__new__"]
 
 
 @dataclass_transform(frozen_default=True)
@@ -53,18 +58,21 @@ def value(cls: type[T]) -> type[T]:
     names = tuple(cls.__annotations__)
     body = {k: v for k, v in vars(cls).items() if k not in ("__dict__", "__weakref__")}
     defaults = {name: body.pop(name) for name in names if name in body}
+    opened = type(cls.__name__, cls.__bases__, {"__slots__": names})
     body |= {
-        "__slots__": names,
+        "__slots__": (),
         "__match_args__": names,
-        "__init__": _init(names, defaults),
+        "__new__": _new(names, defaults, opened),
         "__eq__": body.get("__eq__", _eq),
         "__hash__": body.get("__hash__") or _hash,
         "__repr__": _repr,
         "__setattr__": _refuse,
         "__delattr__": _refuse,
     }
-    made: type[T] = type(cls.__name__, cls.__bases__, body)
-    return made
+    made: Any = type(cls.__name__, (opened,), body)
+    made.__slots__ = names  # those of the open class, for whoever asks
+    frozen: type[T] = made
+    return frozen
 
 
 def replace(item: T, **changes: Any) -> T:
