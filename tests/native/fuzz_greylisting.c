@@ -10,15 +10,7 @@
 #include "greylisting.c"
 #undef main
 
-#define must(condition) \
-    do { \
-        if (!(condition)) \
-            abort(); \
-    } while (0)
-
-enum { MAX_VARIABLES = 64, MAX_INPUT = 65536 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static bool starts(const char *bytes, size_t length, const char *prefix)
 {
@@ -61,35 +53,15 @@ static void fuzz_response(const char *data, size_t size)
     check_command(&command);
 }
 
-static size_t count_of(const struct text *text, char wanted)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < text->used; i++)
-        count += text->bytes[i] == wanted;
-    return count;
-}
-
 /* However the variables look, the request has one line for each attribute, and one end. */
 static void fuzz_request(const char *data, size_t size)
 {
-    static char copy[MAX_INPUT + 1];
-    static char *variables[MAX_VARIABLES + 1];
     struct text request = TEXT_IN(buffers.request);
-    size_t count = 0, lines = 4; /* request, protocol_state, greylag_client, the empty one */
+    size_t lines = 4; /* request, protocol_state, greylag_client, the empty one */
 
     if (size > MAX_INPUT)
         return;
-    memcpy(copy, data, size);
-    copy[size] = '\0';
-    for (char *next = copy; next != NULL && count < MAX_VARIABLES; count++) {
-        variables[count] = next;
-        next = strchr(next, '|');
-        if (next != NULL)
-            *next++ = '\0';
-    }
-    variables[count] = NULL;
-    environ = variables;
+    environ = variables_of(data, size);
     for (size_t i = 0; i < COUNT(attributes); i++)
         lines += attributes[i].variable != NULL && is_set(attributes[i].variable);
     if (is_exempt() || !build_request(&request))
@@ -110,21 +82,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     environ = own;
     return 0;
 }
-
-#ifdef REPLAY
-int main(int argc, char **argv)
-{
-    static uint8_t bytes[MAX_INPUT];
-
-    for (int i = 1; i < argc; i++) {
-        int file = open(argv[i], O_RDONLY);
-        ssize_t count = file < 0 ? -1 : read(file, bytes, sizeof bytes);
-
-        if (count >= 0)
-            (void)LLVMFuzzerTestOneInput(bytes, (size_t)count);
-        if (file >= 0)
-            (void)close(file);
-    }
-    return 0;
-}
-#endif

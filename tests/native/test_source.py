@@ -58,7 +58,11 @@ def test_builds_are_clean(compiler: str, tmp_path: Path) -> None:
         pytest.skip(f"{command} is optional")
     done = make("native", f"NATIVE_OUT={tmp_path}", f"NATIVE_CC={compiler}")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert {path.name for path in tmp_path.iterdir()} == {"greylisting", "ifauthskip"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "greylisting",
+        "ifauthskip",
+        "jgreylist",
+    }
 
 
 def test_a_failing_build_says_so_and_leaves_nothing(tmp_path: Path) -> None:
@@ -73,13 +77,14 @@ def test_a_socket_path_that_no_socket_can_have_does_not_build(tmp_path: Path) ->
     assert "SOCKET_PATH is too long" in done.stderr
 
 
-def test_the_fuzzer_builds_and_holds_for_its_seeds(tmp_path: Path) -> None:
-    done = make("native-fuzzer", f"NATIVE_FUZZ_OUT={tmp_path}")
+@pytest.mark.parametrize("program", ["greylisting", "jgreylist"])
+def test_the_fuzzers_build_and_hold_for_their_seeds(program: str, tmp_path: Path) -> None:
+    done = make("native-fuzzer", f"NATIVE_FUZZ_OUT={tmp_path}", f"NATIVE_FUZZED={program}")
     assert done.returncode == 0, done.stderr
-    seeds = sorted((ROOT / "tests" / "native" / "corpus").iterdir())
+    seeds = sorted((ROOT / "tests" / "native" / "corpus" / program).iterdir())
     assert seeds
-    (program,) = tmp_path.glob("*_greylisting")
+    (built,) = tmp_path.glob(f"*_{program}")
     replayed = subprocess.run(
-        [program, *seeds], capture_output=True, text=True, timeout=120, check=False
+        [built, *seeds], capture_output=True, text=True, timeout=120, check=False
     )
     assert replayed.returncode == 0, replayed.stderr

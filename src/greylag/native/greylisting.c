@@ -21,13 +21,10 @@
 #define EXPANDED(number) TEXT_OF(number)
 #define BUDGET_TEXT EXPANDED(BUDGET_MS) " ms"
 #endif
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 enum {
     MAX_REQUEST = 16384, /* a dozen values of 899 bytes, the longest that qmail takes, fit in */
-    MAX_RESPONSE = 1024,
-    MAX_REPLY = 500, /* RFC 5321 4.5.3.1.5: 512 with CR LF, and some hosts add a little */
-    CODE_LENGTH = 4  /* "451 " */
+    MAX_RESPONSE = 1024
 };
 
 extern char **environ;
@@ -95,19 +92,6 @@ static bool build_request(struct text *request)
     }
     add_string(request, "\n");
     return !request->cut;
-}
-
-/* An SMTP code of class 4 or 5, a space and a text that cannot begin another command line. */
-static bool is_reply(const char *reply, size_t length)
-{
-    if (length <= CODE_LENGTH || length > MAX_REPLY || (reply[0] != '4' && reply[0] != '5')
-        || reply[1] < '0' || reply[1] > '9' || reply[2] < '0' || reply[2] > '9'
-        || reply[3] != ' ')
-        return false;
-    for (size_t i = CODE_LENGTH; i < length; i++)
-        if (reply[i] < 0x20 || reply[i] > 0x7e)
-            return false;
-    return true;
 }
 
 static bool begins_with(const char *line, size_t length, const char *name)
@@ -207,7 +191,7 @@ static void decide(const char *own_name)
         fall_back(own_name, NULL);
         return;
     }
-    outcome = ask_daemon(&request, &response);
+    outcome = ask_daemon(&request, &response, now_ms() + BUDGET_MS);
     if (outcome == ANSWERED && !write_command(&response, &command))
         outcome = GARBAGE;
     if (outcome == LATE) /* too late for the one-shot, too */

@@ -1,15 +1,19 @@
 # The native plugins. Included by the Makefile, and usable alone: make -f .../native.mk native
 #
-# native            build/native/greylisting and ifauthskip
+# native            build/native/greylisting, ifauthskip and jgreylist
 # native-sanitized  the same in build/native-asan/, under AddressSanitizer and UBSan
-# native-fuzzer     build/native-fuzz/fuzz_greylisting
-# native-fuzz       run that for FUZZ_SECONDS
+# native-fuzzer     build/native-fuzz/fuzz_greylisting and fuzz_jgreylist
+# native-fuzz       run each of them for FUZZ_SECONDS
 #
-# What is compiled in: NATIVE_SOCKET and NATIVE_ONESHOT (paths), NATIVE_BUDGET_MS (the time for one
-# question), NATIVE_FALLBACK (0: without an answer let the mail in; 1: execute the one-shot).
+# What is compiled in: NATIVE_SOCKET, NATIVE_HANDOVER, NATIVE_ONESHOT and NATIVE_JGREYLIST_ONESHOT
+# (paths), NATIVE_BUDGET_MS (the time for one question), NATIVE_FALLBACK (of greylisting; 0: without
+# an answer let the mail in; 1: execute the one-shot).
 
 NATIVE_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 NATIVE_TESTS := $(NATIVE_DIR)/../../../tests/native
+NATIVE_PROGRAMS := greylisting ifauthskip jgreylist
+NATIVE_FUZZED := greylisting jgreylist
+NATIVE_HANDOVER ?= $(if $(NATIVE_SOCKET),$(dir $(NATIVE_SOCKET))handover.sock)
 NATIVE_OUT ?= build/native
 NATIVE_SANITIZED_OUT ?= build/native-asan
 NATIVE_FUZZ_OUT ?= build/native-fuzz
@@ -25,6 +29,8 @@ NATIVE_CFLAGS := -std=c11 -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-prot
 NATIVE_SANITIZERS := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
 NATIVE_DEFINES = $(if $(NATIVE_SOCKET),-DSOCKET_PATH='"$(NATIVE_SOCKET)"') \
+	$(if $(NATIVE_HANDOVER),-DHANDOVER_PATH='"$(NATIVE_HANDOVER)"') \
+	$(if $(NATIVE_JGREYLIST_ONESHOT),-DJGREYLIST_ONESHOT_PATH='"$(NATIVE_JGREYLIST_ONESHOT)"') \
 	$(if $(NATIVE_ONESHOT),-DONESHOT_PATH='"$(NATIVE_ONESHOT)"') \
 	$(if $(NATIVE_BUDGET_MS),-DBUDGET_MS=$(NATIVE_BUDGET_MS)) \
 	$(if $(NATIVE_FALLBACK),-DFALLBACK=$(NATIVE_FALLBACK))
@@ -34,7 +40,7 @@ NATIVE_DEFINES = $(if $(NATIVE_SOCKET),-DSOCKET_PATH='"$(NATIVE_SOCKET)"') \
 define native-build
 	@set -e; compiler='$(strip $(1))'; mkdir -p $(2); \
 	test -n "$$compiler" || { echo "no C compiler: apt-get install gcc musl-tools" >&2; exit 1; }; \
-	for program in greylisting ifauthskip; do \
+	for program in $(NATIVE_PROGRAMS); do \
 		$$compiler $(NATIVE_WARNINGS) $(NATIVE_DEFINES) $(NATIVE_EXTRA) \
 			-o $(2)/$$program.new $(NATIVE_DIR)/$$program.c; \
 		mv -f $(2)/$$program.new $(2)/$$program; \
@@ -52,22 +58,27 @@ native-sanitized:
 # libFuzzer comes with clang; without it the program only goes through the files it is given.
 native-fuzzer:
 	@set -e; mkdir -p $(NATIVE_FUZZ_OUT); out=$(NATIVE_FUZZ_OUT); \
-	rm -f $$out/fuzz_greylisting $$out/replay_greylisting; \
-	source=$(NATIVE_TESTS)/fuzz_greylisting.c; \
 	flags='-std=c11 $(NATIVE_SANITIZERS) $(NATIVE_WARNINGS) -I$(NATIVE_DIR)'; \
 	empty='int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }'; \
-	if echo "$$empty" | clang -fsanitize=fuzzer -x c -o $$out/probe - 2>/dev/null; then \
-		clang $$flags -fsanitize=fuzzer -o $$out/fuzz_greylisting $$source; \
-	else \
-		cc $$flags -DREPLAY -o $$out/replay_greylisting $$source; \
-	fi; rm -f $$out/probe
+	for program in $(NATIVE_FUZZED); do \
+		rm -f $$out/fuzz_$$program $$out/replay_$$program; \
+		source=$(NATIVE_TESTS)/fuzz_$$program.c; \
+		if echo "$$empty" | clang -fsanitize=fuzzer -x c -o $$out/probe - 2>/dev/null; then \
+			clang $$flags -fsanitize=fuzzer -o $$out/fuzz_$$program $$source; \
+		else \
+			cc $$flags -DREPLAY -o $$out/replay_$$program $$source; \
+		fi; \
+	done; rm -f $$out/probe
 
 native-fuzz: native-fuzzer
-	@set -e; out=$(NATIVE_FUZZ_OUT); mkdir -p $$out/corpus; \
-	if test -x $$out/replay_greylisting; then \
-		echo "no libFuzzer here (apt-get install clang libclang-rt-14-dev): only the seeds run"; \
-		$$out/replay_greylisting $(NATIVE_TESTS)/corpus/*; \
-	else \
-		$$out/fuzz_greylisting -max_total_time=$(FUZZ_SECONDS) -max_len=20000 -timeout=5 \
-			-print_final_stats=1 -artifact_prefix=$$out/ $$out/corpus $(NATIVE_TESTS)/corpus; \
-	fi
+	@set -e; out=$(NATIVE_FUZZ_OUT); \
+	for program in $(NATIVE_FUZZED); do \
+		seeds=$(NATIVE_TESTS)/corpus/$$program; mkdir -p $$out/corpus/$$program; \
+		if test -x $$out/replay_$$program; then \
+			echo "no libFuzzer (apt-get install clang libclang-rt-14-dev): only the seeds run"; \
+			$$out/replay_$$program $$seeds/*; \
+		else \
+			$$out/fuzz_$$program -max_total_time=$(FUZZ_SECONDS) -max_len=20000 -timeout=5 \
+				-print_final_stats=1 -artifact_prefix=$$out/ $$out/corpus/$$program $$seeds; \
+		fi; \
+	done

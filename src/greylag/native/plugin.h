@@ -26,6 +26,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef PLUGIN_NAME
+#define PLUGIN_NAME "greylisting"
+#endif
 #ifndef SOCKET_PATH
 #define SOCKET_PATH "/run/greylag/greylag.sock"
 #endif
@@ -36,8 +39,12 @@
 enum {
     RETRY_MS = 10, /* until a daemon whose backlog is full is tried again */
     LEVEL_ERROR = 2,
-    LEVEL_WARN = 3 /* without GLLOGLEVEL this is logged, as it always was */
+    LEVEL_WARN = 3, /* without GLLOGLEVEL this is logged, as it always was */
+    MAX_REPLY = 500, /* RFC 5321 4.5.3.1.5: 512 with CR LF, and some hosts add a little */
+    CODE_LENGTH = 4  /* "451 " */
 };
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 /* Bytes in a buffer of fixed size. What does not fit is left out, and `cut` says so. */
 struct text {
@@ -115,7 +122,7 @@ static inline void log_line(int level, const char *cause, const char *consequenc
 
     if (!is_logged(level))
         return;
-    add_string(&text, "greylisting: level=");
+    add_string(&text, PLUGIN_NAME ": level=");
     add_string(&text, level == LEVEL_WARN ? "warn" : "error reason=store-unavailable");
     add_string(&text, " error=\"");
     add_string(&text, cause);
@@ -166,13 +173,24 @@ static inline void find_socket(struct sockaddr_un *address)
     memcpy(address->sun_path, SOCKET_PATH, sizeof SOCKET_PATH);
 }
 
-/* A unix socket connects at once or not at all; EAGAIN means that the backlog is full. */
-static inline enum outcome connect_to_daemon(int descriptor, int64_t deadline)
+/* Never a standard descriptor, which may be closed: what is written there must not go here. */
+static inline int unix_socket(int kind)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int low = socket(AF_UNIX, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int descriptor = low;
 
-    find_socket(&address);
-    while (connect(descriptor, (const struct sockaddr *)&address, sizeof address) < 0) {
+    if (low >= 0 && low <= STDERR_FILENO) {
+        descriptor = fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        (void)close(low);
+    }
+    return descriptor;
+}
+
+/* A unix socket connects at once or not at all; EAGAIN means that the backlog is full. */
+static inline enum outcome connect_to_daemon(int descriptor, const struct sockaddr_un *address,
+                                             int64_t deadline)
+{
+    while (connect(descriptor, (const struct sockaddr *)address, sizeof *address) < 0) {
         if (errno != EAGAIN && errno != EINTR)
             return UNREACHABLE;
         if (now_ms() >= deadline)
@@ -233,16 +251,31 @@ static inline enum outcome receive_response(int descriptor, struct text *respons
     return ANSWERED;
 }
 
-/* One question, within one budget. The socket stays open until the process ends or executes. */
-static inline enum outcome ask_daemon(const struct text *request, struct text *response)
+/* An SMTP code of class 4 or 5, a space and a text that cannot begin another command line. */
+static inline bool is_reply(const char *reply, size_t length)
 {
-    int64_t deadline = now_ms() + BUDGET_MS;
-    int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (length <= CODE_LENGTH || length > MAX_REPLY || (reply[0] != '4' && reply[0] != '5')
+        || reply[1] < '0' || reply[1] > '9' || reply[2] < '0' || reply[2] > '9'
+        || reply[3] != ' ')
+        return false;
+    for (size_t i = CODE_LENGTH; i < length; i++)
+        if (reply[i] < 0x20 || reply[i] > 0x7e)
+            return false;
+    return true;
+}
+
+/* One question. The socket stays open until the process ends or executes. */
+static inline enum outcome ask_daemon(const struct text *request, struct text *response,
+                                      int64_t deadline)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int descriptor = unix_socket(SOCK_STREAM);
     enum outcome outcome;
 
     if (descriptor < 0)
         return UNREACHABLE;
-    outcome = connect_to_daemon(descriptor, deadline);
+    find_socket(&address);
+    outcome = connect_to_daemon(descriptor, &address, deadline);
     if (outcome == ANSWERED)
         outcome = send_request(descriptor, request, deadline);
     if (outcome == ANSWERED)

@@ -1,0 +1,97 @@
+/*
+ * What jgreylist logs: the lines of the old program, which admins' filters know.
+ */
+#ifndef GREYLAG_FATE_H
+#define GREYLAG_FATE_H
+
+#include "plugin.h"
+
+enum { MAX_SHOWN = 64 /* bytes of an address or a reason */ };
+
+/* What the log says for a reason; any other is said as it is. */
+static const struct {
+    const char *reason, *fate;
+} fates[] = {
+    {"new", "GREY first time"},
+    {"early", "GREY too soon"},
+    {"retried", "OK known"},
+    {"known", "OK known"},
+    {"allowlisted", "OK whitelisted"},
+    {"denylisted", "DENY blacklisted"},
+    {"no-reverse-dns", "DENY no reverse DNS"},
+};
+
+static inline bool is_on(const char *variable)
+{
+    const char *value = getenv(variable);
+
+    return value == NULL || *value == '\0' || strcmp(value, "0") != 0;
+}
+
+static inline void add_number(struct text *text, long number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0 && at > 0);
+    add(text, digits + at, sizeof digits - at);
+}
+
+static inline void add_prefix(struct text *line)
+{
+    add_string(line, "jgreylist");
+    if (is_on("JGREYLIST_LOG_PID")) {
+        add_string(line, "[");
+        add_number(line, (long)getpid());
+        add_string(line, "]");
+    }
+    add_string(line, ": ");
+}
+
+/* The address comes from the network's side: printable ASCII of it, and not more than an address
+ * can be. */
+static inline void add_visible(struct text *line, const char *string)
+{
+    for (size_t i = 0; string[i] != '\0' && i < MAX_SHOWN; i++)
+        add(line, string[i] > 0x20 && string[i] < 0x7f ? string + i : "?", 1);
+}
+
+/* "IP: OK known", as the old program says it. */
+static inline void log_fate(const char *reason, size_t length, bool is_let_in)
+{
+    char bytes[256];
+    struct text line = TEXT_IN(bytes);
+    const char *fate = NULL;
+
+    if (!is_on("JGREYLIST_LOG"))
+        return;
+    for (size_t i = 0; i < COUNT(fates) && fate == NULL; i++)
+        if (strlen(fates[i].reason) == length && memcmp(fates[i].reason, reason, length) == 0)
+            fate = fates[i].fate;
+    add_prefix(&line);
+    add_visible(&line, getenv("TCPREMOTEIP"));
+    add_string(&line, ": ");
+    if (fate == NULL) {
+        add_string(&line, is_let_in ? "OK " : "GREY ");
+        add(&line, reason, length);
+    } else {
+        add_string(&line, fate);
+    }
+    add_string(&line, "\n");
+    put(STDERR_FILENO, &line);
+}
+
+static inline void say(const char *what)
+{
+    char bytes[256];
+    struct text line = TEXT_IN(bytes);
+
+    add_prefix(&line);
+    add_string(&line, what);
+    add_string(&line, "\n");
+    put(STDERR_FILENO, &line);
+}
+
+#endif
