@@ -42,3 +42,11 @@ def triplet_of(client: bytes, sender: bytes, recipient: bytes, policy: Policy) -
         canonical(normalise(sender)),
         canonical(recipient),
     )
+
+
+def connection_of(client: bytes, prefix: int) -> Triplet:
+    r"""Return the key of the connections from a client's network.
+
+    A canonical address holds a backslash before `x` or `#` alone, so no RCPT ever has this one.
+    """
+    return Triplet(network(client, prefix), "", r"\connection")

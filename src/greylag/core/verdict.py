@@ -32,6 +32,7 @@ class Reason(Enum):
     ALLOWLISTED = "allowlisted"
     NOT_LISTED = "not-listed"
     NULL_SENDER = "null-sender"
+    NO_REVERSE_DNS = "no-reverse-dns"
     NEW = "new"
     EARLY = "early"
     RETRIED = "retried"
@@ -54,6 +55,7 @@ MEANING = {
     Reason.ALLOWLISTED: "an entry of the allowlist lets it in",
     Reason.NOT_LISTED: "explicit mode: no list names this client or recipient domain",
     Reason.NULL_SENDER: "the null sender is never deferred under this policy",
+    Reason.NO_REVERSE_DNS: "the client address has no name, and such clients are refused here",
     Reason.NEW: "this client network, sender and recipient were not seen together before",
     Reason.EARLY: "it was seen before, and came again before the delay was over",
     Reason.RETRIED: "it came again after the delay, as real mail servers do",

@@ -8,7 +8,8 @@ from time import monotonic
 
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address, parse_address
-from greylag.core.engine import unanswered
+from greylag.core.connection import Connection, policy_of, precheck_connection
+from greylag.core.engine import Question, unanswered
 from greylag.core.policy import Policy
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason, Verdict
@@ -16,6 +17,7 @@ from greylag.server.journal import ERROR, Journal
 from greylag.server.worker import Worker
 from greylag.service.batch import Answered, Asked
 from greylag.service.desk import Desk
+from greylag.wire.connection import from_jgreylist, read_connection, write_connection_action
 from greylag.wire.oldplugin import read_variables
 from greylag.wire.policy import (
     Request,
@@ -66,6 +68,9 @@ class Answering:
 
     def __call__(self, request: Request, reply: Send, *, trusted: bool) -> None:
         """Answer a request; `trusted` sockets may speak for the qmail-spp plugin."""
+        if trusted and from_jgreylist(request):
+            self._connection(read_connection(request), reply)
+            return
         rules = self._rules
         policy: Policy | None = rules.policy
         plugin = trusted and from_plugin(request)
@@ -83,6 +88,26 @@ class Answering:
             finish(found)
         else:
             self._worker.ask(found, partial(self._from_store, finish, found, rules))
+
+    def _connection(self, connection: Connection, reply: Send) -> None:
+        """Answer `native/jgreylist`, which asks for each connection."""
+        rules = self._rules
+        policy = policy_of(connection, rules.policy)
+        finish = partial(self._finish_connection, connection, reply, monotonic())
+        found: Decision | Question | Asked = precheck_connection(connection, policy)
+        if isinstance(found, Question):
+            found = self._desk.look_up(found, policy)
+        if isinstance(found, Decision):
+            finish(found)
+        else:
+            self._worker.ask(found, partial(self._from_store, finish, found, rules))
+
+    def _finish_connection(
+        self, connection: Connection, reply: Send, began: float, decision: Decision
+    ) -> None:
+        reply(write_connection_action(decision, connection))
+        self._metrics.answered(decision, monotonic() - began)
+        self._journal.connection(connection.client_address or b"", decision)
 
     def _from_store(
         self,

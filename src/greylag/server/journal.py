@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from greylag.core.attempt import Attempt
 from greylag.core.verdict import Decision, Reason
-from greylag.wire.logline import decision_event, format_event
+from greylag.wire.logline import connection_event, decision_event, format_event
 
 FATAL, ERROR, WARN, INFO, DEBUG = 1, 2, 3, 4, 5
 _NAMES = ("off", "fatal", "error", "warn", "info", "debug")
@@ -57,6 +57,10 @@ class Journal:
         """Write what was answered to an attempt."""
         level = FATAL if decision.reason is Reason.INCOMPLETE else INFO
         self.event(level, decision_event(attempt, decision))
+
+    def connection(self, client_address: bytes, decision: Decision) -> None:
+        """Write what was answered about a connection."""
+        self.event(INFO, connection_event(client_address, decision))
 
     def _hold(self, line: str) -> None:
         if self._size > _MAX_HELD:

@@ -57,8 +57,10 @@ class Desk:
     def ask(self, attempt: Attempt, policy: Policy) -> Decision | Asked:
         """Return the decision, or what the store has to be asked."""
         question = precheck(attempt, policy)
-        if isinstance(question, Decision):
-            return question
+        return question if isinstance(question, Decision) else self.look_up(question, policy)
+
+    def look_up(self, question: Question, policy: Policy) -> Decision | Asked:
+        """Return what lists and memory say, or what the store has to be asked."""
         if self._lists is None:
             return Asked(question, policy)
         now = int(self._clock())

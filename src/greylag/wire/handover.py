@@ -10,12 +10,12 @@ from __future__ import annotations
 from greylag.core.client import format_address, network, parse_address
 from greylag.core.policy import Policy
 from greylag.core.value import value
+from greylag.wire.connection import read_number
 from greylag.wire.policy import Request
 
 ACCEPTED = b"action=OK\n\n"
 SHORTEST, LONGEST, USUAL = 5, 300, 60  # seconds of a conversation (JGREYLIST_TIMEOUT)
 _MAX_REPLY = 500  # bytes without CR LF: RFC 5321 4.5.3.1.5
-_MOST_DIGITS = 9
 
 
 @value
@@ -44,10 +44,10 @@ def read_opening(request: Request, policy: Policy) -> Opening | None:
         network=b"" if packed is None else network(packed, policy.prefix_of(packed)),
         client_address="unknown" if packed is None else format_address(packed),
         refusal=reply + b"\r\n",
-        limit=_number(request, b"greylag_limit", 0),
-        seconds=min(max(_number(request, b"greylag_timeout", USUAL), SHORTEST), LONGEST),
-        log=_number(request, b"greylag_log", 1) != 0,
-        log_smtp=_number(request, b"greylag_log_smtp", 0) != 0,
+        limit=read_number(request.get(b"greylag_limit"), 0),
+        seconds=min(max(read_number(request.get(b"greylag_timeout"), USUAL), SHORTEST), LONGEST),
+        log=read_number(request.get(b"greylag_log"), 1) != 0,
+        log_smtp=read_number(request.get(b"greylag_log_smtp"), 0) != 0,
     )
 
 
@@ -60,8 +60,3 @@ def _refuses(reply: bytes) -> bool:
         and len(reply) <= _MAX_REPLY
         and all(0x20 <= byte < 0x7F for byte in reply)
     )
-
-
-def _number(request: Request, name: bytes, default: int) -> int:
-    raw = request.get(name) or b""
-    return int(raw) if raw.isdigit() and len(raw) <= _MOST_DIGITS else default

@@ -43,6 +43,22 @@ def decision_event(attempt: Attempt, decision: Decision) -> dict[str, bytes | st
         "sender": attempt.sender or b"",
         "recipient": attempt.recipient or b"",
     }
+    return fields | _details(decision)
+
+
+def connection_event(client_address: bytes, decision: Decision) -> dict[str, bytes | str | int]:
+    """Return the fields that say what was answered about a connection."""
+    fields: dict[str, bytes | str | int] = {
+        "verdict": decision.verdict.value,
+        "reason": decision.reason.value,
+        "at": "connect",
+        "client_address": client_address,
+    }
+    return fields | _details(decision)
+
+
+def _details(decision: Decision) -> dict[str, bytes | str | int]:
+    fields: dict[str, bytes | str | int] = {}
     if decision.retry_after:
         fields["retry_after"] = decision.retry_after
     if decision.waited is not None:

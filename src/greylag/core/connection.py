@@ -1,0 +1,61 @@
+"""The rules for connections (jgreylist), in the order in which they speak.
+
+    1  precheck   the operator's word on this client     allowlisted, denylisted, relay,
+                  its address                            no-reverse-dns, invalid-client
+    2  the lists and the record, as for a RCPT (`core.engine`): new, early, retried, known
+
+A connection is remembered as any triplet is, by `connection_of`. The order is that of
+spec/jgreylist.md; the old program did not look at RELAYCLIENT (fault 4) and knew no IPv6 (fault 2).
+"""
+
+from __future__ import annotations
+
+from greylag.core.client import IPV4_BYTES, parse_address
+from greylag.core.engine import Question
+from greylag.core.policy import Policy
+from greylag.core.triplet import connection_of
+from greylag.core.value import replace, value
+from greylag.core.verdict import Decision, Reason, Verdict
+
+# What the old program waits for. It sees a connection, not a RCPT, so retries come no sooner.
+HOLD = 120
+# A client that never came back was forgotten after a day (spec/jgreylist.md "Cleaning").
+_AT_LEAST_AFTER_HOLD = 86400
+_IPV4_BITS = 32
+
+
+@value
+class Connection:
+    """One connection as its environment tells it, in the bytes that came with it."""
+
+    client_address: bytes | None
+    client_name: bytes = b""  # empty: there is no reverse DNS
+    word: bytes | None = None  # JGREYLIST: None no word, empty let in, else a text to refuse with
+    no_reverse: bytes = b""  # JGREYLIST_NOREV: the text to refuse with where there is no name
+    relay: bool = False  # the client may relay
+    by_address: bool = False  # one record for each IPv4 address, not for each network
+    hold: int = HOLD  # seconds after the first connection that another is let in
+
+
+def precheck_connection(connection: Connection, policy: Policy) -> Decision | Question:
+    """Answer what needs no store, or put the question to the store."""
+    if connection.word is not None:
+        if connection.word:
+            return Decision(Verdict.REJECT, Reason.DENYLISTED)
+        return Decision(Verdict.PASS, Reason.ALLOWLISTED)
+    if connection.relay:
+        return Decision(Verdict.PASS, Reason.RELAY)
+    if connection.no_reverse and not connection.client_name:
+        return Decision(Verdict.REJECT, Reason.NO_REVERSE_DNS)
+    client = parse_address(connection.client_address or b"")
+    if client is None:
+        return Decision(Verdict.PASS, Reason.INVALID_CLIENT)
+    by_address = connection.by_address and len(client) == IPV4_BYTES
+    prefix = _IPV4_BITS if by_address else policy.prefix_of(client)
+    return Question(client, connection_of(client, prefix), "", null_sender=False)
+
+
+def policy_of(connection: Connection, policy: Policy) -> Policy:
+    """Return the policy that holds for a connection: its own delay, and time to come back."""
+    window = max(policy.retry_window, connection.hold + _AT_LEAST_AFTER_HOLD)
+    return replace(policy, delay=connection.hold, retry_window=window, explicit=False)

@@ -1,0 +1,151 @@
+"""The rules for connections: one table of named cases, and what must hold of their keys."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from greylag.core.client import parse_address
+from greylag.core.connection import HOLD, Connection, policy_of, precheck_connection
+from greylag.core.engine import Question, decide
+from greylag.core.policy import Policy
+from greylag.core.record import Record, applied
+from greylag.core.triplet import Triplet, triplet_of
+from greylag.core.value import replace
+from greylag.core.verdict import Decision, Reason, Verdict
+from tests.strategies import PROPERTY, mapped_pairs, raw_addresses
+
+POLICY = Policy()
+PLAIN = Connection(b"192.0.2.17", b"mx.example.org")
+NOW = 1_800_000_000
+PASS, REJECT = Verdict.PASS, Verdict.REJECT
+
+
+@pytest.mark.parametrize(
+    ("connection", "verdict", "reason"),
+    [
+        pytest.param(replace(PLAIN, word=b""), PASS, Reason.ALLOWLISTED, id="allowed"),
+        pytest.param(replace(PLAIN, word=b"no"), REJECT, Reason.DENYLISTED, id="denied"),
+        pytest.param(replace(PLAIN, relay=True), PASS, Reason.RELAY, id="fault 4: may relay"),
+        pytest.param(
+            replace(PLAIN, word=b"no", relay=True), REJECT, Reason.DENYLISTED, id="denied, relays"
+        ),
+        pytest.param(
+            replace(PLAIN, client_name=b"", no_reverse=b"no"),
+            REJECT,
+            Reason.NO_REVERSE_DNS,
+            id="no name",
+        ),
+        pytest.param(
+            replace(PLAIN, client_name=b"", no_reverse=b"no", word=b""),
+            PASS,
+            Reason.ALLOWLISTED,
+            id="no name, allowed",
+        ),
+        pytest.param(
+            replace(PLAIN, client_name=b"", no_reverse=b"no", relay=True),
+            PASS,
+            Reason.RELAY,
+            id="no name, relays",
+        ),
+        pytest.param(Connection(b"not-an-ip"), PASS, Reason.INVALID_CLIENT, id="no address"),
+        pytest.param(Connection(None), PASS, Reason.INVALID_CLIENT, id="nothing"),
+    ],
+)
+def test_what_needs_no_record(connection: Connection, verdict: Verdict, reason: Reason) -> None:
+    assert precheck_connection(connection, POLICY) == Decision(verdict, reason)
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [PLAIN, replace(PLAIN, client_name=b""), replace(PLAIN, no_reverse=b"no")],
+    ids=["plain", "no name, which is fine", "a name, which is asked for"],
+)
+def test_what_the_record_has_to_say(connection: Connection) -> None:
+    assert isinstance(precheck_connection(connection, POLICY), Question)
+
+
+def triplet(address: bytes, *, by_address: bool = False) -> Triplet:
+    question = precheck_connection(Connection(address, by_address=by_address), POLICY)
+    assert isinstance(question, Question)
+    return question.triplet
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "by_address", "same"),
+    [
+        (b"192.0.2.1", b"192.0.2.200", False, True),
+        (b"192.0.2.1", b"192.0.3.1", False, False),
+        (b"192.0.2.1", b"192.0.2.200", True, False),
+        (b"192.0.2.1", b"::ffff:192.0.2.1", True, True),
+        (b"2001:db8::1", b"2001:db8::2:1", False, True),
+        (b"2001:db8::1", b"2001:db8::2:1", True, True),
+        (b"2001:db8::1", b"2001:db8:0:1::1", False, False),
+    ],
+)
+def test_fault_2_who_shares_a_record(
+    one: bytes, other: bytes, by_address: bool, same: bool
+) -> None:
+    """By /24 or by address, IPv6 always by /64."""
+    assert (triplet(one, by_address=by_address) == triplet(other, by_address=by_address)) is same
+
+
+@PROPERTY
+@given(mapped_pairs())
+def test_mapped_addresses_are_ipv4(pair: tuple[bytes, bytes]) -> None:
+    assert triplet(pair[0]) == triplet(pair[1])
+
+
+@PROPERTY
+@given(raw_addresses, raw_addresses)
+def test_no_recipient_shares_a_connections_record(sender: bytes, recipient: bytes) -> None:
+    client = parse_address(b"192.0.2.17")
+    assert client is not None
+    found = triplet_of(client, sender, recipient, POLICY)
+    assert found.recipient != r"\connection"
+    assert triplet_of(client, b"", rb"\connection", POLICY) != triplet(b"192.0.2.17")
+
+
+def answers(hold: int, *times: int) -> list[tuple[Verdict, Reason]]:
+    """Connect at these seconds; return the answers."""
+    policy = policy_of(replace(PLAIN, hold=hold), POLICY)
+    question = precheck_connection(PLAIN, policy)
+    assert isinstance(question, Question)
+    record: Record | None = None
+    found = []
+    for at in times:
+        decision = decide(question, record, policy, NOW + at)
+        for change in decision.changes:
+            record = applied(change, record, NOW + at)
+        found.append((decision.verdict, decision.reason))
+    return found
+
+
+NEW, EARLY = (Verdict.DEFER, Reason.NEW), (Verdict.DEFER, Reason.EARLY)
+RETRIED, KNOWN = (Verdict.PASS, Reason.RETRIED), (Verdict.PASS, Reason.KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("hold", "times", "wanted"),
+    [
+        (120, (0, 119, 120, 121), [NEW, EARLY, RETRIED, KNOWN]),
+        (120, (0, 60, 130), [NEW, EARLY, RETRIED]),
+        (0, (0, 0), [NEW, RETRIED]),
+        (300_000, (0, 299_999, 300_000), [NEW, EARLY, RETRIED]),
+        (120, (0, 130, 30 * 86400), [NEW, RETRIED, KNOWN]),
+        (120, (0, 3 * 86400), [NEW, NEW]),
+    ],
+    ids=["hold", "early moves nothing", "at once", "longer than the window", "a month", "too late"],
+)
+def test_the_record(
+    hold: int, times: tuple[int, ...], wanted: list[tuple[Verdict, Reason]]
+) -> None:
+    assert answers(hold, *times) == wanted
+
+
+def test_the_policy_of_a_connection_lets_something_pass() -> None:
+    for hold in (0, 1, HOLD, 999_999_999):
+        policy = policy_of(replace(PLAIN, hold=hold), replace(POLICY, explicit=True))
+        assert policy.fault() is None
+        assert policy.delay == hold
+        assert not policy.explicit
