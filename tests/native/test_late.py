@@ -50,7 +50,7 @@ def hurried(client: Client, build: Builder) -> Client:
     """A client with little time, whose requests need several sends."""
     header = build.folder / "small_buffer.h"
     header.write_text(SMALL_BUFFER)
-    extra = f"-D_POSIX_C_SOURCE=200809L -include {header}"
+    extra = f"-D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -include {header}"
     return client.of(build(budget_ms=BUDGET_MS, extra=extra))
 
 
@@ -85,7 +85,9 @@ def test_a_daemon_that_reads_slowly(client: Client, build: Builder) -> None:
 
     header = build.folder / "small_buffer.h"
     header.write_text(SMALL_BUFFER)
-    patient = client.of(build(extra=f"-D_POSIX_C_SOURCE=200809L -include {header}"))
+    patient = client.of(
+        build(extra=f"-D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -include {header}")
+    )
     with running(client.socket, script, reads=False):
         assert patient.run(SMTPMAILFROM=sender).output == b"E451 at last\n"
     assert b"\nsender=" + sender + b"\n" in received

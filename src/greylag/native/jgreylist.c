@@ -8,7 +8,7 @@
  * the daemon cannot do, the one-shot does, executed in our place. When the time for the question is
  * over, the client is let in.
  */
-#define _DEFAULT_SOURCE /* SO_DOMAIN and SO_PROTOCOL of glibc */
+#define _DEFAULT_SOURCE 1 /* SO_DOMAIN and SO_PROTOCOL of glibc */
 #define PLUGIN_NAME "jgreylist"
 #include "plugin.h"
 
