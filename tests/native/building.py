@@ -53,6 +53,7 @@ class Builder:
         budget_ms: int = 5000,
         fallback: int = 1,
         oneshot: Path | None = None,
+        jgreylist_oneshot: Path | None = None,
         extra: str = "",
     ) -> Path:
         """Return the folder of the programs."""
@@ -60,6 +61,7 @@ class Builder:
             f"NATIVE_BUDGET_MS={budget_ms}",
             f"NATIVE_FALLBACK={fallback}",
             f"NATIVE_ONESHOT={oneshot or self.recorder()}",
+            f"NATIVE_JGREYLIST_ONESHOT={jgreylist_oneshot or self.folder / 'jgreylist-oneshot'}",
             f"NATIVE_SOCKET={self.folder / 'compiled-in.sock'}",
             f"NATIVE_EXTRA={extra}",
         )
