@@ -1,0 +1,95 @@
+"""Hours of ordinary work, in small: nothing grows or fails (P16); a slow store is told (P5)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from tests.server.daemon import Daemon, serving
+from tests.server.test_failure import LET_IN
+
+SOAK = os.environ.get("GREYLAG_SOAK") == "1"
+SECONDS = 3600 if SOAK else 8
+RATE = 500  # requests a second
+IDLE = 2000 if SOAK else 100
+RELOADS = 10
+GROWTH = 1 << 20 if SOAK else 8 << 20  # bytes; in a short run the cache still fills
+
+
+def work(daemon: Daemon, seconds: float, tag: str) -> int:
+    """Ask at a steady rate: new triplets, early retries and known ones; return the errors."""
+    errors = number = 0
+    began = time.monotonic()
+    with daemon.connect() as client:
+        while (now := time.monotonic() - began) < seconds:
+            while number < now * RATE:
+                sender = (
+                    f"{tag}{number // 3}@example.org"
+                    if number % 3
+                    else f"n{number % 900}@example.org"
+                )
+                errors += not client.ask(sender=sender).startswith(b"action=")
+                number += 1
+            time.sleep(0.005)
+    assert number > seconds * RATE / 2
+    return errors
+
+
+def test_an_hour_of_work_leaves_no_trace_p16(tmp_path: Path) -> None:
+    with serving(tmp_path, 'policy.delay = "1s"') as daemon, ExitStack() as stack:
+        for _ in range(IDLE):
+            stack.enter_context(daemon.connect())
+        assert work(daemon, SECONDS / 4, "warm") == 0
+        before, open_before = daemon.memory(), daemon.descriptors()
+        for part in range(RELOADS):
+            assert work(daemon, SECONDS * 3 / 4 / RELOADS, f"p{part}-") == 0
+            daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.logged("event=reloaded")
+        assert daemon.memory() - before < GROWTH
+        assert daemon.descriptors() == open_before
+        assert work(daemon, 0.1, "last") == 0
+    log = daemon.log.read_text()
+    assert log.count("event=reloaded") == RELOADS
+    assert "store-unavailable" not in log
+    assert "Traceback" not in log
+
+
+def locked_for(daemon: Daemon, seconds: float) -> threading.Thread:
+    """Hold the database's lock for a while, beside the test."""
+    taken = threading.Event()
+
+    def hold() -> None:
+        with closing(sqlite3.connect(daemon.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            taken.set()
+            time.sleep(seconds)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(10)
+    return thread
+
+
+def test_a_slow_store_is_waited_for_and_told_p5(tmp_path: Path) -> None:
+    with serving(tmp_path) as daemon, daemon.connect() as client:
+        client.ask()
+        holder = locked_for(daemon, 0.4)
+        assert client.ask(sender="slow@example.org").startswith(b"action=DEFER")
+        holder.join()
+        assert daemon.logged("event=store-slow attempts=1 milliseconds=")
+
+
+def test_nobody_waits_for_a_store_longer_than_the_deadline_p5(tmp_path: Path) -> None:
+    with serving(tmp_path) as daemon, daemon.connect() as client:
+        client.ask()
+        holder = locked_for(daemon, 2.5)
+        assert client.ask(sender="slow@example.org") == LET_IN
+        assert holder.is_alive()  # the answer came before the store's
+        holder.join()
+        assert daemon.logged("no answer within 1 s")
+        assert daemon.logged("event=store-recovered")
