@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import count
 
+import pytest
+
 from greylag.core.attempt import Attempt
 from greylag.core.engine import Question, precheck
 from greylag.core.figures import EVICTED
@@ -160,3 +162,30 @@ def test_a_walk_tells_how_many_records_there_are() -> None:
     assert quota.waiting == 700
     assert (before, work.records) == (None, (700, 0))
     assert len(list(site.store.search(Filter(), 1000))) == 700
+
+
+@dataclass
+class Clock:
+    """A clock that stands where it is put."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("jump", [400 * 86400, -86400])
+def test_a_clock_that_jumps_ends_the_walks_p18_t30(jump: int) -> None:
+    """What looks expired after a jump is left alone until a human has looked."""
+    site, wall, watch = Site(Quota(Room())), Clock(NOW), Clock()
+    for number in range(10):
+        site.ask(b"10.0.%d.1" % number)
+    work = Maintenance(Quota(Room()), clock=wall, stopwatch=watch)
+    assert work.due()
+    wall.now += jump
+    watch.now += 1000
+    assert not work.due()
+    work.step(site.store)
+    assert len(list(site.store.search(Filter(), 100))) == 10
+    wall.now -= jump  # set right again: it is still for a human to say
+    assert not work.due()
