@@ -29,7 +29,12 @@ LAYERS = {
 STANDARD_LIBRARY_ONLY = ("core", "wire", "store", "service", "server", "app")
 # What is loaded only where the admin wants it, and said if it is missing.
 EXTRAS = {"app/serve.py": {"uvloop"}, "server/exporter.py": {"prometheus_client"}}
-PLUGINS = ("cli/oneshot.py", "cli/ifauthskip.py")
+PLUGINS = (
+    "cli/oneshot.py",
+    "cli/ifauthskip.py",
+    "cli/jgreylist.py",
+    "cli/conversation.py",
+)
 PURE_MAY_IMPORT = {"__future__", "collections", "enum", "hashlib", "ipaddress", "typing", "greylag"}
 
 

@@ -18,6 +18,7 @@ from greylag.core.policy import Policy
 from greylag.wire.connection import from_jgreylist, read_connection
 from greylag.wire.handover import read_opening
 from greylag.wire.policy import Request, RequestReader
+from greylag.wire.tempfail import Manner
 from tests.evil import EVIL
 from tests.native.building import Builder
 from tests.native.conftest import SANITIZERS
@@ -216,7 +217,7 @@ def test_the_daemon_is_told_how_to_talk(program: Jgreylist) -> None:
     opening = read_opening(event, Policy())
     assert opening is not None
     assert opening.refusal == b"450 GREYLIST Try again later.\r\n"
-    assert (opening.seconds, opening.limit, opening.log, opening.log_smtp) == (30, 5, False, True)
+    assert opening.manner == Manner(limit=5, seconds=30, log=False, log_smtp=True)
     assert opening.client_address == "192.0.2.17"
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+import greylag
 from greylag.core.connection import Connection
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.connection import (
+    _FATES,
+    fate_of,
     from_jgreylist,
     read_connection,
+    read_environment,
     refusal_of,
     write_connection_action,
 )
 from greylag.wire.policy import Request
 from tests.wire.hostile import VALUES
 
+NATIVE = Path(greylag.__file__).parent / "native"
 QUESTION = b"request=smtpd_access_policy\nprotocol_state=CONNECT\ngreylag_client=jgreylist\n"
 DENIED = Decision(Verdict.REJECT, Reason.DENYLISTED)
 NAMELESS = Decision(Verdict.REJECT, Reason.NO_REVERSE_DNS)
@@ -48,6 +54,42 @@ def test_everything_that_can_be_said() -> None:
 )
 def test_what_is_no_number_counts_as_unset(raw: bytes, hold: int) -> None:
     assert read(b"greylag_holdtime=" + raw + b"\n").hold == hold
+
+
+def test_the_environment_says_the_same() -> None:
+    assert read_environment({}) == Connection(None)
+    environ = {
+        b"TCPREMOTEIP": b"192.0.2.17",
+        b"TCPREMOTEHOST": b"mx.example.org",
+        b"RELAYCLIENT": b"",
+        b"JGREYLIST": b"no %",
+        b"JGREYLIST_NOREV": b"no name",
+        b"JGREYLIST_BY_IP": b"1",
+        b"JGREYLIST_HOLDTIME": b"30",
+    }
+    assert read_environment(environ) == Connection(
+        b"192.0.2.17", b"mx.example.org", b"no %", b"no name", True, True, 30
+    )
+
+
+@pytest.mark.parametrize(
+    ("decision", "fate"),
+    [
+        (EARLY, "GREY too soon"),
+        (NAMELESS, "DENY no reverse DNS"),
+        (Decision(Verdict.PASS, Reason.RELAY), "OK relay"),
+        (Decision(Verdict.DEFER, Reason.STORE_UNAVAILABLE), "GREY store-unavailable"),
+    ],
+)
+def test_what_the_log_says(decision: Decision, fate: str) -> None:
+    assert fate_of(decision) == fate
+
+
+def test_both_programs_say_the_same_in_the_log() -> None:
+    table = (NATIVE / "fate.h").read_text()
+    rows = dict(re.findall(r'\{"([a-z-]+)", "([A-Za-z ]+)"\}', table))
+    said = {reason.value: fate for reason, fate in _FATES.items()}
+    assert rows == said
 
 
 @pytest.mark.parametrize(

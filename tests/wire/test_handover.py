@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from greylag.core.policy import Policy
 from greylag.wire.handover import ACCEPTED, Opening, read_opening
 from greylag.wire.policy import Request, RequestReader
+from greylag.wire.tempfail import Manner
 from tests.strategies import PROPERTY
 from tests.wire.hostile import VALUES
 
@@ -39,10 +40,7 @@ def test_what_is_not_said_has_the_old_defaults() -> None:
         network=b"\xc0\0\2\0",
         client_address="192.0.2.17",
         refusal=b"450 GREYLIST Try again later.\r\n",
-        limit=0,
-        seconds=60,
-        log=True,
-        log_smtp=False,
+        manner=Manner(limit=0, seconds=60, log=True, log_smtp=False),
     )
 
 
@@ -56,7 +54,7 @@ def test_everything_that_can_be_said() -> None:
         greylag_log_smtp=b"1",
     )
     assert found == Opening(
-        b"\xc6\x33\x64\0", "198.51.100.9", b"553 DENIED no\r\n", 20, 30, False, True
+        b"\xc6\x33\x64\0", "198.51.100.9", b"553 DENIED no\r\n", Manner(20, 30, False, True)
     )
 
 
@@ -69,7 +67,7 @@ def test_everything_that_can_be_said() -> None:
     ],
 )  # fmt: skip
 def test_the_time_is_clamped_and_a_number(raw: bytes, seconds: int) -> None:
-    assert opened(greylag_timeout=raw).seconds == seconds
+    assert opened(greylag_timeout=raw).manner.seconds == seconds
 
 
 @pytest.mark.parametrize(

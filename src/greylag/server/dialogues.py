@@ -74,7 +74,7 @@ class Dialogues:
                 del self._networks[opening.network]
             self.metrics.dialogues = len(self._clients)
         self.metrics.dialogue_ends[end] += 1
-        if opening.log:
+        if opening.manner.log:
             fields: dict[str, bytes | str | int] = {"event": "dialogue", "end": end.value}
             fields |= {"client_address": opening.client_address, "lines": lines}
             self._journal.event(INFO, fields | {"seconds": int(monotonic() - client.began)})
@@ -107,7 +107,7 @@ class _Client:
     def __init__(self, dialogues: Dialogues, connection: socket.socket, opening: Opening) -> None:
         self._all = dialogues
         self._connection = connection
-        self._dialogue = Dialogue(opening.refusal, opening.limit)
+        self._dialogue = Dialogue(opening.refusal, opening.manner.limit)
         self._lines = 0
         self._unsent = b""
         self._torn = False  # the beginning of the unsent reply is with the client
@@ -205,7 +205,7 @@ class _Client:
 
     def look_at_clock(self, now: float) -> None:
         """Do what it is time for."""
-        if now >= self.began + self.opening.seconds:
+        if now >= self.began + self.opening.manner.seconds:
             self.hang_up(End.TIMEOUT, TIMEOUT)
         elif self._due:
             if now >= self._due:
@@ -215,7 +215,7 @@ class _Client:
             self.hang_up(End.IDLE, TIMEOUT)
 
     def _log(self, direction: str, line: bytes) -> None:
-        if self.opening.log_smtp:
+        if self.opening.manner.log_smtp:
             self._all.log_line(self.opening, direction, line)
 
     def hang_up(self, end: End, reply: bytes = b"") -> None:

@@ -43,17 +43,22 @@ class Service:
 
     def decide(self, attempt: Attempt) -> Decision:
         """Answer an attempt; what it changes is durable when this returns."""
-        return self._answer(attempt, self._decide_and_write)
+        return self.answer(precheck(attempt, self._policy))
+
+    def answer(self, question: Decision | Question) -> Decision:
+        """Answer what a first look left open; what it changes is durable when this returns."""
+        return self._answer(question, self._decide_and_write)
 
     def explain(self, attempt: Attempt) -> Decision:
         """Return what `decide` would answer now, and write nothing."""
-        return self._answer(attempt, self._decide_only)
+        return self._answer(precheck(attempt, self._policy), self._decide_only)
 
     def _answer(
-        self, attempt: Attempt, with_store: Callable[[Store, Question, int], Decision]
+        self,
+        question: Decision | Question,
+        with_store: Callable[[Store, Question, int], Decision],
     ) -> Decision:
         now = int(self._clock())
-        question = precheck(attempt, self._policy)
         if isinstance(question, Decision):
             return question
         try:

@@ -11,13 +11,23 @@ Source: spec/jgreylist.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from greylag.core.connection import HOLD, Connection
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.policy import Request
-from greylag.wire.tempfail import refusal
+from greylag.wire.tempfail import read_number, refusal
 
 LISTED = b"% is not accepted here"  # where a list of greylag refuses, which has no text
-_MOST_DIGITS = 9
+_FATES = {  # native/fate.h has the same
+    Reason.NEW: "GREY first time",
+    Reason.EARLY: "GREY too soon",
+    Reason.RETRIED: "OK known",
+    Reason.KNOWN: "OK known",
+    Reason.ALLOWLISTED: "OK whitelisted",
+    Reason.DENYLISTED: "DENY blacklisted",
+    Reason.NO_REVERSE_DNS: "DENY no reverse DNS",
+}
 
 
 def from_jgreylist(request: Request) -> bool:
@@ -39,9 +49,24 @@ def read_connection(request: Request) -> Connection:
     )
 
 
-def read_number(raw: bytes | None, default: int) -> int:
-    """Return a whole number from the environment, or the default where it is none."""
-    return int(raw) if raw and raw.isdigit() and len(raw) <= _MOST_DIGITS else default
+def read_environment(environ: Mapping[bytes, bytes]) -> Connection:
+    """Return the connection that the variables of tcpserver and tcprules describe."""
+    return Connection(
+        client_address=environ.get(b"TCPREMOTEIP"),
+        client_name=environ.get(b"TCPREMOTEHOST", b""),
+        word=environ.get(b"JGREYLIST"),
+        no_reverse=environ.get(b"JGREYLIST_NOREV", b""),
+        relay=b"RELAYCLIENT" in environ,
+        by_address=read_number(environ.get(b"JGREYLIST_BY_IP"), 0) != 0,
+        hold=read_number(environ.get(b"JGREYLIST_HOLDTIME"), HOLD),
+    )
+
+
+def fate_of(decision: Decision) -> str:
+    """Return what the log of jgreylist says of a decision, in the old program's words."""
+    known = _FATES.get(decision.reason)
+    general = "OK" if decision.verdict is Verdict.PASS else "GREY"
+    return known or f"{general} {decision.reason.value}"
 
 
 def refusal_of(decision: Decision, connection: Connection) -> bytes:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from greylag.core.client import format_address, network, parse_address
 from greylag.core.policy import Policy
 from greylag.core.value import value
-from greylag.wire.connection import read_number
 from greylag.wire.policy import Request
+from greylag.wire.tempfail import Manner, read_manner
 
 ACCEPTED = b"action=OK\n\n"
-SHORTEST, LONGEST, USUAL = 5, 300, 60  # seconds of a conversation (JGREYLIST_TIMEOUT)
 _MAX_REPLY = 500  # bytes without CR LF: RFC 5321 4.5.3.1.5
 
 
@@ -25,17 +24,11 @@ class Opening:
     network: bytes  # packed; empty where the address is none
     client_address: str
     refusal: bytes  # a reply line
-    limit: int  # the RCPT at which to hang up; 0: none
-    seconds: int  # the longest that it may last
-    log: bool  # its end
-    log_smtp: bool  # each line
+    manner: Manner
 
 
 def read_opening(request: Request, policy: Policy) -> Opening | None:
-    """Return what a hand-over says, or None where it is none or its reply could not be one.
-
-    Numbers are read as the environment of jgreylist has them: what is no number counts as unset.
-    """
+    """Return what a hand-over says, or None where it is none or its reply could not be one."""
     reply = request.get(b"greylag_reply") or b""
     if request.get(b"greylag_client") != b"jgreylist" or not _refuses(reply):
         return None
@@ -44,10 +37,7 @@ def read_opening(request: Request, policy: Policy) -> Opening | None:
         network=b"" if packed is None else network(packed, policy.prefix_of(packed)),
         client_address="unknown" if packed is None else format_address(packed),
         refusal=reply + b"\r\n",
-        limit=read_number(request.get(b"greylag_limit"), 0),
-        seconds=min(max(read_number(request.get(b"greylag_timeout"), USUAL), SHORTEST), LONGEST),
-        log=read_number(request.get(b"greylag_log"), 1) != 0,
-        log_smtp=read_number(request.get(b"greylag_log_smtp"), 0) != 0,
+        manner=read_manner(lambda name: request.get(b"greylag_" + name.lower())),
     )
 
 

@@ -15,6 +15,7 @@ and a client that ends its lines oddly is refused like any other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from greylag.core.value import value
@@ -23,6 +24,8 @@ from greylag.core.verdict import Decision, Reason, Verdict
 ROOM = 512  # bytes to read at a time: at most as many lines wait for their replies
 KEPT = 256  # bytes of a line that are kept, for the log; the first word needs five
 MAX_LINES = 1000  # of one conversation; Postfix gives up after 100 junk commands, but RCPT are none
+_SHORTEST, _LONGEST = 5, 300  # seconds that a conversation may be said to last
+_MOST_DIGITS = 9
 _MAX_REPLY = 500  # bytes; RFC 5321 4.5.3.1.5 allows 512 with CR LF
 
 BANNER = b"220 greylist SMTP\r\n"
@@ -87,6 +90,35 @@ def shown(line: bytes) -> str:
     """Return a line as the log has it: printable ASCII, the rest in hexadecimal."""
     text = "".join(chr(b) if b in _UNESCAPED else f"\\x{b:02x}" for b in line[:KEPT])
     return text + ("[...]" if len(line) > KEPT else "")
+
+
+@value
+class Manner:
+    """How a conversation is to be held."""
+
+    limit: int = 0  # the RCPT at which to hang up; 0: none
+    seconds: int = 60  # the longest that it may last
+    log: bool = True  # what became of the connection
+    log_smtp: bool = False  # each line
+
+
+def read_manner(get: Callable[[bytes], bytes | None]) -> Manner:
+    """Return the manner that JGREYLIST_* variables ask for; `get` is given their last words.
+
+    What is no number counts as unset.
+    """
+    usual = Manner()
+    return Manner(
+        limit=read_number(get(b"LIMIT"), usual.limit),
+        seconds=min(max(read_number(get(b"TIMEOUT"), usual.seconds), _SHORTEST), _LONGEST),
+        log=read_number(get(b"LOG"), usual.log) != 0,
+        log_smtp=read_number(get(b"LOG_SMTP"), usual.log_smtp) != 0,
+    )
+
+
+def read_number(raw: bytes | None, default: int) -> int:
+    """Return a whole number from the environment, or the default where it is none."""
+    return int(raw) if raw and raw.isdigit() and len(raw) <= _MOST_DIGITS else default
 
 
 class Dialogue:

@@ -1,0 +1,180 @@
+"""The `jgreylist` wrapper without a daemon: one process, one connection, one fate.
+
+    tcpserver ... jgreylist qmail-smtpd
+
+Either the program named by our arguments is executed in our place, with the descriptors and the
+environment that we were given, or the client is told in a conversation of our own that it is not
+let in. Whatever goes wrong in greylag lets it in. Source: spec/jgreylist.md.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+
+from greylag.wire.tempfail import End, read_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from greylag.core.connection import Connection
+    from greylag.core.verdict import Decision
+
+BUDGET = 5.0  # seconds from start to a decision
+NO_PROGRAM = 111  # the exit code of tcpserver's friends for a failure that may pass
+_SHOWN = 64  # bytes of an address in the log
+
+
+class Log:
+    """Lines on stderr as the old program writes them; never raises, never waits for long."""
+
+    def __init__(self) -> None:
+        environ = os.environb
+        with_pid = read_number(environ.get(b"JGREYLIST_LOG_PID"), 1) != 0
+        self._prefix = f"jgreylist[{os.getpid()}]: " if with_pid else "jgreylist: "
+        self._fates = read_number(environ.get(b"JGREYLIST_LOG"), 1) != 0
+        raw = environ.get(b"TCPREMOTEIP", b"")[:_SHOWN]
+        self._address = "".join(chr(byte) if 0x20 < byte < 0x7F else "?" for byte in raw)
+
+    def say(self, text: str) -> None:
+        """Write a line; the text is printable ASCII."""
+        from greylag.cli.oneshot import write_patiently
+
+        write_patiently(2, f"{self._prefix}{text}\n".encode("ascii", "backslashreplace"))
+
+    def fate(self, text: str) -> None:
+        """Write what becomes of the connection, where that is wanted."""
+        if self._fates:
+            self.say(f"{self._address}: {text}")
+
+    def failure(self, error: str) -> None:
+        """Write what went wrong."""
+        from greylag.wire.logline import quote
+
+        self.say(f"error={quote(error.encode('utf-8', 'backslashreplace'))}")
+
+
+def main() -> None:
+    """Decide, and act on it; does not return."""
+    log = Log()
+    command = [os.fsencode(word) for word in sys.argv[1:]]
+    if not command:
+        log.say("no command: expected jgreylist PROGRAM [ARGUMENT...]")
+        os._exit(1)
+    if not os.environb.get(b"TCPREMOTEIP"):
+        log.say("TCPREMOTEIP is not set: expected to run under tcpserver")
+        os._exit(1)
+    _fill_standard_descriptors()
+    try:
+        turn = _thread.allocate_lock()
+        _watch(turn, log, command)
+        connection, decision = _decided(log)
+        if turn.acquire(False):
+            _act(connection, decision, log, command)
+    except BaseException as error:  # noqa: BLE001 - no failure of ours may turn mail away
+        log.failure(f"internal-error: {type(error).__name__}: {error}")
+    _execute(command, log)
+
+
+def _act(connection: Connection, decision: Decision, log: Log, command: list[bytes]) -> None:
+    from greylag.core.verdict import Verdict
+    from greylag.wire.connection import fate_of, refusal_of
+
+    log.fate(fate_of(decision))
+    if decision.verdict is Verdict.PASS:
+        _execute(command, log)
+    try:
+        end = _converse(refusal_of(decision, connection), log)
+        if end is End.TOO_MANY_RCPT:
+            log.fate("HANGUP too many RCPT commands")
+    except OSError:
+        pass  # the client is gone
+    os._exit(0)
+
+
+def _converse(refusal: bytes, log: Log) -> End:
+    from greylag.cli.conversation import converse
+    from greylag.wire.tempfail import read_manner, shown
+
+    manner = read_manner(lambda name: os.environb.get(b"JGREYLIST_" + name))
+
+    def tell(direction: str, line: bytes) -> None:
+        if manner.log_smtp:
+            log.say(f"{direction} {shown(line)}")
+
+    return converse(refusal, manner, tell)
+
+
+def _decided(log: Log) -> tuple[Connection, Decision]:
+    """Return the connection that the environment describes, and what becomes of it."""
+    from greylag.app.config import ConfigError, load
+    from greylag.cli.oneshot import OneStore
+    from greylag.core.connection import policy_of, precheck_connection
+    from greylag.core.policy import Policy
+    from greylag.core.verdict import Decision, Reason, Verdict
+    from greylag.service import Service
+    from greylag.wire.connection import read_environment
+
+    connection = read_environment(os.environb)
+    first = precheck_connection(connection, Policy())
+    if isinstance(first, Decision):
+        return connection, first  # needs neither settings nor store
+    try:
+        settings = load(os.environb)
+    except ConfigError as error:
+        for line in error.errors:
+            log.failure(f"config-error: {line}")
+        return connection, Decision(Verdict.PASS, Reason.CONFIG_ERROR)
+    policy = policy_of(connection, settings.policy)
+    with OneStore(settings) as store:
+        service = Service(
+            policy,
+            store.open,
+            report=lambda error: log.failure(f"store-unavailable: {error}"),
+            on_failure=settings.on_failure,
+        )
+        return connection, service.answer(precheck_connection(connection, policy))
+
+
+def _watch(turn: _thread.LockType, log: Log, command: list[bytes]) -> None:
+    """Let the client in when the budget is used up, wherever the store hangs."""
+    from time import sleep
+
+    from greylag.cli.oneshot import STACK
+
+    def let_in() -> None:
+        sleep(BUDGET)
+        if turn.acquire(False):
+            log.failure(f"store-unavailable: no answer within {BUDGET:g} s")
+            _execute(command, log)
+
+    try:
+        _thread.stack_size(STACK)
+        _thread.start_new_thread(let_in, ())
+    except RuntimeError as error:
+        log.failure(f"no watch on the time: {error}")
+
+
+def _fill_standard_descriptors() -> None:
+    """Open what is closed, or the database would get a standard number; not for the program."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # closed again where the program is executed, as all that Python opens
+    os.close(handle)
+
+
+def _execute(command: list[bytes], log: Log) -> NoReturn:
+    """Become the program: same process, same descriptors, same environment."""
+    import signal
+
+    try:
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, programs do not
+            signal.signal(number, signal.SIG_DFL)
+    except ValueError:
+        pass  # the thread that watches the time may not, and has no more of it
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - what the admin wrote behind our name
+    except OSError as error:
+        log.failure(f"{os.fsdecode(command[0])}: {error.strerror}")
+    os._exit(NO_PROGRAM)
