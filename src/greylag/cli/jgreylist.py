@@ -56,8 +56,11 @@ class Log:
         self.say(f"error={quote(error.encode('utf-8', 'backslashreplace'))}")
 
 
-def main() -> None:
-    """Decide, and act on it; does not return."""
+def main(config: bytes | None = None) -> None:
+    """Decide, and act on it; does not return.
+
+    `config` is the settings' file where the environment names none.
+    """
     log = Log()
     command = [os.fsencode(word) for word in sys.argv[1:]]
     if not command:
@@ -70,7 +73,7 @@ def main() -> None:
     try:
         turn = _thread.allocate_lock()
         _watch(turn, log, command)
-        connection, decision = _decided(log)
+        connection, decision = _decided(log, config)
         if turn.acquire(False):
             _act(connection, decision, log, command)
     except BaseException as error:  # noqa: BLE001 - no failure of ours may turn mail away
@@ -107,9 +110,9 @@ def _converse(refusal: bytes, log: Log) -> End:
     return converse(refusal, manner, tell)
 
 
-def _decided(log: Log) -> tuple[Connection, Decision]:
+def _decided(log: Log, config: bytes | None) -> tuple[Connection, Decision]:
     """Return the connection that the environment describes, and what becomes of it."""
-    from greylag.app.config import ConfigError, load
+    from greylag.app.config import CONFIG_VARIABLE, ConfigError, load
     from greylag.cli.oneshot import OneStore
     from greylag.core.connection import policy_of, precheck_connection
     from greylag.core.policy import Policy
@@ -122,7 +125,8 @@ def _decided(log: Log) -> tuple[Connection, Decision]:
     if isinstance(first, Decision):
         return connection, first  # needs neither settings nor store
     try:
-        settings = load(os.environb)
+        named = {} if config is None else {CONFIG_VARIABLE: config}
+        settings = load({**named, **os.environb})
     except ConfigError as error:
         for line in error.errors:
             log.failure(f"config-error: {line}")

@@ -6,6 +6,7 @@ The one place where greylag starts another program: at an admin's word, never fo
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -26,16 +27,13 @@ FLAGS = (
 _LONGEST = 60  # seconds for one compilation
 
 
-def compile_plugin(name: str, target: Path, *, socket: str, oneshot: Path) -> str:
-    """Compile a plugin to a file; return the compiler used.
+def compile_plugin(name: str, target: Path, paths: Mapping[str, str]) -> str:
+    """Compile a plugin to a file, with these paths in it; return the compiler used.
 
     Raises click.ClickException with every compiler's words where none can.
     """
     source = SOURCES / f"{name}.c"
-    defines = (
-        f'-DSOCKET_PATH="{_quotable(socket)}"',
-        f'-DONESHOT_PATH="{_quotable(str(oneshot))}"',
-    )
+    defines = [f'-D{name}="{_quotable(path)}"' for name, path in paths.items()]
     said = []
     for compiler in COMPILERS:
         command = [*compiler, *FLAGS, *defines, "-o", str(target), str(source)]

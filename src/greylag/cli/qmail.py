@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from greylag.app.config import ServerSettings
 from greylag.cli.common import DEFAULT_HOME, Run
 from greylag.cli.native import compile_plugin
 
@@ -17,9 +18,11 @@ PLUGINS = {
     "greylisting": "greylag.cli.oneshot",
     "ifauthskip": "greylag.cli.ifauthskip",
     "skipifauth": "greylag.cli.ifauthskip",
+    "jgreylist": "greylag.cli.jgreylist",
 }
-NATIVE = {"greylisting": "greylisting", "ifauthskip": "ifauthskip", "skipifauth": "ifauthskip"}
-ONESHOT = "greylisting-oneshot"  # what the C program executes where no daemon answers
+NATIVE = {**{name: name for name in PLUGINS}, "skipifauth": "ifauthskip"}
+# What the C programs execute where no daemon answers.
+ONESHOTS = {"greylisting": "greylisting-oneshot", "jgreylist": "jgreylist-oneshot"}
 KEPT = ".before-greylag"
 _MARK = "# greylag plugin"
 _LONGEST_SHEBANG = 250  # bytes that Linux reads of a script's first line, less a little
@@ -49,7 +52,7 @@ def qmail() -> None:
 def install(
     context: click.Context, qmail_home: Path, *, dry_run: bool, force: bool, native: bool
 ) -> None:
-    """Write greylisting, ifauthskip and skipifauth into QMAIL_HOME/plugins.
+    """Write greylisting, ifauthskip, skipifauth and jgreylist into QMAIL_HOME/plugins.
 
     A program that is there already is kept beside it as NAME.before-greylag. The plugins run this
     very installation of greylag, isolated from PYTHON* variables, with the settings of the
@@ -68,7 +71,7 @@ def install(
         if path.is_dir():
             raise click.ClickException(f"{path}: is a folder")
     if native:
-        contents = _compiled(folder, contents, run.settings.server.socket)
+        contents = _compiled(folder, contents, run.settings.server)
     said = [_install_one(path, content, dry_run=dry_run) for path, content in contents.items()]
     click.echo("\n".join(said))  # when all is done: whoever reads this may go away
     click.echo(
@@ -77,17 +80,24 @@ def install(
     )
 
 
-def _compiled(folder: Path, scripts: dict[Path, bytes], socket: str) -> dict[Path, bytes]:
-    """Return the compiled plugins by their paths, with the one-shot beside them."""
-    oneshot = folder / ONESHOT
-    made = {oneshot: scripts[folder / "greylisting"]}
+def _compiled(
+    folder: Path, scripts: dict[Path, bytes], server: ServerSettings
+) -> dict[Path, bytes]:
+    """Return the compiled plugins by their paths, with the one-shots beside them."""
+    made = {folder / oneshot: scripts[folder / name] for name, oneshot in ONESHOTS.items()}
+    paths = {
+        "SOCKET_PATH": server.socket,
+        "HANDOVER_PATH": server.handover_path(),
+        "ONESHOT_PATH": str(folder / ONESHOTS["greylisting"]),
+        "JGREYLIST_ONESHOT_PATH": str(folder / ONESHOTS["jgreylist"]),
+    }
     with tempfile.TemporaryDirectory() as scratch:
         for name, source in NATIVE.items():
             target = Path(scratch) / name
-            compiler = compile_plugin(source, target, socket=socket, oneshot=oneshot)
+            compiler = compile_plugin(source, target, paths)
             # The mark goes behind the program, where the loader does not look.
             made[folder / name] = target.read_bytes() + f"\n{_MARK}\n".encode()
-    click.echo(f"compiled with {compiler}; they ask at {socket}")
+    click.echo(f"compiled with {compiler}; they ask at {server.socket}")
     return made
 
 
@@ -108,7 +118,7 @@ def _check_reach(folder: Path, *, force: bool) -> None:
 def uninstall(qmail_home: Path, *, dry_run: bool) -> None:
     """Remove our plugins from QMAIL_HOME/plugins and put back what was there before."""
     would = "would be " if dry_run else ""
-    for name in (*PLUGINS, ONESHOT):
+    for name in (*PLUGINS, *ONESHOTS.values()):
         path = qmail_home / "plugins" / name
         kept = path.with_name(name + KEPT)
         if not _is_ours(path):
@@ -139,13 +149,17 @@ def script(module: str, config: str | None = None) -> str:
             f"or one of more than {_LONGEST_SHEBANG - len('#! -IS')} characters"
         )
     packages = str(Path(__file__).parents[2])
-    chosen = ""
+    chosen = argument = ""
     if config is not None:
         path = os.fsencode(Path(config).absolute())
-        chosen = f"import os\nos.environb.setdefault(b'GREYLAG_CONFIG', {path!r})\n"
+        if module == PLUGINS["jgreylist"]:  # must leave the environment as it is
+            argument = repr(path)
+        else:
+            chosen = f"import os\nos.environb.setdefault(b'GREYLAG_CONFIG', {path!r})\n"
     return (
         f"{shebang}\n{_MARK}: written by `greylag qmail install`, run it again after an upgrade\n"
-        f"import sys\nsys.path.append({packages!r})\n{chosen}from {module} import main\nmain()\n"
+        f"import sys\nsys.path.append({packages!r})\n{chosen}"
+        f"from {module} import main\nmain({argument})\n"
     )
 
 

@@ -1,0 +1,230 @@
+"""jgreylist under real tcpserver, alone and compiled with the daemon, before a qmail-smtpd."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.plugin import BIN, needed
+from tests.host.server import Client, ConnectionLost, Host, Reply, make_home, running
+from tests.server.daemon import Daemon, serving, write_config
+
+SOAK = os.environ.get("GREYLAG_SOAK") == "1"
+CROWD = 2000 if SOAK else 300
+HOLD = 2
+RULES = """\
+127.0.0.2:allow,JGREYLIST=""
+127.0.0.3:allow,JGREYLIST="we do not know %, sorry"
+127.0.0.4:allow,JGREYLIST_NOREV="% has no name"
+127.0.0.5:allow,RELAYCLIENT=""
+127.0.6.:allow,JGREYLIST_LIMIT="3"
+127.0.0.7:allow,JGREYLIST_TIMEOUT="5"
+127.0.0.8:allow,JGREYLIST_NOREV="no name",TCPREMOTEHOST="mx.example.org"
+127.0.9.:allow,JGREYLIST_BY_IP="1"
+:allow
+"""
+FIRST, SOON = (450, b"GREYLIST Try again later."), (450, b"GREYLIST I said to try later.")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """jgreylist before qmail-smtpd, under tcpserver."""
+
+    host: Host
+    daemon: Daemon | None
+
+    def rcpt(self, source: str = "127.0.0.1") -> Reply:
+        """Connect, and go as far as RCPT."""
+        with self.host.connect(source) as client:
+            return to_rcpt(client)
+
+    def logged(self, text: str, seconds: float = 5.0) -> bool:
+        """Wait for a line of jgreylist itself."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if re.search(rf"^jgreylist\[\d+\]: {text}$", self.host.log.read_text(), re.MULTILINE):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def processes(self) -> int:
+        """Return how many processes tcpserver has started that still live."""
+        listed = Path(f"/proc/{self.host.pid}/task/{self.host.pid}/children").read_text()
+        return len(listed.split())
+
+
+def to_rcpt(client: Client) -> Reply:
+    assert client.ehlo()[0] == 250
+    assert client.mail("a@example.org")[0] == 250
+    return client.rcpt("b@example.net")
+
+
+@contextlib.contextmanager
+def set_up(home: Path, *, native: bool, daemon: bool, settings: str = "") -> Iterator[Setup]:
+    needed("tcpserver", "ucspi-tcp")
+    config = write_config(home, settings)
+    command = [str(BIN / "greylag"), "--config", str(config), "qmail", "install", "--force"]
+    if native:
+        needed("cc", "gcc")
+        command.append("--native")
+    subprocess.run([*command, "--qmail-home", str(home)], check=True, timeout=120)
+    make_home(home, [])
+    with contextlib.ExitStack() as stack:
+        served = stack.enter_context(serving(home, config=config)) if daemon else None
+        host = stack.enter_context(
+            running(
+                home,
+                rules=RULES,
+                env={"JGREYLIST_HOLDTIME": str(HOLD)},
+                wrapper=[str(home / "plugins" / "jgreylist")],
+                log=home / "log",
+            )
+        )
+        yield Setup(host, served)
+
+
+@pytest.fixture(scope="module", params=["one-shot", "native with daemon", "native alone"])
+def setup(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Setup]:
+    home = tmp_path_factory.mktemp("jgreylist")
+    native = request.param != "one-shot"
+    with set_up(home, native=native, daemon="with" in request.param) as made:
+        yield made
+
+
+def test_first_too_soon_and_then_a_whole_mail(setup: Setup) -> None:
+    assert setup.rcpt() == FIRST
+    assert setup.logged("127.0.0.1: GREY first time")
+    assert setup.rcpt() == SOON
+    assert setup.logged("127.0.0.1: GREY too soon")
+    time.sleep(HOLD + 1)
+    for _ in range(2):
+        with setup.host.connect() as client:
+            assert to_rcpt(client)[0] == 250
+            assert client.data("Subject: x\n\nbody\n")[0] == 250
+            assert client.quit()[0] == 221
+    assert setup.logged("127.0.0.1: OK known")
+    assert any(message.endswith(b"body\n") for message in setup.host.messages())
+
+
+def test_who_is_allowed_is_let_in(setup: Setup) -> None:
+    assert setup.rcpt("127.0.0.2")[0] == 250
+    assert setup.logged("127.0.0.2: OK whitelisted")
+
+
+def test_who_is_denied_hears_why(setup: Setup) -> None:
+    assert setup.rcpt("127.0.0.3") == (553, b"DENIED we do not know 127.0.0.3, sorry")
+    assert setup.logged("127.0.0.3: DENY blacklisted")
+
+
+def test_who_has_no_name_hears_so(setup: Setup) -> None:
+    assert setup.rcpt("127.0.0.4") == (553, b"DENIED 127.0.0.4 has no name")
+    assert setup.logged("127.0.0.4: DENY no reverse DNS")
+    assert setup.rcpt("127.0.0.8")[0] in (450, 250)
+
+
+def test_fault_4_who_may_relay_is_let_in(setup: Setup) -> None:
+    assert setup.rcpt("127.0.0.5")[0] == 250
+
+
+def test_limit_hangs_up(setup: Setup) -> None:
+    with setup.host.connect("127.0.6.1") as client:
+        codes = [client.rcpt(f"r{number}@example.net")[0] for number in range(3)]
+        assert codes == [450, 450, 421]
+        with pytest.raises(ConnectionLost):
+            client.rcpt("b@example.net")
+
+
+def test_the_conversation_has_an_end(setup: Setup) -> None:
+    with setup.host.connect("127.0.0.3") as client:
+        client.ehlo()
+        client.end_input()  # fault 1: that is the end
+        began = time.monotonic()
+        assert client.rest() == b""
+        assert time.monotonic() - began < 2
+
+
+def test_fault_5_noop(setup: Setup) -> None:
+    with setup.host.connect("127.0.0.3") as client:
+        assert client.command("NOOP")[0] == 250
+
+
+def test_by_address(setup: Setup) -> None:
+    assert setup.rcpt("127.0.9.1") == FIRST
+    assert setup.rcpt("127.0.9.2") == FIRST
+    assert setup.rcpt("127.0.9.1") == SOON
+
+
+def crowd(
+    host: Host, number: int, stack: contextlib.ExitStack, network: Callable[[int], str]
+) -> list[Client]:
+    return [stack.enter_context(host.connect(network(n))) for n in range(number)]
+
+
+def test_fault_6_a_crowd_holds_no_process_and_no_slot(tmp_path: Path) -> None:
+    """`tcpserver -c 40`: far more talk at once, and who is known is served at once."""
+    with (
+        set_up(tmp_path, native=True, daemon=True) as setup,
+        contextlib.ExitStack() as stack,
+    ):
+        setup.rcpt("127.1.1.1")
+        time.sleep(HOLD + 1)
+        clients = crowd(setup.host, CROWD, stack, lambda n: f"127.{2 + n // 250}.{n % 250}.1")
+        for client in clients:
+            assert client.ehlo()[0] == 250
+        end = time.monotonic() + 5
+        while setup.processes() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert setup.processes() == 0
+        began = time.monotonic()
+        assert setup.rcpt("127.1.1.1")[0] == 250
+        assert time.monotonic() - began < 5  # a Python program starts on a busy machine
+        for client in clients:
+            assert client.rcpt("b@example.net") == FIRST
+        assert setup.daemon is not None
+        assert setup.daemon.descriptors() > CROWD
+
+
+def test_a_daemon_that_is_killed_is_a_failure_for_now(tmp_path: Path) -> None:
+    """And the next connection is served by the one-shot, from the same records."""
+    with set_up(tmp_path, native=True, daemon=True) as setup:
+        assert setup.daemon is not None
+        with setup.host.connect("127.0.0.1") as client:
+            assert client.ehlo()[0] == 250
+            setup.daemon.process.send_signal(signal.SIGKILL)
+            setup.daemon.process.wait()
+            assert client.rest() == b""
+        assert setup.rcpt("127.0.0.1") == SOON
+        assert "using the one-shot" in setup.host.log.read_text()
+
+
+def test_a_daemon_that_dies_between_question_and_hand_over(tmp_path: Path) -> None:
+    """The daemon answers, and nobody takes the client: the one-shot talks to him."""
+    with set_up(tmp_path, native=True, daemon=True) as setup:
+        (tmp_path / "handover.sock").unlink()
+        assert setup.rcpt("127.0.0.1")[0] == 450
+        assert "does not take the client: using the one-shot" in setup.host.log.read_text()
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_the_time_is_bounded(tmp_path: Path, native: bool) -> None:
+    with (
+        set_up(tmp_path, native=native, daemon=native) as setup,
+        setup.host.connect("127.0.0.7") as client,
+    ):
+        began = time.monotonic()
+        while (reply := client.command("NOOP"))[0] == 250:
+            time.sleep(0.5)
+        assert reply == (421, b"timeout")
+        assert client.rest() == b""
+        assert 4.5 < time.monotonic() - began < 8
