@@ -231,7 +231,8 @@ def running(
     """Run the server in a home, with PATH and `env` as its whole environment.
 
     `wrapper` is a command line to run qmail-smtpd under, such as jgreylist. `rules` are those of
-    tcprules: `127.0.0.2:allow,RELAYCLIENT=""`. What tcpserver and plugins write to stderr is appended to `log`. At the end all that it started is ended too.
+    tcprules: `127.0.0.2:allow,RELAYCLIENT=""`. What tcpserver and plugins write to stderr is
+    appended to `log`. At the end all that it started is ended too.
     """
     tcpserver, tcprules = needed("tcpserver"), needed("tcprules")
     with tempfile.TemporaryDirectory(prefix="tcprules-") as folder, log.open("ab") as stderr:
