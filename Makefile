@@ -40,6 +40,7 @@ bench: bench-packages .venv/installed
 	$(BIN)/python -m bench.oneshot
 	$(BIN)/python -m bench.plugin
 	$(BIN)/python -m bench.daemon
+	$(BIN)/python -m bench.jgreylist
 	$(BIN)/python -m bench.size
 
 docs: .venv/docs
