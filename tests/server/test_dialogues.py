@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import re
+import select
 import signal
 import socket
 import statistics
@@ -16,7 +17,14 @@ from pathlib import Path
 import pytest
 
 from greylag.wire.tempfail import MAX_LINES
-from tests.server.clients import Talker, connected_pair, hand_over, opening, talking
+from tests.server.clients import (
+    ACCEPTED,
+    Talker,
+    connected_pair,
+    hand_over,
+    opening,
+    talking,
+)
 from tests.server.daemon import Daemon, serving
 from tests.server.test_limits import waits
 from tests.wire.hostile import VALUES
@@ -31,6 +39,12 @@ ONE_MORE = 2.5  # seconds in which whatever is due has happened: the daemon look
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with serving(tmp_path_factory.mktemp("dialogues"), text="[jgreylist]\nidle = '5s'\n") as one:
         yield one
+
+
+def processor(daemon: Daemon) -> float:
+    """Return the seconds of processor time that the daemon has used."""
+    fields = Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def left(daemon: Daemon, number: int, seconds: float = 10.0) -> bool:
@@ -115,12 +129,10 @@ def test_dribbling_is_not_talking_t7(daemon: Daemon) -> None:
     with talking(daemon.folder) as client:
         client.reply()
         began = time.monotonic()
-        with contextlib.suppress(OSError):
-            while time.monotonic() - began < 12:
-                client.socket.sendall(b"x")
-                time.sleep(0.1)
-                if client.socket.recv(1000, socket.MSG_PEEK | socket.MSG_DONTWAIT):
-                    break
+        while time.monotonic() - began < 12:
+            client.socket.sendall(b"x")
+            if select.select([client.socket], [], [], 0.1)[0]:
+                break
         assert client.reply() == b"421 timeout"
         assert 4.5 < time.monotonic() - began < 5 + ONE_MORE
     assert daemon.logged("end=idle")
@@ -153,6 +165,46 @@ def test_who_does_not_read_is_not_read_from_p2(daemon: Daemon) -> None:
             with contextlib.suppress(OSError):
                 client.socket.sendall(b"\n" * (1 << 20))
         assert daemon.memory() - before < 2 << 20
+
+
+def slow_reader(daemon: Daemon, lines: int) -> Iterator[Talker]:
+    """Be a client that sends so many lines and reads nothing of the long replies."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with client, socket.create_server(("127.0.0.1", 0)) as listener:
+        client.connect(listener.getsockname())
+        client.settimeout(20)
+        server, _address = listener.accept()
+        with server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            request = opening(reply=b"450 " + b"x" * 496, greylag_timeout="5")
+            assert hand_over(daemon.folder, [server.fileno()], request) == ACCEPTED
+        client.sendall(b"RCPT\n" * lines)
+        yield Talker(client)
+
+
+def test_who_reads_late_gets_every_reply(daemon: Daemon) -> None:
+    with contextlib.contextmanager(slow_reader)(daemon, 900) as client:
+        time.sleep(0.5)
+        before = processor(daemon)
+        time.sleep(1.0)
+        assert processor(daemon) - before < 0.5, "it turns in circles"
+        client.reply()
+        for _ in range(900):
+            assert client.reply() == b"450 " + b"x" * 496
+
+
+def test_nothing_is_said_after_half_a_reply_t13(daemon: Daemon) -> None:
+    """Whoever reads nothing up to the time-out finds no 421 in the middle of a line."""
+    with contextlib.contextmanager(slow_reader)(daemon, 900) as client:
+        time.sleep(5 + ONE_MORE)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while more := client.socket.recv(65536):
+                received += more
+        assert received.startswith(b"220 ")
+        assert len(received) < 900 * 502, "all of it went out: the test shows nothing"
+        assert b"421" not in received
 
 
 @pytest.mark.parametrize("seed", range(300 if SOAK else 30))
