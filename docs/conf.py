@@ -15,5 +15,6 @@ man_pages = [
     ("commands", "greylag", "look into greylisting's records, lists and figures", author, 1),
     ("plugins", "greylisting", "qmail-spp plugin that greylists", author, 8),
     ("plugins", "ifauthskip", "qmail-spp plugin that spares those who have logged in", author, 8),
+    ("jgreylist", "jgreylist", "greylists connections before qmail-smtpd", author, 8),
     ("configuration", "greylag.toml", "settings of greylag", author, 5),
 ]
