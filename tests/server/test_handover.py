@@ -22,6 +22,8 @@ SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with serving(tmp_path_factory.mktemp("handover")) as one:
+        with one.connect() as client:
+            client.ask()  # opens the database, and leaves it open
         yield one
 
 

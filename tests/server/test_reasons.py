@@ -85,6 +85,7 @@ BY_THE_DAEMON: dict[Reason, Provoke] = {
 ELSEWHERE = {
     Reason.RELAY: "e2e/test_session.py::test_relaying_clients_are_untouched",
     Reason.RECIPIENT_REFUSED: "native/test_greylisting.py::test_whoever_is_exempt_costs_no_socket",
+    Reason.NO_REVERSE_DNS: "core/test_connection.py::test_what_needs_no_record",
     Reason.NOT_LISTED: "core/test_engine.py::test_rule",
     Reason.STORE_UNAVAILABLE: "server/test_failure.py::test_failing_may_mean_deferring",
     Reason.INTERNAL_ERROR: "e2e/test_failure.py::test_a_failure_of_our_own_is_said_and_lets_in",

@@ -12,7 +12,14 @@ from greylag.core.accesslist import Entry
 from greylag.core.attempt import Attempt
 from greylag.core.subject import parse_subject
 from greylag.core.verdict import Decision, Reason, Verdict
-from greylag.wire.logline import MAX_VALUE, decision_event, format_event, parse_event, quote
+from greylag.wire.logline import (
+    MAX_VALUE,
+    connection_event,
+    decision_event,
+    format_event,
+    parse_event,
+    quote,
+)
 from tests.strategies import PROPERTY
 from tests.wire.hostile import VALUES
 
@@ -203,3 +210,10 @@ def test_the_fields_of_a_decision() -> None:
     fields = decision_event(Attempt(None, None, None), told)
     assert (fields["waited"], fields["entry"]) == (0, "192.0.2.0/24")
     assert fields["client_address"] == fields["sender"] == fields["recipient"] == b""
+
+
+def test_a_connection_is_told_by_its_address() -> None:
+    decision = Decision(Verdict.DEFER, Reason.NEW, retry_after=120)
+    assert format_event(connection_event(b"192.0.2.17\n", decision)) == (
+        'verdict=defer reason=new at=connect client_address="192.0.2.17\\x0a" retry_after=120'
+    )

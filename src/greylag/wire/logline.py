@@ -49,8 +49,8 @@ def decision_event(attempt: Attempt, decision: Decision) -> dict[str, bytes | st
 def connection_event(client_address: bytes, decision: Decision) -> dict[str, bytes | str | int]:
     """Return the fields that say what was answered about a connection."""
     fields: dict[str, bytes | str | int] = {
-        "verdict": decision.verdict.value,
-        "reason": decision.reason.value,
+        "verdict": _WORDS[decision.verdict],
+        "reason": _WORDS[decision.reason],
         "at": "connect",
         "client_address": client_address,
     }
