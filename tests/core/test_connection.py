@@ -143,6 +143,18 @@ def test_the_record(
     assert answers(hold, *times) == wanted
 
 
+def test_the_delay_of_now_counts_not_that_of_the_first_time() -> None:
+    """As in the old program, which keeps the first time alone; a shorter one lets in at once."""
+    question = precheck_connection(PLAIN, POLICY)
+    assert isinstance(question, Question)
+    record = Record(NOW, NOW + 120, NOW + 86400, blocked=1)
+    for hold, verdict in ((59, Verdict.PASS), (60, Verdict.PASS), (61, Verdict.DEFER)):
+        policy = policy_of(replace(PLAIN, hold=hold), POLICY)
+        decision = decide(question, record, policy, NOW + 60)
+        assert decision.verdict is verdict
+        assert decision.retry_after == max(hold - 60, 0)
+
+
 def test_the_policy_of_a_connection_lets_something_pass() -> None:
     for hold in (0, 1, HOLD, 999_999_999):
         policy = policy_of(replace(PLAIN, hold=hold), replace(POLICY, explicit=True))

@@ -38,6 +38,8 @@ ONE_MORE = 2.5  # seconds in which whatever is due has happened: the daemon look
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with serving(tmp_path_factory.mktemp("dialogues"), text="[jgreylist]\nidle = '5s'\n") as one:
+        with one.connect() as client:
+            client.ask()  # opens the database, and leaves it open
         yield one
 
 

@@ -168,6 +168,17 @@ def _fill_standard_descriptors() -> None:
     os.close(handle)
 
 
+def _restore_environment() -> None:
+    """Take out what Python has put in (PEP 538: a locale in the place of that of C)."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            given = file.read()
+    except OSError:
+        return
+    if b"\0LC_CTYPE=" not in b"\0" + given:
+        os.environb.pop(b"LC_CTYPE", None)
+
+
 def _execute(command: list[bytes], log: Log) -> NoReturn:
     """Become the program: same process, same descriptors, same environment."""
     import signal
@@ -177,6 +188,7 @@ def _execute(command: list[bytes], log: Log) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
     except ValueError:
         pass  # the thread that watches the time may not, and has no more of it
+    _restore_environment()
     try:
         os.execvp(command[0], command)  # noqa: S606 - what the admin wrote behind our name
     except OSError as error:

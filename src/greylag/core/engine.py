@@ -34,6 +34,7 @@ class Question:
     domain: str  # of the recipient, canonical
     null_sender: bool
     further: bool = False  # there was another recipient before this one
+    connection: bool = False  # it is about a connection: see core.connection
 
 
 def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
@@ -79,13 +80,16 @@ def decide(question: Question, record: Record | None, policy: Policy, now: int) 
     """Answer from the triplet's record, or from there being none."""
     if record is None or not record.live(now):
         return _first_contact(question, record, policy, now)
-    if not record.passed and now < record.defer_until:
+    # Of a connection the delay of now counts, as in the old program, not that of its first time:
+    # it is said for each client anew.
+    until = record.first_seen + policy.delay if question.connection else record.defer_until
+    if not record.passed and now < until:
         # Moves neither first_seen nor the expiry: retrying early is neither punished nor
         # rewarded (RFC 6647 5.2).
         return Decision(
             Verdict.DEFER,
             Reason.EARLY,
-            retry_after=record.defer_until - now,
+            retry_after=until - now,
             at_data=_at_data(question, policy),
             changes=(Blocked(question.triplet),),
             record=record,
