@@ -69,7 +69,9 @@ def to_rcpt(client: Client) -> Reply:
 
 
 @contextlib.contextmanager
-def set_up(home: Path, *, native: bool, daemon: bool, settings: str = "") -> Iterator[Setup]:
+def set_up(
+    home: Path, *, native: bool, daemon: bool, settings: str = "", tree: Path | None = None
+) -> Iterator[Setup]:
     needed("tcpserver", "ucspi-tcp")
     config = write_config(home, settings)
     command = [str(BIN / "greylag"), "--config", str(config), "qmail", "install", "--force"]
@@ -84,7 +86,8 @@ def set_up(home: Path, *, native: bool, daemon: bool, settings: str = "") -> Ite
             running(
                 home,
                 rules=RULES,
-                env={"JGREYLIST_HOLDTIME": str(HOLD)},
+                env={"JGREYLIST_HOLDTIME": str(HOLD)}
+                | ({"JGREYLIST_DIR": str(tree)} if tree else {}),
                 wrapper=[str(home / "plugins" / "jgreylist")],
                 log=home / "log",
             )
@@ -92,13 +95,17 @@ def set_up(home: Path, *, native: bool, daemon: bool, settings: str = "") -> Ite
         yield Setup(host, served)
 
 
-@pytest.fixture(scope="module", params=["one-shot", "native with daemon", "native alone"])
+@pytest.fixture(scope="module", params=["one-shot", "tree", "native with daemon", "native alone"])
 def setup(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Setup]:
     home = tmp_path_factory.mktemp("jgreylist")
-    native = request.param != "one-shot"
-    with set_up(home, native=native, daemon="with" in request.param) as made:
+    native = "native" in request.param
+    tree = None
+    if request.param == "tree":
+        tree = home / "tree"
+        tree.mkdir(mode=0o700)
+    with set_up(home, native=native, daemon="with" in request.param, tree=tree) as made:
         yield made
 
 

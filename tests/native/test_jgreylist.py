@@ -340,7 +340,13 @@ def test_what_is_no_tcp_socket_is_for_the_oneshot(program: Jgreylist) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"GREYLAG_CONFIG": "/x"}, {"JGREYLIST": "a\nb"}, {"JGREYLIST_NOREV": "x" * 9000}]
+    "changes",
+    [
+        {"GREYLAG_CONFIG": "/x"},
+        {"JGREYLIST_DIR": "/x"},
+        {"JGREYLIST": "a\nb"},
+        {"JGREYLIST_NOREV": "x" * 9000},
+    ],
 )
 def test_what_cannot_be_asked_is_for_the_oneshot(
     program: Jgreylist, changes: dict[str, str]

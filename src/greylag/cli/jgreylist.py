@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BUDGET = 5.0  # seconds from start to a decision
 NO_PROGRAM = 111  # the exit code of tcpserver's friends for a failure that may pass
+_DIRECTORY = b"JGREYLIST_DIR"
 _SHOWN = 64  # bytes of an address in the log
 
 
@@ -124,6 +125,8 @@ def _decided(log: Log, config: bytes | None) -> tuple[Connection, Decision]:
     first = precheck_connection(connection, Policy())
     if isinstance(first, Decision):
         return connection, first  # needs neither settings nor store
+    if _DIRECTORY in os.environb:
+        return connection, _by_the_tree(connection, os.environb[_DIRECTORY], log)
     try:
         named = {} if config is None else {CONFIG_VARIABLE: config}
         settings = load({**named, **os.environb})
@@ -140,6 +143,30 @@ def _decided(log: Log, config: bytes | None) -> tuple[Connection, Decision]:
             on_failure=settings.on_failure,
         )
         return connection, service.answer(precheck_connection(connection, policy))
+
+
+def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision:
+    """Decide by the old program's own files, and as it did by nothing else."""
+    from greylag.core.connection import policy_of, precheck_connection
+    from greylag.core.policy import Policy
+    from greylag.service import Service
+    from greylag.store.tree import TreeStore
+
+    path = os.fsdecode(directory)
+    if not os.path.isdir(path) or not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        from greylag.wire.logline import quote
+
+        log.say(
+            f"JGREYLIST_DIR={quote(directory)}: expected a folder that we can read, write and enter"
+        )
+        os._exit(1)
+    policy = policy_of(connection, Policy())
+    service = Service(
+        policy,
+        lambda: TreeStore(path, hold=connection.hold),
+        report=lambda error: log.failure(f"store-unavailable: {error}"),
+    )
+    return service.answer(precheck_connection(connection, policy))
 
 
 def _watch(turn: _thread.LockType, log: Log, command: list[bytes]) -> None:

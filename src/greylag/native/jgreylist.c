@@ -35,8 +35,8 @@ static struct {
 
 static struct sigaction before; /* what SIGPIPE did: the program must find it so */
 
-/* These name another configuration than the daemon's. */
-static const char *const elsewhere[] = {"GREYLAG_CONFIG"};
+/* These name other settings, or other records, than the daemon's. */
+static const char *const elsewhere[] = {"GREYLAG_CONFIG", "JGREYLIST_DIR"};
 
 struct attribute {
     const char *variable, *name;

@@ -8,13 +8,19 @@ from __future__ import annotations
 from greylag.store.base import Store, StoreError
 
 _SQLITE = "sqlite://"
-EXPECTED = "sqlite:///absolute/path.db, mysql:?default_file=/path/my.cnf or memory:"
+_TREE = "tree://"
+EXPECTED = (
+    "sqlite:///absolute/path.db, mysql:?default_file=/path/my.cnf, "
+    "tree:///absolute/folder or memory:"
+)
 
 
 def check_url(url: str) -> str:
     """Return the URL if `open_store` understands it. Raises ValueError with what was expected."""
     if url == "memory:" or url.startswith(("mysql://", "mysql:?")):
         return url
+    if url.startswith(_TREE):
+        return _check_tree(url)
     if not url.startswith("sqlite:"):
         raise ValueError(f"expected {EXPECTED}")
     path = url.removeprefix(_SQLITE)
@@ -22,6 +28,13 @@ def check_url(url: str) -> str:
         raise ValueError("expected an absolute path after sqlite://, as in sqlite:///var/lib/x.db")
     if "\0" in path:
         raise ValueError("expected a path without NUL")
+    return url
+
+
+def _check_tree(url: str) -> str:
+    path = url.removeprefix(_TREE)
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("expected an absolute path after tree://, as in tree:///var/lib/jgreylist")
     return url
 
 
@@ -44,6 +57,10 @@ def open_store(url: str, *, timeout: float, create: bool = True) -> Store:
         return MemoryStore()
     if url.startswith("mysql"):
         raise StoreError(f"{without_password(url)}: this version of greylag has no MySQL store yet")
+    if url.startswith(_TREE):
+        from greylag.store.tree import TreeStore
+
+        return TreeStore(url.removeprefix(_TREE))  # the folder is the admin's to make
     from greylag.store.sqlite import SqliteStore
 
     return SqliteStore(url.removeprefix(_SQLITE), timeout=timeout, create=create)

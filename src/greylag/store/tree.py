@@ -1,0 +1,298 @@
+"""The tree store: jgreylist's directory of files, for the records of connections alone.
+
+What the files hold decides what a record can say. A record counts for as long as its file is
+there, as the old program has it, and `expire` removes by the old cleaner's two ages. When a client
+may come back is not written anywhere: it is the first contact and the hold time of whoever asks. A
+record has passed if its last contact was after that. Counts, figures and lists are not kept.
+Source: spec/jgreylist.md "Records", "Cleaning".
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from heapq import merge
+from itertools import islice
+from random import sample
+
+from greylag.core.accesslist import NEVER, Entry
+from greylag.core.connection import HOLD
+from greylag.core.record import Change, Created, Record
+from greylag.core.subject import Subject
+from greylag.core.triplet import Triplet, connection_of
+from greylag.store.base import Filter, Page, StoreError, StoreUnavailable
+from greylag.store.tree_files import (
+    DEPTH,
+    KEPT,
+    SIXTH,
+    Root,
+    Strange,
+    Times,
+    names_of,
+    network_of,
+    walk,
+    why_gone,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+_TRIES = 3  # where a cleaner takes the folder away that was just made
+
+
+class TreeStore:
+    """Connections in files.
+
+    `hold` is how many seconds after its first contact a client may pass.
+    """
+
+    def __init__(self, path: str, *, hold: int = HOLD) -> None:
+        self._path = path
+        self._hold = hold
+        with self._translated():
+            self._root = Root(path)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except Strange as error:
+            raise StoreError(f"{self._path}: {error.filename}: {error.strerror}") from error
+        except OSError as error:
+            raise StoreUnavailable(f"{self._path}: {error.strerror}") from error
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return nullcontext()  # what is written are facts that merge, whoever comes first
+
+    def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
+        found = {}
+        with self._translated():
+            for triplet in triplets:
+                times = self._find(self._way(triplet))
+                if times is not None:
+                    found[triplet] = self._record(times)
+        return found
+
+    def _way(self, triplet: Triplet) -> tuple[str, ...]:
+        if triplet != connection_of(triplet.network, 8 * len(triplet.network)):
+            raise StoreError(f"{self._path}: a tree keeps connections, not recipients")
+        return names_of(triplet.network)
+
+    def _record(self, times: Times) -> Record:
+        may_pass = times.first + self._hold
+        passed = int(times.last > times.first and times.last >= may_pass)
+        return Record(times.first, may_pass, NEVER, blocked=1, passed=passed)
+
+    def _find(self, way: tuple[str, ...]) -> Times | None:
+        """Return what is known of a network, also where its record was kept by the other setting.
+
+        A client of a /24 that was known is known, when records are kept by address from then on;
+        and a /24 is known as long as its best known address, when they no longer are.
+        """
+        try:
+            with self._root.folder(way[:-1]) as parent:
+                found = self._root.times(parent, way[-1])
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            if not _by_address(way):
+                raise
+            return self._find(way[:-1])  # the /24's: by address there was nothing yet
+        if found is not None:
+            return found
+        known = [times for _, times in walk(self._root, way)]
+        if not known:
+            return None
+        return Times(min(t.first for t in known), max(t.last for t in known))
+
+    def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
+        made = False
+        with self._translated():
+            for change in changes:
+                made |= self._apply_one(change, now)
+            if made:
+                self._root.settle()
+
+    def _apply_one(self, change: Change, now: int) -> bool:
+        """Make one change; return whether a file was made."""
+        way = self._way(change.triplet)
+        for _ in range(_TRIES - 1):
+            try:
+                return self._write(way, change, now)
+            except (FileNotFoundError, FileExistsError):
+                continue  # another program was at the same place
+        return self._write(way, change, now)
+
+    def _write(self, way: tuple[str, ...], change: Change, now: int) -> bool:
+        known = self._find(way)
+        after: Times
+        if known is None:
+            if not isinstance(change, Created):
+                return False  # forgotten meanwhile
+            after = Times(change.first_seen, change.first_seen)
+        elif isinstance(change, Created) and not self._record(known).live(now):
+            after = Times(change.first_seen, change.first_seen)
+        else:
+            after = Times(known.first, max(known.last, now))
+        try:
+            return self._put(way, after)
+        except NotADirectoryError:  # the record of the /24 makes room for those of its addresses
+            if not _by_address(way):
+                raise
+            with self._root.folder(way[:-2]) as parent:
+                if self._root.times(parent, way[-2]) is not None:
+                    os.unlink(way[-2], dir_fd=parent)
+            return self._put(way, after)
+
+    def _put(self, way: tuple[str, ...], times: Times) -> bool:
+        try:
+            with self._root.folder(way[:-1]) as parent:
+                if self._root.times(parent, way[-1]) is not None:
+                    self._root.set_times(parent, way[-1], times)
+                    return False
+        except FileNotFoundError:
+            pass
+        else:
+            if len(way) == DEPTH:
+                raise Strange(errno.EISDIR, "is a folder: expected a record", way[-1])
+            return self._put((*way, "000"), times)
+        if not self._root.has_room():
+            raise StoreUnavailable(f"{self._path}: the file system is nearly full: no new record")
+        with self._root.folder(way[:-1], create=True) as parent:
+            self._root.create(parent, way[-1], times)
+        return True
+
+    def matching(self, client: bytes, domain: str) -> list[Entry]:
+        return []
+
+    def entries(self) -> list[Entry]:
+        return []
+
+    def put_entries(self, entries: Iterable[Entry]) -> None:
+        raise StoreError(f"{self._path}: a tree keeps no lists; tcprules are jgreylist's")
+
+    def remove_entries(self, subjects: Iterable[Subject]) -> int:
+        return 0
+
+    def generation(self) -> int:
+        return 0
+
+    def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
+        return {}
+
+    def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
+        with self._translated():
+            live = [r for t, r, _ in self._all(network) if r.live(now)]
+        passed = sum(1 for record in live if record.passed)
+        return len(live) - passed, passed
+
+    def _all(
+        self, network: bytes | None = None
+    ) -> Iterator[tuple[Triplet, Record, tuple[str, ...]]]:
+        """Yield what the tree holds in the order of keys; with a network, what may be its own."""
+        tops = [name for name in sorted(os.listdir(self._root.handle)) if name != SIXTH]
+        if network is not None:
+            first = names_of(network)[0]
+            tops = [name for name in tops if name == first]
+        fourth = (item for top in tops for item in self._below((top,)))
+        for item in merge(fourth, self._below((SIXTH,)), key=lambda found: found[0].key):
+            if network in (None, item[0].network):
+                yield item
+
+    def _below(self, top: tuple[str, ...]) -> Iterator[tuple[Triplet, Record, tuple[str, ...]]]:
+        for way, times in walk(self._root, top):
+            found = network_of(way)
+            if found is not None:
+                yield connection_of(found, 8 * len(found)), self._record(times), way
+
+    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
+        stopped = delayed = waiting = passed = 0
+        last = None
+        with self._translated():
+            later = (item for item in self._all() if after is None or item[0].key > after.key)
+            for seen, (triplet, record, way) in enumerate(later):
+                if seen == limit:
+                    return Page(stopped, delayed, last, waiting, passed)
+                last = triplet
+                gone = self._remove(way, lambda times: why_gone(times, now) is not None)
+                stopped += gone and not record.passed
+                delayed += gone and record.passed > 0
+                waiting += not gone and not record.passed
+                passed += not gone and record.passed > 0
+        return Page(stopped, delayed, None, waiting, passed)
+
+    def _remove(self, way: tuple[str, ...], wanted: Callable[[Times], bool]) -> bool:
+        """Remove a record if what it says now is wanted; return whether it was."""
+        try:
+            with self._root.folder(way[:-1]) as parent:
+                times = self._root.times(parent, way[-1])
+                if times is None or not wanted(times):
+                    return False
+                os.unlink(way[-1], dir_fd=parent)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def trim(self, number: int, now: int, network: bytes | None = None) -> int:
+        with self._translated():
+            waiting = [way for _, record, way in self._all(network) if not record.passed]
+            chosen = sample(waiting, min(number, len(waiting)))
+            return sum(self._remove(w, lambda t: not self._record(t).passed) for w in chosen)
+
+    def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
+        with self._translated():
+            found = ((t, r) for t, r, _ in self._all() if _fits(t, r, wanted))
+            yield from islice(found, limit)
+
+    def forget(self, triplets: Iterable[Triplet]) -> int:
+        ways = [self._way(triplet) for triplet in triplets]
+        with self._translated():
+            return sum(self._forget(way) for way in ways)
+
+    def _forget(self, way: tuple[str, ...]) -> bool:
+        beside = len(way) < DEPTH and self._remove((*way, "000"), _any)
+        return self._remove(way, _any) or beside
+
+    def clean(self, now: int, seen: Callable[[bytes | None, str, Times], None]) -> None:
+        """Remove what is past, as the old cleaner does, then the folders left empty.
+
+        `seen` is told of each record: its network, why it went (`once`, `old`) or `kept`.
+        """
+        with self._translated():
+            for way, times in walk(self._root):
+                reason = why_gone(times, now)
+                gone = reason and self._remove(way, lambda t: why_gone(t, now) is not None)
+                seen(network_of(way), reason if gone and reason else KEPT, times)
+            self._root.remove_empty()
+
+    def check(self) -> None:
+        with self._translated():
+            if not self._root.is_there():
+                raise StoreUnavailable(f"{self._path}: is another folder than it was")
+
+    def close(self) -> None:
+        self._root.close()
+
+
+def _by_address(way: tuple[str, ...]) -> bool:
+    return len(way) == DEPTH and way[0] != SIXTH
+
+
+def _any(_times: Times) -> bool:
+    return True
+
+
+def _fits(key: Triplet, record: Record, wanted: Filter) -> bool:
+    low, high = wanted.first_network, wanted.last_network
+    in_range = (
+        low is None or high is None or (len(key.network) == len(low) and low <= key.network <= high)
+    )
+    return (
+        in_range
+        and not wanted.sender
+        and wanted.recipient in key.recipient
+        and wanted.passed in (None, record.passed > 0)
+    )
