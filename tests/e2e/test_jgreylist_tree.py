@@ -93,7 +93,8 @@ def test_fault_1_end_of_input_ends_it(tree: Path) -> None:
     with ours:
         environ = {"TCPREMOTEIP": "192.0.2.17", "JGREYLIST_DIR": str(tree)}
         command = [str(BIN / "jgreylist"), "/bin/false"]
-        process = subprocess.Popen(command, env=environ, stdin=theirs, stdout=theirs)
+        end = theirs.fileno()
+        process = subprocess.Popen(command, env=environ, stdin=end, stdout=end)
         theirs.close()
         ours.sendall(b"RCPT\r\nRCPT")
         ours.shutdown(socket.SHUT_WR)
@@ -115,7 +116,7 @@ def test_fault_1_end_of_input_ends_it(tree: Path) -> None:
 def test_what_is_missing_ends_it_with_1(
     tree: Path, changes: dict[str, str | None], said: str
 ) -> None:
-    code, output, log = run(tree, **changes)
+    code, output, log = run(tree, b"", **changes)
     assert (code, output) == (1, b"")
     assert said in log
     assert log.count("\n") == 1
@@ -141,7 +142,7 @@ def test_no_command_ends_it_with_1(tree: Path) -> None:
 def test_the_operators_word_goes_before_the_folder(
     tree: Path, changes: dict[str, str], fate: str
 ) -> None:
-    code, _, log = run(tree, JGREYLIST_DIR="/nowhere", **changes)
+    code, _, log = run(tree, b"", JGREYLIST_DIR="/nowhere", **changes)
     assert code == 0
     assert log.endswith(f": 192.0.2.17: {fate}\n")
 
