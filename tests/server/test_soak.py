@@ -51,7 +51,10 @@ def test_an_hour_of_work_leaves_no_trace_p16(tmp_path: Path) -> None:
             daemon.process.send_signal(signal.SIGHUP)
         assert daemon.logged("event=reloaded")
         assert daemon.memory() - before < GROWTH
-        assert daemon.descriptors() == open_before
+        end = time.monotonic() + 5
+        while daemon.descriptors() > open_before and time.monotonic() < end:
+            time.sleep(0.02)  # our last connection may still be about to be closed
+        assert daemon.descriptors() <= open_before
         assert work(daemon, 0.1, "last") == 0
     log = daemon.log.read_text()
     assert log.count("event=reloaded") == RELOADS
