@@ -23,7 +23,7 @@ from greylag.service import Service
 from greylag.store import check_url, open_store
 from greylag.store.base import Filter, StoreError, StoreUnavailable
 from greylag.store.tree import TreeStore
-from greylag.store.tree_files import DAY, names_of, network_of
+from greylag.store.tree_files import DAY, Times, names_of, network_of
 
 NOW = 1_700_000_000
 
@@ -258,12 +258,18 @@ def test_expire_goes_by_the_two_ages(tree: TreeStore, root: Path, limit: int) ->
 
 def test_clean_removes_what_is_past_and_folders_left_empty(tree: TreeStore, root: Path) -> None:
     files = aged(root)
-    told: list[str] = []
-    tree.clean(NOW, lambda _network, fate, _times: told.append(fate))
+    told = [fate for _, _, fate in tree.clean(NOW)]
     assert sorted(told) == ["kept", "kept", "old", "once", "once", "once"]
     gone = {*GONE, "by the old program, of IPv6"}
     assert {name for name, file in files.items() if not file.exists()} == gone
     assert sorted(p.name for p in root.iterdir()) == ["001", "002"]
+
+
+def test_remember_takes_the_earlier_and_the_later(tree: TreeStore, root: Path) -> None:
+    plant(root / "192/000/002", NOW - 50, NOW - 10)
+    tree.remember([(key(b"192.0.2.1"), Times(NOW - 90, NOW - 20)), (key(b"::1"), Times(1, 2))])
+    assert times(root / "192/000/002") == (NOW - 90, NOW - 10)
+    assert times(root / "ipv6/0000/0000/00000000") == (1, 2)
 
 
 def test_a_folder_that_is_replaced_is_noticed(tree: TreeStore, root: Path) -> None:
@@ -371,7 +377,7 @@ def test_forty_planted_trees_lead_nowhere_t21(
         store.apply([Passed(triplet, NOW)], {}, NOW)
     list(store.search(Filter(), 9))
     store.expire(NOW, 99)
-    store.clean(NOW, lambda *_: None)
+    list(store.clean(NOW))
     store.close()
     assert snapshot(outside) == before
     if spot.is_symlink() or spot.exists():

@@ -27,6 +27,7 @@ from greylag.cli.completion import completion
 from greylag.cli.config import config
 from greylag.cli.expire import expire
 from greylag.cli.forget import forget
+from greylag.cli.imports import import_group
 from greylag.cli.lists import ALLOW, DENY, list_group
 from greylag.cli.output import say
 from greylag.cli.qmail import qmail
@@ -54,8 +55,8 @@ Examples:
 """
 
 
-class Main(Group):
-    """The group that turns every end of a command into an exit code and a line on stderr.
+class Ending(click.Command):
+    """A command that turns every way it ends into an exit code and a line on stderr.
 
     A command returns its exit code; None is 0.
     """
@@ -82,6 +83,10 @@ class Main(Group):
                 raise
             return PIPE_CLOSED
         return OK if code is None else int(code)
+
+
+class Main(Ending, Group):
+    """The group of all commands."""
 
 
 def give_up_output() -> None:
@@ -139,7 +144,7 @@ def cli(context: click.Context, config_file: str | None, qmail_home: str | None)
 
 for _command in (
     *(check, serve, list_group(ALLOW), list_group(DENY), stats, search, forget, expire),
-    *(config, qmail, completion),
+    *(import_group, config, qmail, completion),
 ):
     cli.add_command(_command)
 

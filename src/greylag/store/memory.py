@@ -126,7 +126,7 @@ class MemoryStore:
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         with self._lock:
             keys = sorted(self._records, key=attrgetter("key"))
-            found = [(k, self._records[k]) for k in keys if _fits(k, self._records[k], wanted)]
+            found = [(k, self._records[k]) for k in keys if fits(k, self._records[k], wanted)]
         return iter(found[:limit])
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
@@ -145,7 +145,8 @@ def _no_figures() -> defaultdict[str, int]:
     return defaultdict(int)
 
 
-def _fits(key: Triplet, record: Record, wanted: Filter) -> bool:
+def fits(key: Triplet, record: Record, wanted: Filter) -> bool:
+    """Tell whether a record is one that a search is after."""
     low, high = wanted.first_network, wanted.last_network
     in_range = (
         low is None or high is None or (len(key.network) == len(low) and low <= key.network <= high)

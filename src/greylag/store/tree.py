@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from heapq import merge
 from itertools import islice
@@ -23,6 +23,7 @@ from greylag.core.record import Change, Created, Record
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet, connection_of
 from greylag.store.base import Filter, Page, StoreError, StoreUnavailable
+from greylag.store.memory import fits
 from greylag.store.tree_files import (
     DEPTH,
     KEPT,
@@ -137,15 +138,18 @@ class TreeStore:
             after = Times(change.first_seen, change.first_seen)
         else:
             after = Times(known.first, max(known.last, now))
+        return self._put_in_place(way, after)
+
+    def _put_in_place(self, way: tuple[str, ...], times: Times) -> bool:
         try:
-            return self._put(way, after)
+            return self._put(way, times)
         except NotADirectoryError:  # the record of the /24 makes room for those of its addresses
             if not _by_address(way):
                 raise
             with self._root.folder(way[:-2]) as parent:
                 if self._root.times(parent, way[-2]) is not None:
                     os.unlink(way[-2], dir_fd=parent)
-            return self._put(way, after)
+            return self._put(way, times)
 
     def _put(self, way: tuple[str, ...], times: Times) -> bool:
         try:
@@ -217,34 +221,22 @@ class TreeStore:
                 if seen == limit:
                     return Page(stopped, delayed, last, waiting, passed)
                 last = triplet
-                gone = self._remove(way, lambda times: why_gone(times, now) is not None)
+                gone = self._root.remove(way, lambda times: why_gone(times, now) is not None)
                 stopped += gone and not record.passed
                 delayed += gone and record.passed > 0
                 waiting += not gone and not record.passed
                 passed += not gone and record.passed > 0
         return Page(stopped, delayed, None, waiting, passed)
 
-    def _remove(self, way: tuple[str, ...], wanted: Callable[[Times], bool]) -> bool:
-        """Remove a record if what it says now is wanted; return whether it was."""
-        try:
-            with self._root.folder(way[:-1]) as parent:
-                times = self._root.times(parent, way[-1])
-                if times is None or not wanted(times):
-                    return False
-                os.unlink(way[-1], dir_fd=parent)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
-
     def trim(self, number: int, now: int, network: bytes | None = None) -> int:
         with self._translated():
             waiting = [way for _, record, way in self._all(network) if not record.passed]
             chosen = sample(waiting, min(number, len(waiting)))
-            return sum(self._remove(w, lambda t: not self._record(t).passed) for w in chosen)
+            return sum(self._root.remove(w, lambda t: not self._record(t).passed) for w in chosen)
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         with self._translated():
-            found = ((t, r) for t, r, _ in self._all() if _fits(t, r, wanted))
+            found = ((t, r) for t, r, _ in self._all() if fits(t, r, wanted))
             yield from islice(found, limit)
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
@@ -253,19 +245,35 @@ class TreeStore:
             return sum(self._forget(way) for way in ways)
 
     def _forget(self, way: tuple[str, ...]) -> bool:
-        beside = len(way) < DEPTH and self._remove((*way, "000"), _any)
-        return self._remove(way, _any) or beside
+        beside = len(way) < DEPTH and self._root.remove((*way, "000"), _any)
+        return self._root.remove(way, _any) or beside
 
-    def clean(self, now: int, seen: Callable[[bytes | None, str, Times], None]) -> None:
+    def remember(self, connections: Iterable[tuple[Triplet, Times]]) -> None:
+        """Make records with these times; one that is there gets the earlier and the later."""
+        with self._translated():
+            for triplet, times in connections:
+                way = self._way(triplet)
+                known = self._find(way) or times
+                both = Times(min(known.first, times.first), max(known.last, times.last))
+                self._put_in_place(way, both)
+            self._root.settle()
+
+    def walk(self) -> Iterator[tuple[tuple[str, ...], Times]]:
+        """Yield every record as the names that lead to it and its times."""
+        with self._translated():
+            yield from walk(self._root)
+
+    def clean(self, now: int) -> Iterator[tuple[tuple[str, ...], Times, str]]:
         """Remove what is past, as the old cleaner does, then the folders left empty.
 
-        `seen` is told of each record: its network, why it went (`once`, `old`) or `kept`.
+        Yields each record: the names that lead to it, and whether it went (`once`, `old`) or is
+        `kept`.
         """
         with self._translated():
             for way, times in walk(self._root):
                 reason = why_gone(times, now)
-                gone = reason and self._remove(way, lambda t: why_gone(t, now) is not None)
-                seen(network_of(way), reason if gone and reason else KEPT, times)
+                gone = reason and self._root.remove(way, lambda t: why_gone(t, now) is not None)
+                yield way, times, reason if gone and reason else KEPT
             self._root.remove_empty()
 
     def check(self) -> None:
@@ -283,16 +291,3 @@ def _by_address(way: tuple[str, ...]) -> bool:
 
 def _any(_times: Times) -> bool:
     return True
-
-
-def _fits(key: Triplet, record: Record, wanted: Filter) -> bool:
-    low, high = wanted.first_network, wanted.last_network
-    in_range = (
-        low is None or high is None or (len(key.network) == len(low) and low <= key.network <= high)
-    )
-    return (
-        in_range
-        and not wanted.sender
-        and wanted.recipient in key.recipient
-        and wanted.passed in (None, record.passed > 0)
-    )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from greylag.core.client import IPV4_BYTES
@@ -157,6 +157,18 @@ class Root:
             os.utime(handle, (times.last, times.first))
         finally:
             os.close(handle)
+
+    def remove(self, way: tuple[str, ...], wanted: Callable[[Times], bool]) -> bool:
+        """Remove a record if what it says now is wanted; return whether it was."""
+        try:
+            with self.folder(way[:-1]) as parent:
+                times = self.times(parent, way[-1])
+                if times is None or not wanted(times):
+                    return False
+                os.unlink(way[-1], dir_fd=parent)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def is_there(self) -> bool:
         """Tell whether the path still names the folder that is open."""
