@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install -c constrain
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md
 VENV := python3-venv:/usr/lib/python3*/ensurepip/__init__.py
 RUNTIME := $(VENV) ucspi-tcp:tcpserver
-TESTING := $(RUNTIME) faketime:faketime postfix:postfix gcc:cc libc6-dev:/usr/include/stdio.h \
+TESTING := $(RUNTIME) faketime:faketime postfix:postfix mariadb-server:mariadbd gcc:cc libc6-dev:/usr/include/stdio.h \
 	musl-tools:musl-gcc
 BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey \
 	sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm
@@ -71,7 +71,7 @@ test-packages:
 	@touch $@
 
 .venv/installed: .venv/created constraints.txt $(SOURCES)
-	$(PIP) '.[daemon]'
+	$(PIP) '.[daemon,mysql]'
 	$(PIP) --force-reinstall --no-deps .
 	@touch $@
 

@@ -28,7 +28,12 @@ LAYERS = {
 # What a mail server starts for each recipient, and what the daemon will be made of.
 STANDARD_LIBRARY_ONLY = ("core", "wire", "store", "service", "server", "app")
 # What is loaded only where the admin wants it, and said if it is missing.
-EXTRAS = {"app/serve.py": {"uvloop"}, "server/exporter.py": {"prometheus_client"}}
+EXTRAS = {
+    "app/serve.py": {"uvloop"},
+    "server/exporter.py": {"prometheus_client"},
+    "store/mysql.py": {"pymysql"},
+    "store/mysql_link.py": {"pymysql"},
+}
 PLUGINS = (
     "cli/oneshot.py",
     "cli/ifauthskip.py",

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from greylag.store import open_store
 from greylag.store.base import Store
+from greylag.store.mysql_schema import DATA, LISTS, TRIGGERS
+from tests.servers.mariadb import MariaDb, running
 
 URLS: dict[str, Callable[[Path], str]] = {
     "memory": lambda _path: "memory:",
     "sqlite": lambda path: f"sqlite://{path}/greylag.db",
 }
+STORES = (*URLS, "mysql")
 
 
-@pytest.fixture(params=URLS)
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
+    """A private server, for all tests of a run."""
+    with running(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(URLS[request.param](tmp_path), timeout=4)
-    yield opened
-    opened.close()
+    if request.param in URLS:
+        with closing(open_store(URLS[request.param](tmp_path), timeout=4)) as opened:
+            yield opened
+        return
+    database = request.getfixturevalue("mariadb").database(LISTS, DATA, *TRIGGERS.values())
+    with closing(open_store(database.url, timeout=4)) as opened:
+        yield opened
+    database.drop()

@@ -74,7 +74,9 @@ def test_every_text_that_reaches_a_store_is_data(store: Store, payload: bytes) -
     entry = Entry(Domain(text), 0, comment=text)
     store.put_entries([entry])
     (match,) = store.matching(b"\xc0\x00\x02\x01", text)
-    assert (match.subject, match.comment) == (Domain(text), text)
+    # A table of the old plugin compares without case: its store has canonical forms alone.
+    assert match.subject in (Domain(text), Domain(canonical(payload)))
+    assert match.comment == text
     assert store.remove_entries([Domain(text)]) == 1
     assert store.forget([key]) == 1
     assert list(store.load([key, plain])) == [plain]

@@ -237,11 +237,6 @@ def test_urls_that_are_none(url: str) -> None:
         open_store(url, timeout=1)
 
 
-def test_mysql_is_not_there_yet_and_says_so() -> None:
-    with pytest.raises(StoreError, match="no MySQL store yet"):
-        open_store("mysql:?default_file=control/mysql.cnf", timeout=1)
-
-
 def test_a_search_that_fails_half_way_is_a_store_error(store: Store) -> None:
     store.apply([BORN], {}, NOW)
     assert isinstance(store, SqliteStore)
@@ -289,4 +284,4 @@ def test_a_password_is_not_shown(url: str, shown: str) -> None:
     if url.startswith("mysql"):
         with pytest.raises(StoreError) as caught:
             open_store(url, timeout=1)
-        assert str(caught.value).startswith(shown)
+        assert "p@ss" not in str(caught.value)

@@ -17,10 +17,12 @@ EXPECTED = (
 
 def check_url(url: str) -> str:
     """Return the URL if `open_store` understands it. Raises ValueError with what was expected."""
-    if url == "memory:" or url.startswith(("mysql://", "mysql:?")):
+    if url == "memory:":
         return url
     if url.startswith(_TREE):
         return _check_tree(url)
+    if url.startswith("mysql:"):
+        return _check_mysql(url)
     if not url.startswith("sqlite:"):
         raise ValueError(f"expected {EXPECTED}")
     path = url.removeprefix(_SQLITE)
@@ -36,6 +38,29 @@ def _check_tree(url: str) -> str:
     if not path.startswith("/") or "\0" in path:
         raise ValueError("expected an absolute path after tree://, as in tree:///var/lib/jgreylist")
     return url
+
+
+def _check_mysql(url: str) -> str:
+    from greylag.store.mysql_options import EXPECTED as MYSQL
+    from greylag.store.mysql_options import read_url
+
+    if url.startswith("mysql:?"):
+        if not url.removeprefix("mysql:?default_file="):
+            raise ValueError(f"expected {MYSQL}")
+    else:
+        read_url(url)
+    return url
+
+
+def _mysql(url: str, timeout: float) -> Store:
+    from importlib.util import find_spec
+
+    if find_spec("pymysql") is None:
+        raise StoreError(f"{without_password(url)}: needs PyMySQL (pip install 'greylag[mysql]')")
+    from greylag.store.mysql import MysqlStore
+    from greylag.store.mysql_options import read_url
+
+    return MysqlStore(read_url(url), timeout=timeout)
 
 
 def without_password(url: str) -> str:
@@ -56,7 +81,7 @@ def open_store(url: str, *, timeout: float, create: bool = True) -> Store:
 
         return MemoryStore()
     if url.startswith("mysql"):
-        raise StoreError(f"{without_password(url)}: this version of greylag has no MySQL store yet")
+        return _mysql(url, timeout)
     if url.startswith(_TREE):
         from greylag.store.tree import TreeStore
 

@@ -31,6 +31,10 @@ class StoreUnavailable(StoreError):
     """The same, and trying again later may help: locked, full, not there."""
 
 
+class StoreConflict(StoreUnavailable):
+    """Another writer was faster: nothing was done, and the same again may succeed at once."""
+
+
 @value
 class Filter:
     """Which records a search is after; all that is given must hold. Texts match anywhere."""

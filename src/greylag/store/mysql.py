@@ -1,0 +1,299 @@
+"""The store on MySQL and MariaDB: the old plugin's tables, found and used as they are.
+
+The old program may go on using them beside us. Its tables have no unique key: writers of ours take
+turns under the server's lock (`mysql_link.Transaction`), and where several rows of a triplet are
+there all the same, readers see the one record that they mean (`mysql_rows.merged`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from greylag.core.accesslist import Entry
+from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, hour_of
+from greylag.core.record import CLOCK_TOLERANCE, Change, Created, Record, applied
+from greylag.core.subject import Subject
+from greylag.core.triplet import Triplet
+from greylag.store import mysql_sql as sql
+from greylag.store.base import Filter, Page
+from greylag.store.mysql_link import Guard, Transaction, connect
+from greylag.store.mysql_lists import Lists
+from greylag.store.mysql_options import Place
+from greylag.store.mysql_rows import (
+    Row,
+    addresses_of,
+    belongs,
+    date,
+    merged,
+    read_row,
+)
+from greylag.store.mysql_schema import FIGURES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+_HIGHEST = b"\xff" * 16
+_NEARBY = (
+    24  # bits; ranges with host bits in their first address are looked for in the client's /24
+)
+_QUIET = 2  # seconds without a change of the lists before their generation stands still
+
+
+class _Known:
+    """What a transaction knows of a triplet: its record before and now, and the row of it."""
+
+    __slots__ = ("before", "gone", "now", "row", "rows")
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+        self.gone: list[int] = []  # rows of a record that had had its time
+        self.before: Record | None = None
+        self.row: Row | None = None
+        if rows:
+            self.before, self.row = merged(rows)
+        self.now = self.before
+
+    def start_anew(self) -> None:
+        """Forget the rows that are there: what comes now is another record."""
+        self.gone += [row.number for row in self.rows]
+        self.rows, self.before, self.row, self.now = [], None, None, None
+
+
+class MysqlStore:
+    """A store in a MySQL database; `timeout` in seconds is for each answer of the server."""
+
+    def __init__(self, place: Place, *, timeout: float) -> None:
+        self._guard = Guard(place)
+        self._session = connect(place, self._guard, timeout)
+        self._place = place
+        self._held: dict[Triplet, _Known] = {}
+        self._transaction = Transaction(self._all, self._guard, timeout, self._held.clear)
+        self._lists = Lists(self._all, self._many)
+        self._has_figures = self._make_figures()
+
+    def _make_figures(self) -> bool:
+        """Make our own table if it is missing; without the right to, there are no figures."""
+        from pymysql import MySQLError
+
+        try:
+            self._all(sql.FIGURES, (0, 0))
+        except MySQLError as error:
+            if error.args[0] != 1146:
+                raise self._guard.translated(error) from error
+            try:
+                self._all(FIGURES)
+            except MySQLError:
+                return False
+        return True
+
+    def _all(self, statement: str, parameters: Sequence[object] = ()) -> Sequence[Any]:
+        with self._session.cursor() as cursor:
+            cursor.execute(statement, tuple(parameters))
+            return cursor.fetchall()
+
+    def _many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Insert many rows; the driver makes few statements of them."""
+        if rows:
+            with self._session.cursor() as cursor:
+                cursor.executemany(statement, rows)
+
+    def transaction(self) -> Transaction:
+        return self._transaction
+
+    def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
+        with self._guard:
+            known = self._known(triplets, sql.LOAD)
+        return {t: known[t].now for t in triplets if known[t].now is not None}  # type: ignore[misc]
+
+    def _known(
+        self, triplets: Iterable[Triplet], statements: Mapping[int, str]
+    ) -> dict[Triplet, _Known]:
+        wanted = list(dict.fromkeys(triplets))
+        found: dict[Triplet, list[Row]] = {triplet: [] for triplet in wanted}
+        for part in parts(wanted):
+            parameters = [
+                text for t in part for text in (*addresses_of(t.network), t.sender, t.recipient)
+            ]
+            rows = [read_row(row) for row in self._all(statements[len(part)], parameters)]
+            for triplet in part:
+                found[triplet] += [row for row in rows if row and belongs(row, triplet)]
+        return {triplet: _Known(rows) for triplet, rows in found.items()}
+
+    def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
+        counts = Counter(figures)
+        with self.transaction(), self._guard:
+            missing = {change.triplet for change in changes} - self._held.keys()
+            self._held.update(self._known(missing, sql.LOAD_TO_CHANGE))
+            for change in changes:
+                self._apply_one(change, counts, now)
+            self._write()
+            self._add_figures(counts, now)
+
+    def _apply_one(self, change: Change, counts: Counter[str], now: int) -> None:
+        known = self._held[change.triplet]
+        if isinstance(change, Created) and known.now is not None and not known.now.live(now):
+            counts[fate_of(known.now)] += 1
+            known.start_anew()
+        known.now = applied(change, known.now, now)
+
+    def _write(self) -> None:
+        """Write what the changes came to, in a few statements."""
+        self._remove([number for known in self._held.values() for number in known.gone])
+        created, changed = [], []
+        for triplet, known in self._held.items():
+            record, before = known.now, known.before
+            if record is None or record == before:
+                continue
+            if known.row is None or before is None:
+                created.append(_new_row(triplet, record))
+            else:
+                counts = (record.blocked - before.blocked, record.passed - before.passed)
+                dates = (date(record.defer_until), date(record.expires))
+                changed.append((known.row.number, known.row.relay, *dates, *counts))
+        self._many(sql.CREATE, created)
+        self._many(sql.CHANGE, changed)
+        self._held.clear()
+
+    def _remove(self, numbers: Sequence[int]) -> None:
+        for part in parts(numbers):
+            self._all(sql.FORGET[len(part)], part)
+
+    def _add_figures(self, counts: Mapping[str, int], now: int) -> None:
+        if self._has_figures:
+            hour = hour_of(now)
+            self._many(sql.FIGURE, [(hour, name, n) for name, n in counts.items() if n])
+
+    def matching(self, client: bytes, domain: str) -> list[Entry]:
+        with self._guard:
+            return self._lists.matching(client, domain)
+
+    def entries(self) -> list[Entry]:
+        with self._guard:
+            return self._lists.entries()
+
+    def put_entries(self, entries: Iterable[Entry]) -> None:
+        given = list(entries)
+        with self.transaction(), self._guard:
+            self._lists.put(given)
+
+    def remove_entries(self, subjects: Iterable[Subject]) -> int:
+        given = set(subjects)
+        with self.transaction(), self._guard:
+            return self._lists.remove(given)
+
+    def generation(self) -> int:
+        with self._guard:
+            return self._lists.generation()
+
+    def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
+        hours: dict[int, dict[str, int]] = {}
+        if self._has_figures:
+            with self._guard:
+                for hour, name, number in self._all(sql.FIGURES, (since, until)):
+                    hours.setdefault(int(hour), {})[str(name)] = int(number)
+        return hours
+
+    def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
+        where = (date(now), date(now + CLOCK_TOLERANCE))
+        with self._guard:
+            if network is None:
+                row = self._all(sql.COUNT, where)[0]
+            else:
+                row = self._all(sql.COUNT_NETWORK, (*where, *addresses_of(network)))[0]
+        return int(row[0]), int(row[1])
+
+    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
+        with self.transaction(), self._guard:
+            rows = self._walk(after, limit + 1)
+            seen = rows[:limit]
+            dead = [row for row in seen if not row.record.live(now)]
+            self._remove([row.number for row in dead])
+            fates = Counter(fate_of(row.record) for row in dead)
+            self._add_figures(fates, now)
+        kept = Counter(row.record.passed > 0 for row in seen if row.record.live(now))
+        next_one = seen[-1].triplet if len(rows) > limit else None
+        return Page(fates[STOPPED], fates[DELAYED], next_one, kept[False], kept[True])
+
+    def _walk(self, after: Triplet | None, limit: int) -> list[Row]:
+        """Return rows in the order of their keys, sorting little more than what is returned.
+
+        The old tables have an index on relay_ip alone: so first the rest of the address where the
+        walk stands, then as many whole addresses as can be needed.
+        """
+        found: list[Row] = []
+        relay = b""
+        if after is not None:
+            relay = after.network
+            group = (relay, after.sender, after.recipient, limit)
+            found += _rows(self._all(sql.REST_OF_GROUP, group))
+        if len(found) < limit:
+            last = self._all(sql.NEXT_GROUPS, (relay, limit - len(found)))[0][0]
+            if last is not None:
+                ahead = self._all(sql.GROUPS, (relay, last, limit - len(found)))
+                found += _rows(ahead)
+        return found
+
+    def trim(self, number: int, now: int, network: bytes | None = None) -> int:
+        with self.transaction(), self._guard:
+            if network is not None:
+                where = (*addresses_of(network), number)
+                rows = self._all(sql.WAITING_OF_NETWORK, where)
+            else:
+                start = self._all(sql.SOMEWHERE)[0][0]
+                rows = self._all(sql.WAITING_FROM, (start, number))
+                rows = rows or self._all(sql.WAITING_FROM, (0, number))
+            self._remove([row[0] for row in rows])
+            self._add_figures({EVICTED: len(rows)}, now)
+        return len(rows)
+
+    def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
+        low, high = wanted.first_network, wanted.last_network
+        size = 0 if low is None else len(low)
+        if low is not None and high is not None:
+            low, high = addresses_of(low)[0], addresses_of(high)[1]
+        passed = None if wanted.passed is None else int(wanted.passed)
+        parameters = (
+            *(low or b"", high or _HIGHEST, size, size, wanted.sender, wanted.recipient),
+            *(int(wanted.null_sender), passed, passed, limit),
+        )
+        with self._guard:
+            found = _rows(self._all(sql.SEARCH, parameters))
+        return iter([(row.triplet, row.record) for row in found])
+
+    def forget(self, triplets: Iterable[Triplet]) -> int:
+        with self.transaction(), self._guard:
+            known = self._known(triplets, sql.LOAD_TO_CHANGE)
+            self._remove([row.number for one in known.values() for row in one.rows])
+        return sum(bool(one.rows) for one in known.values())
+
+    def check(self) -> None:
+        """A table that was dropped is noticed at once; where it has gone, nobody knows."""
+        with self._guard:
+            self._all(sql.PROBE)
+
+    def close(self) -> None:
+        if self._session.open:
+            with self._guard:
+                self._session.close()
+
+
+def parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut a sequence into parts of those sizes that there are statements for."""
+    start = 0
+    for size in sql.SIZES:
+        while len(items) - start >= size:
+            yield items[start : start + size]
+            start += size
+
+
+def _rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
+    return [row for row in map(read_row, found) if row is not None]
+
+
+def _new_row(triplet: Triplet, record: Record) -> tuple[object, ...]:
+    dates = (date(record.first_seen), date(record.defer_until), date(record.expires))
+    return (*triplet.key, *dates, record.blocked, record.passed)

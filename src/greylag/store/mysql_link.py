@@ -1,0 +1,154 @@
+"""One session with a MySQL or MariaDB server: connecting, its errors translated, the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from greylag.store import mysql_sql as sql
+from greylag.store.base import StoreConflict, StoreError, StoreUnavailable
+from greylag.store.mysql_options import Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor
+
+_CONFLICTS = (1205, 1213)  # lock wait time-out, deadlock (with Galera: certification failed)
+_DENIED = (1044, 1045, 1142, 1143, 1146, 1227, 1049)  # an admin has to do something
+_READ_ONLY = "the server is read-only"
+
+
+class Guard:
+    """Translate whatever the driver raises into StoreError with the place, once, at this edge."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = str(place)
+
+    def __enter__(self) -> None:
+        """Nothing to set up: one guard serves all calls of a store."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _t: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, StoreError) or not isinstance(error, Exception):
+            return
+        raise self.translated(error) from error
+
+    def translated(self, error: Exception) -> StoreError:
+        """Return the StoreError that stands for another exception."""
+        import pymysql
+
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        text = f"{self._place}: {_said(error)}"
+        if number in _CONFLICTS:
+            return StoreConflict(text)
+        if isinstance(error, pymysql.OperationalError | pymysql.InterfaceError | OSError):
+            return StoreError(text) if number in _DENIED else StoreUnavailable(text)
+        if isinstance(error, pymysql.MySQLError):
+            return StoreError(text)
+        # A server that talks nonsense makes the driver stumble in many ways.
+        return StoreUnavailable(f"{text} (not what a MySQL server says)")
+
+
+def _said(error: Exception) -> str:
+    if len(error.args) > 1 and isinstance(error.args[0], int):
+        return f"{error.args[1]} ({error.args[0]})"
+    return str(error) or type(error).__name__
+
+
+def connect(place: Place, guard: Guard, timeout: float) -> Connection[Cursor]:
+    """Return a session with the first host that will have one. Raises StoreError.
+
+    A host that cannot be reached, is not part of its cluster's majority or may only be read is
+    passed over. `timeout` in seconds is for connecting, and for each answer.
+    """
+    errors: list[StoreError] = []
+    for host in place.hosts or (None,):
+        try:
+            with guard:
+                return _connect_one(place, host, timeout)
+        except StoreError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> Connection[Cursor]:
+    import pymysql
+
+    where: dict[str, Any] = {"unix_socket": place.socket}
+    if host is not None:
+        where = {"host": host[0], "port": host[1]}
+    if place.ssl and host is not None:
+        where["ssl"] = dict(place.ssl)
+    session = pymysql.connect(
+        user=place.user,
+        password=place.password,
+        database=place.database,
+        charset="utf8mb4",
+        autocommit=True,
+        connect_timeout=max(1, int(timeout)),
+        read_timeout=timeout,
+        write_timeout=timeout,
+        local_infile=False,
+        **where,
+    )
+    try:
+        with session.cursor() as cursor:
+            cursor.execute(sql.SESSION, (max(1, int(timeout)),))
+            cursor.execute(sql.READ_ONLY)
+            row = cursor.fetchone()
+            if row is not None and row[0] not in (0, "OFF"):
+                raise pymysql.OperationalError(1290, _READ_ONLY)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+class Transaction:
+    """A write transaction under a lock of this database; a second one inside is part of it.
+
+    The old tables have no unique key, so two writers could both find nothing and both insert.
+    The server's advisory lock makes ours take turns. It needs no privilege and no table.
+    """
+
+    def __init__(
+        self, execute: Callable[..., Any], guard: Guard, timeout: float, ended: Callable[[], None]
+    ) -> None:
+        self._execute = execute
+        self._guard = guard
+        self._timeout = timeout
+        self._ended = ended
+        self._depth = 0
+
+    @property
+    def active(self) -> bool:
+        """Tell whether one is under way."""
+        return self._depth > 0
+
+    def __enter__(self) -> None:
+        if self._depth == 0:
+            with self._guard:
+                if self._execute(sql.LOCK, (max(1, int(self._timeout)),))[0][0] != 1:
+                    raise StoreUnavailable("another program holds the database's lock for too long")
+                self._execute(sql.BEGIN)
+        self._depth += 1
+
+    def __exit__(self, kind: object, _error: object, _trace: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        self._ended()
+        try:
+            with self._guard:
+                self._execute(sql.COMMIT if kind is None else sql.ROLLBACK)
+                self._execute(sql.UNLOCK)
+        except StoreError:
+            if kind is None:  # else it is the first error that tells the cause
+                raise

@@ -1,0 +1,102 @@
+"""greylisting_lists: the entries as the old plugin and admins write them, and as we do.
+
+The caller translates errors, and holds the transaction around changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from greylag.core.accesslist import Entry, networks_around
+from greylag.core.address import canonical
+from greylag.core.client import last_address, network
+from greylag.core.subject import Domain, Network, Subject
+from greylag.store import mysql_sql as sql
+from greylag.store.mysql_rows import date, read_entries
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_QUIET = 2  # seconds without a change before the generation stands still
+_NEARBY = 8  # last bits of an address: a range with host bits begins in its client's /24 or so
+
+
+class Lists:
+    """The table of list entries, over a store's ways to run a statement: one, or one for many."""
+
+    def __init__(
+        self,
+        execute: Callable[[str, Sequence[object]], Sequence[Any]],
+        insert: Callable[[str, Sequence[Sequence[object]]], None],
+    ) -> None:
+        self._all = execute
+        self._many = insert
+        self._changes = 0  # by this store
+
+    def matching(self, client: bytes, domain: str) -> list[Entry]:
+        """Return the entries that name the client (packed) or the domain, and some near it."""
+        starts = [net.packed for net in networks_around(client)]
+        nearby = (network(client, 8 * len(client) - _NEARBY), client)
+        rows = [
+            *self._all(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby)),
+            *self._all(sql.ENTRIES_BY_DOMAIN, (domain,)),
+        ]
+        return _entries({row[0]: row for row in rows}.values())
+
+    def entries(self) -> list[Entry]:
+        """Return all entries, by their numbers."""
+        return _entries(self._all(sql.ENTRIES, ()))
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        """Add entries; one for a subject that has one takes its place."""
+        given = {entry.subject: entry for entry in entries}  # the last of a subject stays
+        self.remove(set(given))
+        self._many(sql.PUT_ENTRY, [_entry_row(entry) for entry in given.values()])
+
+    def remove(self, subjects: set[Subject]) -> int:
+        """Remove the entries of these subjects; return of how many there were any."""
+        self._changes += 1
+        removed, wanted = set(), subjects | set(map(_folded, subjects))
+        for row in self._all(sql.ENTRIES, ()):
+            named = {entry.subject for entry in read_entries(row)}
+            going = named & wanted
+            removed |= going
+            if going and going == named:
+                self._all(sql.REMOVE_ENTRY, (row[0],))
+            elif going:
+                address = any(isinstance(subject, Network) for subject in going)
+                self._all(sql.REMOVE_ADDRESS if address else sql.REMOVE_DOMAIN, (row[0],))
+        return len(removed)
+
+    def generation(self) -> int:
+        """Return a number that changes with the table, also by rows that an admin writes by hand.
+
+        Time stamps are of a second: while the last change is that fresh, more may hide in it.
+        """
+        number, highest, changed, now = map(int, self._all(sql.GENERATION, ())[0])
+        if not (number or self._changes):
+            return 0
+        fresh = now if number and now - changed <= _QUIET else 0
+        return hash((number, highest, changed, fresh, self._changes))
+
+
+def _entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
+    found = [entry for row in rows for entry in read_entries(row)]
+    return sorted(found, key=lambda entry: entry.number)
+
+
+def _folded(subject: Subject) -> Subject:
+    """Return a subject as `read_entries` has it: the old tables compare without case."""
+    return Domain(canonical(subject.name.encode())) if isinstance(subject, Domain) else subject
+
+
+def _entry_row(entry: Entry) -> tuple[object, ...]:
+    named = entry.subject
+    if isinstance(named, Domain):
+        where: tuple[object, ...] = (None, b"0", b"0", 0, named.name)
+    else:
+        last = last_address(named.packed, named.prefix)
+        where = (str(named), named.packed, last, named.prefix, None)
+    dates = (date(entry.denied_until), date(entry.expires), date(entry.created))
+    return (*where, *dates, entry.comment)

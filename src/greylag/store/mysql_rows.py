@@ -1,0 +1,131 @@
+"""Rows of the old tables, and what they mean: records, list entries, times.
+
+Everything that comes from the database is looked at again: it may have been written by the old
+program, by an admin's hand, or by a server that is not what it seems.
+"""
+
+from __future__ import annotations
+
+from time import gmtime, strftime
+
+from greylag.core.accesslist import NEVER, Entry
+from greylag.core.address import canonical
+from greylag.core.client import IPV4_BYTES, network
+from greylag.core.record import Record
+from greylag.core.subject import Domain, Network, parse_subject
+from greylag.core.triplet import Triplet
+from greylag.core.value import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_PREFIX = {IPV4_BYTES: 24, 16: 64}  # the networks of the old program, which wrote whole addresses
+_LONG_AGO = 1  # '1970-01-01 00:00:01': for an entry that only allows, where others write zero dates
+
+
+@value
+class Row:
+    """One row of greylisting_data."""
+
+    number: int
+    relay: bytes
+    sender: str
+    recipient: str
+    record: Record
+
+    @property
+    def triplet(self) -> Triplet:
+        """The row's own key: the address as it stands there, with its host bits if it has some."""
+        return Triplet(self.relay, self.sender, self.recipient)
+
+
+def read_row(found: tuple[Any, ...]) -> Row | None:
+    """Return a row, or None for one that means nothing."""
+    number, relay, sender, recipient, *numbers = found
+    if not isinstance(relay, bytes) or len(relay) not in _PREFIX or recipient is None:
+        return None
+    first_seen, defer_until, expires, blocked, passed = (int(x or 0) for x in numbers)
+    record = Record(first_seen, defer_until, expires, blocked, passed)
+    return Row(int(number), relay, str(sender or ""), str(recipient), record)
+
+
+def addresses_of(net: bytes) -> tuple[bytes, bytes]:
+    """Return the lowest and highest relay_ip of rows that belong to a client network.
+
+    The old program wrote whole addresses, so a /24 (or /64) has any of its addresses; a network
+    with host bits, as under a longer prefix, has just its own.
+    """
+    if net != network(net, _PREFIX[len(net)]):
+        return net, net
+    host = len(net) - _PREFIX[len(net)] // 8
+    return net, net[:-host] + b"\xff" * host
+
+
+def belongs(row: Row, triplet: Triplet) -> bool:
+    """Tell whether a row is about a triplet: collations find more than bytes that are alike."""
+    low, high = addresses_of(triplet.network)
+    return (
+        len(row.relay) == len(low)
+        and low <= row.relay <= high
+        and triplet.sender in (row.sender, canonical(row.sender.encode()))
+        and triplet.recipient in (row.recipient, canonical(row.recipient.encode()))
+    )
+
+
+def merged(rows: list[Row]) -> tuple[Record, Row]:
+    """Return the one record that several rows of a triplet mean, and the row that stands for it.
+
+    Facts merge: first seen is the earliest, expiry the latest, counts are sums. Rows that had
+    expired before the latest one began are its dead predecessors, which nobody removed yet.
+    """
+    latest = max(rows, key=lambda row: (row.record.expires, -row.number))
+    began = latest.record.first_seen
+    group = [row.record for row in rows if row.record.expires > began or row is latest]
+    record = Record(
+        min(one.first_seen for one in group),
+        min(one.defer_until for one in group),
+        latest.record.expires,
+        sum(one.blocked for one in group),
+        sum(one.passed for one in group),
+    )
+    return record, latest
+
+
+def date(seconds: int) -> str:
+    """Return a DATETIME in UTC; times that a column cannot hold become its first or last."""
+    return strftime("%Y-%m-%d %H:%M:%S", gmtime(min(max(seconds, _LONG_AGO), NEVER)))
+
+
+def read_entries(found: tuple[Any, ...]) -> list[Entry]:
+    """Return what a row of greylisting_lists says: nothing, one thing, or two for a row of both."""
+    number, text, start, prefix, domain, denied_until, expires, created, comment = found
+    subjects: list[Domain | Network] = []
+    if text is not None and (net := _network(str(text), start, prefix)) is not None:
+        subjects.append(net)
+    if domain:
+        subjects.append(Domain(canonical(str(domain).encode())))
+    denied = int(denied_until or 0)
+    return [
+        Entry(
+            subject,
+            denied if denied > _LONG_AGO else 0,
+            min(int(expires or 0), NEVER),
+            str(comment or ""),
+            int(created or 0),
+            int(number),
+        )
+        for subject in subjects
+    ]
+
+
+def _network(text: str, start: object, prefix: object) -> Network | None:
+    """Read the range of an entry; host bits, which the old triggers left in, are masked."""
+    if isinstance(start, bytes) and len(start) in _PREFIX and isinstance(prefix, int):
+        bits = min(prefix, 8 * len(start))
+        return Network(network(start, bits), bits)
+    try:
+        subject = parse_subject(text)
+    except ValueError:
+        return None  # `foo`: it never matched, and `greylag db check` tells of it
+    return subject if isinstance(subject, Network) else None

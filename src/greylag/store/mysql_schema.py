@@ -1,0 +1,103 @@
+"""The tables in MySQL and MariaDB: the old plugin's, word for word, and our own beside them.
+
+Source: spec/greylisting-plugin.md "Tables". The old tables are never altered; where they are
+missing they are made with triggers that mask host bits and refuse nonsense, which the old ones did
+not (its fault 6). Our own table holds what the old plugin has no place for.
+"""
+
+from __future__ import annotations
+
+LISTS = """CREATE TABLE IF NOT EXISTS greylisting_lists (
+    id INT UNSIGNED NOT NULL AUTO_INCREMENT,
+    ipaddr VARCHAR(43) DEFAULT NULL,
+    ipaddr_start VARBINARY(16) NOT NULL DEFAULT '0',
+    ipaddr_end VARBINARY(16) NOT NULL DEFAULT '0',
+    ipaddr_prefixsize TINYINT UNSIGNED NOT NULL DEFAULT 0,
+    rcpt_to VARCHAR(255) DEFAULT NULL,
+    block_expires DATETIME NOT NULL,
+    record_expires DATETIME NOT NULL,
+    create_time TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    last_update TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+    comment VARCHAR(255) NOT NULL DEFAULT '',
+    PRIMARY KEY (id),
+    KEY ipaddr_start (ipaddr_start),
+    KEY ipaddr_end (ipaddr_end),
+    KEY rcpt_to (rcpt_to(20))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"""
+
+DATA = """CREATE TABLE IF NOT EXISTS greylisting_data (
+    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    relay_ip VARBINARY(16) NOT NULL,
+    mail_from VARCHAR(255) DEFAULT NULL,
+    rcpt_to VARCHAR(255) DEFAULT NULL,
+    block_expires DATETIME NOT NULL,
+    record_expires DATETIME NOT NULL,
+    blocked_count INT UNSIGNED NOT NULL DEFAULT 0,
+    passed_count INT UNSIGNED NOT NULL DEFAULT 0,
+    aborted_count INT UNSIGNED NOT NULL DEFAULT 0,
+    create_time TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    last_update TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+    PRIMARY KEY (id),
+    KEY relay_ip (relay_ip),
+    KEY mail_from (mail_from(20)),
+    KEY rcpt_to (rcpt_to(20))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"""
+
+FIGURES = """CREATE TABLE IF NOT EXISTS greylag_figures (
+    hour BIGINT NOT NULL,
+    name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    number BIGINT NOT NULL,
+    PRIMARY KEY (hour, name)
+) ENGINE=InnoDB"""
+
+# The range of an entry, from its text: all of it in SQL, so that rows made by hand are right.
+_TRIGGER = """CREATE TRIGGER greylisting_lists_{moment} BEFORE {event} ON greylisting_lists
+FOR EACH ROW BEGIN
+    DECLARE packed VARBINARY(16);
+    DECLARE size, bits, whole, rest INT;
+    DECLARE masked, filled VARBINARY(16) DEFAULT '';
+    IF NEW.ipaddr IS NULL THEN
+        SET NEW.ipaddr_start = '0', NEW.ipaddr_end = '0', NEW.ipaddr_prefixsize = 0;
+    ELSE
+        SET packed = INET6_ATON(SUBSTRING_INDEX(NEW.ipaddr, '/', 1));
+        SET size = 8 * LENGTH(packed);
+        IF packed IS NULL OR NEW.ipaddr NOT REGEXP '^[0-9a-fA-F:.]+(/[0-9]{{1,3}})?$' THEN
+            SIGNAL SQLSTATE '45000'
+                SET MESSAGE_TEXT = 'ipaddr: expected an address, or a range such as 192.0.2.0/24';
+        END IF;
+        SET bits = IF(LOCATE('/', NEW.ipaddr), SUBSTRING_INDEX(NEW.ipaddr, '/', -1), size);
+        IF bits > size THEN
+            SIGNAL SQLSTATE '45000'
+                SET MESSAGE_TEXT = 'ipaddr: the prefix is longer than the address';
+        END IF;
+        SET whole = bits DIV 8, rest = bits MOD 8;
+        SET masked = LEFT(packed, whole), filled = LEFT(packed, whole);
+        IF rest > 0 THEN
+            SET masked = CONCAT(masked, UNHEX(LPAD(HEX(
+                ORD(SUBSTRING(packed, whole + 1, 1)) & (0xFF00 >> rest) & 0xFF), 2, '0')));
+            SET filled = CONCAT(filled, UNHEX(LPAD(HEX(
+                ORD(SUBSTRING(packed, whole + 1, 1)) | (0xFF >> rest)), 2, '0')));
+        END IF;
+        SET NEW.ipaddr_start = RPAD(masked, LENGTH(packed), UNHEX('00'));
+        SET NEW.ipaddr_end = RPAD(filled, LENGTH(packed), UNHEX('FF'));
+        SET NEW.ipaddr_prefixsize = bits;
+    END IF;
+END"""
+TRIGGERS = {
+    f"greylisting_lists_{moment}": _TRIGGER.format(moment=moment, event=event)
+    for moment, event in (("bi", "INSERT"), ("bu", "UPDATE"))
+}
+TABLES = {"greylisting_lists": LISTS, "greylisting_data": DATA, "greylag_figures": FIGURES}
+
+# What a look-up needs of the old tables; the first index named on these columns will do.
+COLUMNS = {
+    "greylisting_lists": (
+        *("id", "ipaddr", "ipaddr_start", "ipaddr_end", "ipaddr_prefixsize", "rcpt_to"),
+        *("block_expires", "record_expires", "create_time", "last_update", "comment"),
+    ),
+    "greylisting_data": (
+        *("id", "relay_ip", "mail_from", "rcpt_to", "block_expires", "record_expires"),
+        *("blocked_count", "passed_count", "aborted_count", "create_time", "last_update"),
+    ),
+    "greylag_figures": ("hour", "name", "number"),
+}

@@ -1,0 +1,99 @@
+"""The statements of the MySQL store: constants all, with parameters by position.
+
+Times go in and come out as seconds since 1970 in UTC, whatever the type of the column: a session's
+time zone is set to UTC, and a zero date, which some server modes refuse to compute with, is 0.
+"""
+
+from __future__ import annotations
+
+SIZES = (64, 16, 4, 1)
+
+_EPOCH = "'1970-01-01 00:00:00'"
+
+
+def _seconds(column: str) -> str:
+    return f"COALESCE(TIMESTAMPDIFF(SECOND, {_EPOCH}, {column}), 0)"
+
+
+_ROW = f"""id, relay_ip, mail_from, rcpt_to, {_seconds("create_time")},
+    {_seconds("block_expires")}, {_seconds("record_expires")}, blocked_count, passed_count"""
+_SELECT = f"SELECT {_ROW} FROM greylisting_data"  # noqa: S608 - constants
+# The null sender is '' or NULL. Collations find more than is meant; rows are compared again.
+_ONE = "(relay_ip BETWEEN %s AND %s AND COALESCE(mail_from, '') = %s AND rcpt_to = %s)"
+LOAD = {size: f"{_SELECT} WHERE {' OR '.join([_ONE] * size)}" for size in SIZES}
+LOAD_TO_CHANGE = {size: f"{text} FOR UPDATE" for size, text in LOAD.items()}
+
+CREATE = """INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, create_time, block_expires,
+    record_expires, blocked_count, passed_count, aborted_count)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 0)"""
+# By the primary key, so that one statement changes many rows; each is there, and locked.
+CHANGE = """INSERT INTO greylisting_data (id, relay_ip, block_expires, record_expires,
+    blocked_count, passed_count, aborted_count) VALUES (%s, %s, %s, %s, %s, %s, 0)
+    ON DUPLICATE KEY UPDATE blocked_count = blocked_count + VALUES(blocked_count),
+    passed_count = passed_count + VALUES(passed_count),
+    record_expires = GREATEST(record_expires, VALUES(record_expires))"""
+_FORGET = "DELETE FROM greylisting_data WHERE id IN (%s)"
+FORGET = {size: _FORGET.replace("%s", ",".join(["%s"] * size)) for size in SIZES}
+
+_LIVE = "record_expires > %s AND (passed_count > 0 OR create_time <= %s)"
+COUNT = f"""SELECT COALESCE(SUM(passed_count = 0), 0), COALESCE(SUM(passed_count > 0), 0)
+    FROM greylisting_data WHERE {_LIVE}"""  # noqa: S608 - constants
+COUNT_NETWORK = f"{COUNT} AND relay_ip BETWEEN %s AND %s"
+
+# A walk in the order of the keys that never sorts more than it returns, nearly: see MysqlStore.
+_ORDER = """ORDER BY relay_ip, CAST(LOWER(COALESCE(mail_from, '')) AS BINARY),
+    CAST(LOWER(rcpt_to) AS BINARY), id"""
+REST_OF_GROUP = f"""{_SELECT} WHERE relay_ip = %s
+    AND (CAST(LOWER(COALESCE(mail_from, '')) AS BINARY), CAST(LOWER(rcpt_to) AS BINARY))
+        > (CAST(%s AS BINARY), CAST(%s AS BINARY))
+    {_ORDER} LIMIT %s"""
+NEXT_GROUPS = """SELECT MAX(relay_ip) FROM (SELECT DISTINCT relay_ip FROM greylisting_data
+    WHERE relay_ip > %s ORDER BY relay_ip LIMIT %s) AS groups_ahead"""
+GROUPS = f"{_SELECT} WHERE relay_ip > %s AND relay_ip <= %s {_ORDER} LIMIT %s"
+SEARCH = f"""{_SELECT} WHERE relay_ip BETWEEN %s AND %s AND (%s = 0 OR LENGTH(relay_ip) = %s)
+    AND INSTR(CAST(COALESCE(mail_from, '') AS BINARY), CAST(%s AS BINARY))
+    AND INSTR(CAST(COALESCE(rcpt_to, '') AS BINARY), CAST(%s AS BINARY))
+    AND (%s = 0 OR COALESCE(mail_from, '') = '') AND (%s IS NULL OR (passed_count > 0) = %s)
+    {_ORDER} LIMIT %s"""
+WAITING_OF_NETWORK = """SELECT id FROM greylisting_data
+    WHERE relay_ip BETWEEN %s AND %s AND passed_count = 0 ORDER BY RAND() LIMIT %s"""
+SOMEWHERE = "SELECT FLOOR(RAND() * (1 + COALESCE(MAX(id), 0))) FROM greylisting_data"
+WAITING_FROM = """SELECT id FROM greylisting_data
+    WHERE id >= %s AND passed_count = 0 AND RAND() < 0.5 ORDER BY id LIMIT %s"""
+
+_ENTRY = f"""SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to,
+    {_seconds("block_expires")}, {_seconds("record_expires")}, {_seconds("create_time")}, comment
+    FROM greylisting_lists"""  # noqa: S608 - constants
+ENTRIES = f"{_ENTRY} ORDER BY id"
+ENTRIES_BY_DOMAIN = f"{_ENTRY} WHERE rcpt_to = %s"
+# A range begins at one of these addresses; the old triggers left host bits in some: look nearby.
+ENTRIES_BY_NETWORK = {
+    size: f"{_ENTRY} WHERE ipaddr IS NOT NULL AND (ipaddr_start IN ("
+    + ",".join(["%s"] * (8 * size + 1))
+    + ") OR ipaddr_start BETWEEN %s AND %s)"
+    for size in (4, 16)
+}
+PUT_ENTRY = """INSERT INTO greylisting_lists (ipaddr, ipaddr_start, ipaddr_end, ipaddr_prefixsize,
+    rcpt_to, block_expires, record_expires, create_time, comment)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+REMOVE_ENTRY = "DELETE FROM greylisting_lists WHERE id = %s"
+# A row with an address and a domain means either: the one goes, the other stays.
+REMOVE_ADDRESS = """UPDATE greylisting_lists SET ipaddr = NULL, ipaddr_start = '0',
+    ipaddr_end = '0', ipaddr_prefixsize = 0 WHERE id = %s"""
+REMOVE_DOMAIN = "UPDATE greylisting_lists SET rcpt_to = NULL WHERE id = %s"
+GENERATION = """SELECT COUNT(*), COALESCE(MAX(id), 0),
+    COALESCE(MAX(UNIX_TIMESTAMP(last_update)), 0), UNIX_TIMESTAMP() FROM greylisting_lists"""
+
+FIGURE = """INSERT INTO greylag_figures (hour, name, number) VALUES (%s, %s, %s)
+    ON DUPLICATE KEY UPDATE number = number + VALUES(number)"""
+FIGURES = """SELECT hour, name, number FROM greylag_figures WHERE hour >= %s AND hour < %s
+    ORDER BY hour, name"""
+
+# Nothing of the server's or the database's own settings may change what a statement means.
+SESSION = """SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
+    time_zone = '+00:00', innodb_lock_wait_timeout = %s, wait_timeout = 28800"""
+READ_ONLY = "SELECT @@GLOBAL.read_only"
+LOCK = "SELECT GET_LOCK(CONCAT('greylag:', LEFT(DATABASE(), 50)), %s)"
+UNLOCK = "DO RELEASE_LOCK(CONCAT('greylag:', LEFT(DATABASE(), 50)))"
+BEGIN, COMMIT, ROLLBACK = "START TRANSACTION", "COMMIT", "ROLLBACK"
+PROBE = "SELECT 1 FROM greylisting_data LIMIT 1"
