@@ -226,11 +226,12 @@ def running(
     env: Mapping[str, str] = NOTHING,
     concurrency: int = 40,
     wrapper: Sequence[str] = (),
+    program: Sequence[str] = (PYTHON, "-IS", str(SMTPD)),
     log: Path,
 ) -> Iterator[Host]:
     """Run the server in a home, with PATH and `env` as its whole environment.
 
-    `wrapper` is a command line to run qmail-smtpd under, such as jgreylist. `rules` are those of
+    `wrapper` is a command line to run `program` under, such as jgreylist. `rules` are those of
     tcprules: `127.0.0.2:allow,RELAYCLIENT=""`. What tcpserver and plugins write to stderr is
     appended to `log`. At the end all that it started is ended too.
     """
@@ -241,7 +242,7 @@ def running(
         subprocess.run(compiling, input=rules.encode(), timeout=START_TIMEOUT, check=True)
         options = ["-1vHRl0", "-b", BACKLOG, "-c", str(concurrency), "-x", cdb, LOOPBACK, "0"]
         with subprocess.Popen(
-            [tcpserver, *options, *wrapper, PYTHON, "-IS", str(SMTPD)],
+            [tcpserver, *options, *wrapper, *program],
             cwd=home,
             env={"PATH": PATH, **env},
             stdin=subprocess.DEVNULL,
