@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.plugin import BIN, TIMEOUT
 
+NOBODY = 65534
 PROGRAM = [sys.executable, "-IS", "-c", "import os; print('in', os.getpid(), os.environ)"]
 
 
@@ -122,6 +123,36 @@ def test_what_is_missing_ends_it_with_1(
     assert log.count("\n") == 1
     assert log.isascii()
     assert "\x1b" not in log
+
+
+@pytest.mark.parametrize("mode", [0o500, 0o300, 0o600])
+def test_a_closed_folder_ends_it_with_1(tree: Path, mode: int) -> None:
+    """As a user whom modes bind: root may do everything."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    os.chown(tree, NOBODY, NOBODY)
+    tree.chmod(mode)
+    for parent in tree.parents:
+        if parent.stat().st_mode & 0o005 != 0o005:
+            parent.chmod(0o755)
+    command = [str(BIN / "jgreylist"), *PROGRAM]
+    environ = {"TCPREMOTEIP": "192.0.2.17", "JGREYLIST_DIR": str(tree)}
+    try:
+        done = subprocess.run(
+            command,
+            env=environ,
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except PermissionError:
+        pytest.skip("other users cannot reach this installation")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"expected a folder that we can read, write and enter" in done.stderr
 
 
 def test_no_command_ends_it_with_1(tree: Path) -> None:

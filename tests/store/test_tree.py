@@ -23,7 +23,7 @@ from greylag.service import Service
 from greylag.store import check_url, open_store
 from greylag.store.base import Filter, StoreError, StoreUnavailable
 from greylag.store.tree import TreeStore
-from greylag.store.tree_files import DAY, Times, names_of, network_of
+from greylag.store.tree_files import DAY, Root, Times, names_of, network_of
 
 NOW = 1_700_000_000
 
@@ -187,6 +187,16 @@ def test_two_first_contacts_at_once_are_one_record_p9(tree: TreeStore, root: Pat
     tree.apply([born(triplet)], {}, NOW)
     tree.apply([born(triplet, NOW + 5)], {}, NOW + 5)
     assert times(root / "192/000/002") == (NOW, NOW + 5)
+
+
+def test_who_makes_a_record_second_does_not_move_it_p9(root: Path) -> None:
+    top = Root(str(root))
+    with top.folder(()) as handle:
+        top.create(handle, "002", Times(NOW, NOW))
+        with pytest.raises(FileExistsError):
+            top.create(handle, "002", Times(NOW + 5, NOW + 5))
+    top.close()
+    assert times(root / "002") == (NOW, NOW)
 
 
 def test_recipients_are_not_for_a_tree(tree: TreeStore) -> None:
