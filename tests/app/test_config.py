@@ -206,7 +206,7 @@ def test_the_guides_example(home: Path) -> None:
         "record_expire_good=36 \nloglevel=4\n",
     )
     settings = load({}, str(home))
-    assert settings.store_url == "mysql:?default_file=control/mysql.cnf"
+    assert settings.store_url == f"mysql:?default_file={home}/control/mysql.cnf"
     assert settings.policy.delay == 2 * MINUTE
     assert settings.policy.retry_window == 2000 * MINUTE
     assert settings.log_level == 4

@@ -91,17 +91,6 @@ def test_tcprules_are_honoured_per_call(plugin: Plugin) -> None:
     assert plugin.run(GLEXPLICIT="1", SMTPRCPTTO="x@example.net").output == b""
 
 
-def test_a_database_of_the_old_plugin_waits_for_its_store(plugin: Plugin) -> None:
-    """mysql_default_file: one clear line, and the mail is let in."""
-    plugin.write_old("mysql_default_file=control/mysql.cnf\n")
-    answer = plugin.run()
-    assert (answer.output, answer.code) == (b"", 0)
-    assert answer.log == (
-        'greylisting: level=error reason=store-unavailable error="mysql:?default_file='
-        'control/mysql.cnf: this version of greylag has no MySQL store yet"\n'
-    )
-
-
 def test_replies_are_configurable(plugin: Plugin) -> None:
     plugin.write_toml(
         '[reply]\ndefer = "450 4.2.0 {client_address}: {retry_after} s"\ndeny = "550 no"\n'

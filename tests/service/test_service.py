@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -11,12 +11,15 @@ import pytest
 
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.attempt import Attempt
+from greylag.core.engine import Question, precheck
 from greylag.core.policy import NullSender, Policy
+from greylag.core.record import Change
 from greylag.core.subject import parse_subject
 from greylag.core.value import replace
 from greylag.core.verdict import Reason, Verdict
 from greylag.service import Service
-from greylag.store.base import Filter, Store, StoreError, StoreUnavailable
+from greylag.service.batch import Asked, Later, decide_batch
+from greylag.store.base import Filter, Store, StoreConflict, StoreError, StoreUnavailable
 from greylag.store.memory import MemoryStore
 from greylag.store.sqlite import SqliteStore
 from tests.reports import no_failure
@@ -239,3 +242,31 @@ def test_the_null_sender_under_each_policy(store: Store, clock: Clock) -> None:
         NullSender.RCPT: (Verdict.DEFER, False),
         NullSender.NEVER: (Verdict.PASS, False),
     }
+
+
+class Contested(MemoryStore):
+    """A store in which another writer is faster, so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
+        if self.times:
+            self.times -= 1
+            raise StoreConflict("deadlock")
+        super().apply(changes, figures, now)
+
+
+@pytest.mark.parametrize(("times", "reason"), [(1, Reason.NEW), (2, Reason.STORE_UNAVAILABLE)])
+def test_a_conflict_with_another_writer_is_tried_once_more(times: int, reason: Reason) -> None:
+    store = Contested(times)
+    service = Service(Policy(), lambda: store, report=lambda _error: None)
+    attempt = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
+    assert service.decide(attempt).reason is reason
+    question = precheck(attempt, Policy())
+    assert isinstance(question, Question)
+    store = Contested(1)
+    (answered,) = decide_batch(store, [Asked(question, Policy())], Later(), NOW)
+    assert answered.decision.reason is Reason.NEW
+    assert store.count(NOW) == (1, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,8 @@ from greylag.core.value import replace
 from greylag.store import open_store
 from greylag.store.base import Filter, Store
 from greylag.store.memory import MemoryStore
+from greylag.store.mysql_schema import DATA, LISTS
+from tests.servers.mariadb import MariaDb
 
 NOW = 1_700_000_000
 KEY = Triplet(b"\xc0\x00\x02\x00", "a@example.org", "b@example.net")
@@ -316,21 +319,35 @@ def histories(draw: st.DrawFn) -> list[tuple[list[Change], int]]:
     return draw(st.lists(st.tuples(st.lists(change, max_size=4), TIMES), max_size=12))
 
 
+def same_as_the_reference(store: Store, history: list[tuple[list[Change], int]]) -> None:
+    reference = MemoryStore()
+    for changes, now in history:
+        states = []
+        for one in (reference, store):
+            one.apply(changes, {}, now)
+            states.append((one.load(KEYS), one.figures(0, NEVER), one.count(now)))
+        assert states[0] == states[1]
+
+
 @given(history=histories())
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_every_store_does_what_the_reference_does(
+def test_sqlite_does_what_the_reference_does(
     history: list[tuple[list[Change], int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The SQL of a store and `core.record.applied` are the same rule."""
     path = tmp_path_factory.mktemp("reference")
-    stores = [MemoryStore(), open_store(f"sqlite://{path}/x.db", timeout=4)]
-    for changes, now in history:
-        states = []
-        for one in stores:
-            one.apply(changes, {}, now)
-            states.append((one.load(KEYS), one.figures(0, NEVER), one.count(now)))
-        assert states[0] == states[1]
-    for one in stores:
-        one.close()
+    with closing(open_store(f"sqlite://{path}/x.db", timeout=4)) as store:
+        same_as_the_reference(store, history)
+
+
+@given(history=histories())
+@settings(max_examples=100, deadline=None)
+def test_mysql_does_what_the_reference_does(
+    mariadb: MariaDb, history: list[tuple[list[Change], int]]
+) -> None:
+    database = mariadb.database(LISTS, DATA)
+    with closing(open_store(database.url, timeout=4)) as store:
+        same_as_the_reference(store, history)
+    database.drop()

@@ -14,6 +14,7 @@ from greylag.app.toml_file import read_toml
 from greylag.core.policy import NullSender, Policy, Room
 from greylag.core.value import value
 from greylag.core.verdict import Verdict
+from greylag.store import MYSQL_BY_FILE
 from greylag.wire.oldplugin import Given, old_defaults, read_file, read_variables
 from greylag.wire.reply import OLD_REPLIES, Replies
 
@@ -96,7 +97,15 @@ def load(environ: Mapping[bytes, bytes], home: str = ".") -> Settings:
     found, wrong = read_variables(environ)
     given += found
     errors += wrong
-    return _settle(given, errors, notes)
+    return _settle([_in_home(item, home) for item in given], errors, notes)
+
+
+def _in_home(item: Given, home: str) -> Given:
+    """Return a setting with the option file that the old plugin's names: below the qmail home."""
+    if item.key != "store.url" or not str(item.value).startswith(MYSQL_BY_FILE):
+        return item
+    path = os.path.join(home, str(item.value).removeprefix(MYSQL_BY_FILE))
+    return Given(item.key, f"{MYSQL_BY_FILE}{path.removeprefix('./')}", item.origin)
 
 
 # What differs for those who come from the old plugin, beside its numbers.

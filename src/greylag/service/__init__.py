@@ -14,7 +14,7 @@ from greylag.core.engine import Question, decide, listed, precheck, unanswered
 from greylag.core.figures import figures_of
 from greylag.core.policy import Policy
 from greylag.core.verdict import Decision, Reason, Verdict
-from greylag.store.base import Store, StoreError
+from greylag.store.base import Store, StoreConflict, StoreError
 
 Report = Callable[[StoreError], None]
 
@@ -62,7 +62,11 @@ class Service:
         if isinstance(question, Decision):
             return question
         try:
-            return with_store(self._open_store(), question, now)
+            store = self._open_store()
+            try:
+                return with_store(store, question, now)
+            except StoreConflict:  # another writer was faster: once more
+                return with_store(store, question, now)
         except StoreError as error:
             self._report(error)
             return unanswered(Reason.STORE_UNAVAILABLE, self._on_failure, self._policy)

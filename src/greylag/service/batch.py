@@ -12,7 +12,7 @@ from greylag.core.record import Blocked, Change, Passed, Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.value import value
 from greylag.core.verdict import Decision
-from greylag.store.base import Store
+from greylag.store.base import Store, StoreConflict
 
 
 @value
@@ -81,8 +81,15 @@ def decide_batch(store: Store, asked: Sequence[Asked], later: Later, now: int) -
     """Answer questions one after the other, and write all that follows in one transaction.
 
     Attempts of the same batch on the same triplet see each other. Raises StoreError; then nothing
-    was written.
+    was written. Where another writer was faster, it is tried once more.
     """
+    try:
+        return _decide_once(store, asked, later, now)
+    except StoreConflict:
+        return _decide_once(store, asked, later, now)
+
+
+def _decide_once(store: Store, asked: Sequence[Asked], later: Later, now: int) -> list[Answered]:
     answers: list[Answered] = []
     with store.transaction():
         records = store.load(list({item.question.triplet for item in asked}))

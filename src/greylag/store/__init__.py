@@ -9,6 +9,7 @@ from greylag.store.base import Store, StoreError
 
 _SQLITE = "sqlite://"
 _TREE = "tree://"
+MYSQL_BY_FILE = "mysql:?default_file="
 EXPECTED = (
     "sqlite:///absolute/path.db, mysql:?default_file=/path/my.cnf, "
     "tree:///absolute/folder or memory:"
@@ -45,7 +46,7 @@ def _check_mysql(url: str) -> str:
     from greylag.store.mysql_options import read_url
 
     if url.startswith("mysql:?"):
-        if not url.removeprefix("mysql:?default_file="):
+        if not url.removeprefix(MYSQL_BY_FILE):
             raise ValueError(f"expected {MYSQL}")
     else:
         read_url(url)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _QUIET = 2  # seconds without a change before the generation stands still
-_NEARBY = 8  # last bits of an address: a range with host bits begins in its client's /24 or so
+# Last bits of an address. The old triggers left host bits in the first address of a range: such a
+# one is found by a single look-up if it is a /24 or longer, and always in the list as a whole.
+_NEARBY = 8
 
 
 class Lists:
@@ -37,7 +39,8 @@ class Lists:
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         """Return the entries that name the client (packed) or the domain, and some near it."""
         starts = [net.packed for net in networks_around(client)]
-        nearby = (network(client, 8 * len(client) - _NEARBY), client)
+        prefix = 8 * len(client) - _NEARBY
+        nearby = (network(client, prefix), last_address(client, prefix))
         rows = [
             *self._all(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby)),
             *self._all(sql.ENTRIES_BY_DOMAIN, (domain,)),

@@ -1,0 +1,244 @@
+"""The daemon on MariaDB: its failures are answered in time, told once, and recovered from (P1)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from greylag.store.mysql_schema import DATA, LISTS
+from tests.server.daemon import Connection, Daemon, serving
+from tests.server.test_failure import DEFERRED, LET_IN, until_deferred
+from tests.servers.mariadb import PASSWORD, USER, Database, MariaDb, running
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
+    with running(tmp_path_factory.mktemp("mariadb")) as one:
+        yield one
+
+
+@pytest.fixture
+def database(server: MariaDb) -> Iterator[Database]:
+    made = server.database(LISTS, DATA)
+    yield made
+    made.drop()
+
+
+@contextmanager
+def on(database: Database, folder: Path, text: str = "", server: str = "") -> Iterator[Daemon]:
+    """Run a daemon on a database."""
+    folder.mkdir(exist_ok=True)
+    config = folder / "greylag.toml"
+    config.write_text(
+        f'{text}\n[store]\nurl = "{database.url}"\n[server]\nsocket = "{folder}/s"\n{server}\n'
+    )
+    with serving(folder, config=config) as running_one:
+        yield running_one
+
+
+def known(database: Database, sender: str) -> bool:
+    return bool(
+        database.rows(f"SELECT 1 FROM greylisting_data WHERE mail_from = '{sender}@example.org'")
+    )
+
+
+def test_the_life_of_a_triplet(database: Database, tmp_path: Path) -> None:
+    with on(database, tmp_path, '[policy]\ndelay = "1s"') as daemon, daemon.connect() as client:
+        assert client.ask().startswith(DEFERRED)
+        time.sleep(2.1)
+        for _ in range(3):
+            assert client.ask() == LET_IN
+        assert daemon.logged("reason=known")
+    counts = "SELECT blocked_count, passed_count FROM greylisting_data"
+    assert database.rows(counts) == ((1, 3),)
+    figures = {name: number for name, number in database.rows("SELECT name, number FROM greylag_figures")}
+    assert (figures["defer:new"], figures["pass:known"]) == (1, 2)
+
+
+def test_seen_first_on_one_server_passes_on_the_other_r7(
+    database: Database, tmp_path: Path
+) -> None:
+    """RFC 6647 5.4: two MXs share one database."""
+    text = '[policy]\ndelay = "1s"'
+    with (
+        on(database, tmp_path / "a", text) as first,
+        on(database, tmp_path / "b", text) as second,
+        first.connect() as one,
+        second.connect() as other,
+    ):
+        assert one.ask().startswith(DEFERRED)
+        assert other.ask().startswith(DEFERRED)
+        time.sleep(2.1)
+        assert other.ask() == LET_IN
+        assert one.ask() == LET_IN
+    assert database.rows("SELECT COUNT(*), SUM(blocked_count) FROM greylisting_data") == ((1, 2),)
+
+
+def test_64_clients_ask_about_one_triplet_at_once_p9(database: Database, tmp_path: Path) -> None:
+    answers: list[bytes] = []
+
+    def ask(daemon: Daemon, number: int) -> None:
+        with daemon.connect() as client:
+            answers.extend(client.ask(recipient=f"r{part}@example.net") for part in range(5))
+
+    with on(database, tmp_path / "a") as first, on(database, tmp_path / "b") as second:
+        threads = [
+            threading.Thread(target=ask, args=((first, second)[number % 2], number))
+            for number in range(64)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(answers) == 320
+    assert all(answer.startswith(DEFERRED) for answer in answers)
+    found = database.rows("SELECT rcpt_to, blocked_count FROM greylisting_data")
+    assert sorted(found) == [(f"r{number}@example.net", 64) for number in range(5)]
+
+
+def test_rows_that_an_admin_inserts_are_seen_within_seconds(
+    database: Database, tmp_path: Path
+) -> None:
+    columns = "(ipaddr, ipaddr_start, ipaddr_end, ipaddr_prefixsize, block_expires, record_expires)"
+    place = "('192.0.2.0/24', INET6_ATON('192.0.2.0'), INET6_ATON('192.0.2.255'), 24"
+    ends = "'1970-01-01 00:00:01', '9999-12-31 23:59:59')"
+    with on(database, tmp_path) as daemon, daemon.connect() as client:
+        assert client.ask().startswith(DEFERRED)
+        database.rows(f"INSERT INTO greylisting_lists {columns} VALUES {place}, {ends}")
+        time.sleep(2.5)
+        assert client.ask() == LET_IN
+        database.rows("DELETE FROM greylisting_lists")
+        time.sleep(2.5)
+        assert client.ask().startswith(DEFERRED)
+
+
+def stopped(server: MariaDb, _database: Database) -> Callable[[], None]:
+    server.stop()
+    return server.start
+
+
+def killed(server: MariaDb, _database: Database) -> Callable[[], None]:
+    server.stop(signal.SIGKILL)
+    return server.start
+
+
+def frozen(server: MariaDb, _database: Database) -> Callable[[], None]:
+    server.send(signal.SIGSTOP)
+    return lambda: server.send(signal.SIGCONT)
+
+
+def as_root(server: MariaDb, statement: str, *parameters: object) -> None:
+    with server.connect() as cursor:
+        cursor.execute(statement, parameters)
+
+
+def another_password(server: MariaDb, _database: Database) -> Callable[[], None]:
+    change = f"ALTER USER {USER}@localhost IDENTIFIED BY %s"
+    as_root(server, change, "another")
+    drop_sessions(server)
+    return lambda: as_root(server, change, PASSWORD)
+
+
+def drop_sessions(server: MariaDb) -> None:
+    with server.connect() as cursor:
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE user = %s", (USER,))
+        for (number,) in cursor.fetchall():
+            cursor.execute("KILL %s", (number,))
+
+
+def table_dropped(server: MariaDb, database: Database) -> Callable[[], None]:
+    as_root(server, f"RENAME TABLE {database.name}.greylisting_data TO {database.name}.gone")
+    back = f"RENAME TABLE {database.name}.gone TO {database.name}.greylisting_data"
+    return lambda: as_root(server, back)
+
+
+def read_only(server: MariaDb, _database: Database) -> Callable[[], None]:
+    as_root(server, "SET GLOBAL read_only = 1")
+    return lambda: as_root(server, "SET GLOBAL read_only = 0")
+
+
+@pytest.mark.parametrize(
+    "fault", [stopped, killed, frozen, another_password, table_dropped, read_only]
+)
+def test_a_fault_of_the_database_p1(
+    server: MariaDb,
+    database: Database,
+    tmp_path: Path,
+    fault: Callable[[MariaDb, Database], Callable[[], None]],
+) -> None:
+    """Within the deadline, told once with its cause, recovered from without a restart of ours."""
+    with on(database, tmp_path) as daemon, daemon.connect() as client:
+        assert client.ask().startswith(DEFERRED)
+        mend = fault(server, database)
+        try:
+            time.sleep(0.2)
+            began = time.monotonic()
+            during = [ask(client, number) for number in range(20)]
+            assert time.monotonic() - began < 6
+            assert during[-1] == LET_IN
+        finally:
+            mend()
+        until_deferred(client, "after@example.org")
+        assert daemon.logged("event=store-recovered")
+        log = daemon.log.read_text()
+    assert log.count("event=store-failed") == 1
+    assert PASSWORD not in log
+    assert "Traceback" not in log
+    for number, answer in enumerate(during):  # no deferral of what was not stored
+        assert answer == LET_IN or known(database, f"d{number}"), number
+
+
+def ask(client: Connection, number: int) -> bytes:
+    return client.ask(sender=f"d{number}@example.org")
+
+
+def test_a_server_that_talks_junk_lets_in_t26(server: MariaDb, tmp_path: Path) -> None:
+    """A hostile or broken server: no crash, no deferral, the cause in the log."""
+    import socket
+
+    junk = socket.socket(socket.AF_UNIX)
+    junk.bind(str(tmp_path / "junk"))
+    junk.listen()
+    stop = threading.Event()
+
+    def talk() -> None:
+        junk.settimeout(0.2)
+        texts = [b"\xff" * 70, b"", b"\x05\0\0\0\x0aabcd", b"HTTP/1.0 200 OK\r\n\r\n", bytes(4096)]
+        number = 0
+        while not stop.is_set():
+            try:
+                peer, _name = junk.accept()
+            except TimeoutError:
+                continue
+            with peer:
+                peer.sendall(texts[number % len(texts)])
+            number += 1
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        cnf = tmp_path / "my.cnf"
+        cnf.write_text(f"[client]\nsocket={tmp_path}/junk\nuser=u\npassword=secret\ndatabase=d\n")
+        config = tmp_path / "greylag.toml"
+        config.write_text(
+            f'[store]\nurl = "mysql:?default_file={cnf}"\n[server]\nsocket = "{tmp_path}/s"\n'
+        )
+        with serving(tmp_path, config=config) as daemon, daemon.connect() as client:
+            end = time.monotonic() + 7
+            while time.monotonic() < end:
+                assert client.ask() == LET_IN
+                time.sleep(0.3)
+            log = daemon.log.read_text()
+    finally:
+        stop.set()
+        thread.join()
+        junk.close()
+    assert "event=store-failed" in log
+    assert "secret" not in log
+    assert "Traceback" not in log
