@@ -57,7 +57,9 @@ def test_the_life_of_a_triplet(database: Database, tmp_path: Path) -> None:
         assert daemon.logged("reason=known")
     counts = "SELECT blocked_count, passed_count FROM greylisting_data"
     assert database.rows(counts) == ((1, 3),)
-    figures = {name: number for name, number in database.rows("SELECT name, number FROM greylag_figures")}
+    figures: dict[object, object] = {
+        name: number for name, number in database.rows("SELECT name, number FROM greylag_figures")
+    }
     assert (figures["defer:new"], figures["pass:known"]) == (1, 2)
 
 
