@@ -95,14 +95,17 @@ def set_up(
         yield Setup(host, served)
 
 
-@pytest.fixture(scope="module", params=["one-shot", "tree", "native with daemon", "native alone"])
+@pytest.fixture(
+    scope="module",
+    params=["one-shot", "tree", "native, tree", "native with daemon", "native alone"],
+)
 def setup(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Setup]:
     home = tmp_path_factory.mktemp("jgreylist")
     native = "native" in request.param
     tree = None
-    if request.param == "tree":
+    if "tree" in request.param:
         tree = home / "tree"
         tree.mkdir(mode=0o700)
     with set_up(home, native=native, daemon="with" in request.param, tree=tree) as made:
