@@ -57,9 +57,8 @@ def test_the_life_of_a_triplet(database: Database, tmp_path: Path) -> None:
         assert daemon.logged("reason=known")
     counts = "SELECT blocked_count, passed_count FROM greylisting_data"
     assert database.rows(counts) == ((1, 3),)
-    figures: dict[object, object] = {
-        name: number for name, number in database.rows("SELECT name, number FROM greylag_figures")
-    }
+    found = database.rows("SELECT name, number FROM greylag_figures")
+    figures = {str(name): number for name, number in found}
     assert (figures["defer:new"], figures["pass:known"]) == (1, 2)
 
 

@@ -25,6 +25,7 @@ from greylag.cli.common import (
 )
 from greylag.cli.completion import completion
 from greylag.cli.config import config
+from greylag.cli.db import db
 from greylag.cli.expire import expire
 from greylag.cli.forget import forget
 from greylag.cli.imports import import_group
@@ -144,7 +145,7 @@ def cli(context: click.Context, config_file: str | None, qmail_home: str | None)
 
 for _command in (
     *(check, serve, list_group(ALLOW), list_group(DENY), stats, search, forget, expire),
-    *(import_group, config, qmail, completion),
+    *(import_group, db, config, qmail, completion),
 ):
     cli.add_command(_command)
 
@@ -152,3 +153,8 @@ for _command in (
 def main() -> None:
     """Run `greylag` and end the process."""
     cli(prog_name="greylag")
+
+
+def cleanup() -> None:
+    """Do what the old plugin's cron script did, under its name: `greylag expire`."""
+    cli(["expire", *sys.argv[1:]], prog_name="greylisting_cleanup")

@@ -101,3 +101,14 @@ COLUMNS = {
     ),
     "greylag_figures": ("hour", "name", "number"),
 }
+
+# What a look-up needs an index on, and the statement that adds it.
+INDEXES = {
+    (table, column): f"ALTER TABLE {table} ADD INDEX {column} ({length})"
+    for table, column, length in (
+        ("greylisting_data", "relay_ip", "relay_ip"),
+        ("greylisting_data", "rcpt_to", "rcpt_to(20)"),
+        ("greylisting_lists", "ipaddr_start", "ipaddr_start"),
+        ("greylisting_lists", "rcpt_to", "rcpt_to(20)"),
+    )
+}

@@ -1,0 +1,141 @@
+"""`greylag db`: what is done once with a database, and looking it over."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+
+from greylag.cli.common import (
+    NOTHING,
+    OK,
+    STORE_ERROR,
+    USAGE,
+    CommandError,
+    Group,
+    Run,
+    examples,
+    json_option,
+)
+from greylag.cli.output import say, write, write_json
+from greylag.store import without_password
+from greylag.store.mysql_admin import Admin, Finding, statements
+from greylag.store.mysql_options import read_url
+
+_SQLITE = "sqlite://"
+_MODE = 0o007  # nobody else reads who mails whom
+
+
+@click.group(
+    "db",
+    cls=Group,
+    short_help="Make the tables of the database, and look it over.",
+    epilog=examples("greylag db init", "greylag db check"),
+)
+def db() -> None:
+    """Make the tables of the database, and look it over."""
+
+
+@contextmanager
+def _admin(run: Run) -> Iterator[Admin]:
+    url = run.settings.store_url
+    try:
+        place = read_url(url)
+    except ValueError as error:
+        raise CommandError([f"{without_password(url)}: {error}"], USAGE) from error
+    with Admin(place, timeout=run.settings.store_timeout) as admin:
+        yield admin
+
+
+def _is_mysql(run: Run) -> bool:
+    return run.settings.store_url.startswith("mysql:")
+
+
+@db.command(
+    short_help="Make what is missing.",
+    epilog=examples("greylag db init", "greylag db init --print > greylag.sql"),
+)
+@click.option("--print", "as_text", is_flag=True, help="Print the SQL instead, for the DBA.")
+@json_option
+@click.pass_obj
+def init(run: Run, as_text: bool) -> None:
+    """Make what is missing in the database; what is there is never altered.
+
+    For MySQL and MariaDB these are the tables of the old plugin, with triggers that mask host bits
+    and refuse what is no address, and one of greylag's own; for SQLite it is the file.
+    """
+    if as_text:
+        _print_sql()
+        return
+    if _is_mysql(run):
+        with _admin(run) as admin:
+            made = admin.init()
+    else:
+        path = run.settings.store_url.removeprefix(_SQLITE)
+        there = Path(path).exists()
+        run.open_store(create=True).close()
+        made = [] if there else [path]
+    if run.json:
+        write_json({"made": made})
+    elif made and _is_mysql(run):
+        say(f"made: {', '.join(made)}")
+    elif not made:
+        say("all was there already")
+
+
+def _print_sql() -> None:
+    for statement in statements():
+        trigger = statement.startswith("CREATE TRIGGER")
+        text = f"DELIMITER //\n{statement} //\nDELIMITER ;" if trigger else f"{statement};"
+        for line in text.splitlines():
+            write(line)
+
+
+@db.command(
+    short_help="Say what differs from what is needed.",
+    epilog=examples("greylag db check", "greylag db check --add-indexes"),
+)
+@click.option("--add-indexes", is_flag=True, help="Add the indexes that are missing.")
+@json_option
+@click.pass_obj
+def check(run: Run, add_indexes: bool) -> int:
+    """Say what differs from what is needed, and what mends it.
+
+    Exits with 0 if all is well, 1 if not.
+    """
+    if _is_mysql(run):
+        with _admin(run) as admin:
+            found = admin.check()
+            if add_indexes and (added := admin.add_indexes(found)):
+                say(f"{added} added")
+                found = admin.check()
+    else:
+        found = _check_sqlite(run)
+    if run.json:
+        write_json({"findings": [{"what": one.what, "mend": one.mend} for one in found]})
+    for one in [] if run.json else found:
+        write(f"{one.what}\n    {one.mend}")
+    if not found:
+        say("all is well")
+    return NOTHING if found else OK
+
+
+def _check_sqlite(run: Run) -> list[Finding]:
+    run.open_store().close()  # says what is no database, or of another version
+    path = Path(run.settings.store_url.removeprefix(_SQLITE))
+    if not run.settings.store_url.startswith(_SQLITE) or not path.exists():
+        return []
+    found = []
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            for (line,) in connection.execute("PRAGMA integrity_check"):
+                if line != "ok":
+                    found.append(Finding(str(line), "stop greylag, and restore a copy"))
+    except sqlite3.Error as error:
+        raise CommandError([f"{path}: {error}"], STORE_ERROR) from error
+    if path.stat().st_mode & _MODE:
+        found.append(Finding(f"{path}: is open to all", f"chmod o= {path}*"))
+    return found

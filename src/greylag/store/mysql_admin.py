@@ -1,0 +1,129 @@
+"""What an admin does once with a database: make the tables that are missing, and look it over."""
+
+from __future__ import annotations
+
+from greylag.core.subject import Network
+from greylag.core.value import value
+from greylag.store.mysql_link import Guard, connect
+from greylag.store.mysql_options import Place
+from greylag.store.mysql_rows import read_entries
+from greylag.store.mysql_schema import COLUMNS, INDEXES, TABLES, TRIGGERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+_COLUMNS = """SELECT table_name, column_name FROM information_schema.columns
+    WHERE table_schema = DATABASE()"""
+_INDEXES = """SELECT table_name, column_name FROM information_schema.statistics
+    WHERE table_schema = DATABASE() AND seq_in_index = 1"""
+_ENGINES = """SELECT table_name, engine FROM information_schema.tables
+    WHERE table_schema = DATABASE() AND engine <> 'InnoDB' ORDER BY table_name"""
+_ENTRIES = """SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to, 0, 0, 0, comment
+    FROM greylisting_lists ORDER BY id"""
+_SHOWN = 40  # characters of a wrong value
+
+
+@value
+class Finding:
+    """Something that differs from what is needed, and what mends it."""
+
+    what: str
+    mend: str
+    index: str = ""  # the statement that adds an index, where that is it
+
+
+def statements(missing: list[str] | None = None) -> list[str]:
+    """Return the SQL that makes these tables, or all; the lists come with their triggers."""
+    names = list(TABLES) if missing is None else missing
+    made = [TABLES[name] for name in names]
+    return made + (list(TRIGGERS.values()) if "greylisting_lists" in names else [])
+
+
+class Admin:
+    """A session for these jobs. All methods raise StoreError."""
+
+    def __init__(self, place: Place, *, timeout: float) -> None:
+        self._guard = Guard(place)
+        self._session = connect(place, self._guard, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._session.close()
+
+    def _all(self, statement: str) -> tuple[Any, ...]:
+        with self._guard, self._session.cursor() as cursor:
+            cursor.execute(statement)
+            return tuple(cursor.fetchall())
+
+    def missing(self) -> list[str]:
+        """Return the names of the tables that are not there."""
+        there = {str(row[0]).lower() for row in self._all(_COLUMNS)}
+        return [name for name in TABLES if name not in there]
+
+    def init(self) -> list[str]:
+        """Make the tables that are missing; return their names. What is there stays as it is."""
+        missing = self.missing()
+        for statement in statements(missing):
+            self._all(statement)
+        return missing
+
+    def check(self) -> list[Finding]:
+        """Return what differs from what is needed, or would help."""
+        missing = self.missing()
+        found = [Finding(f"table {name} is missing", "greylag db init") for name in missing]
+        found += self._columns(missing)
+        found += [
+            Finding(
+                f"table {table} is of the engine {engine}: a crash can lose what was answered",
+                f"ALTER TABLE {table} ENGINE=InnoDB",
+            )
+            for table, engine in self._all(_ENGINES)
+        ]
+        found += self._indexes(missing)
+        return found if "greylisting_lists" in missing else found + self._entries()
+
+    def _columns(self, missing: list[str]) -> list[Finding]:
+        there = {(str(t).lower(), str(c).lower()) for t, c in self._all(_COLUMNS)}
+        return [
+            Finding(f"{table} has no column {column}", "see docs/mysql.md")
+            for table, columns in COLUMNS.items()
+            for column in columns
+            if table not in missing and (table, column) not in there
+        ]
+
+    def _indexes(self, missing: list[str]) -> list[Finding]:
+        there = {(str(t).lower(), str(c).lower()) for t, c in self._all(_INDEXES)}
+        return [
+            Finding(f"{table} has no index on {column}: look-ups scan it", statement, statement)
+            for (table, column), statement in INDEXES.items()
+            if table not in missing and (table, column) not in there
+        ]
+
+    def _entries(self) -> list[Finding]:
+        """Find the rows of the lists that never match, or match more than they say."""
+        found = []
+        for row in self._all(_ENTRIES):
+            number, text, start, _prefix, domain = row[:5]
+            if not read_entries(row):
+                what = "names nothing" if text is None else f"is no address: {str(text)[:_SHOWN]!r}"
+                found.append(Finding(f"list entry {number} {what}: it never matches", "remove it"))
+                continue
+            if text is not None and domain:
+                what = f"list entry {number} has an address and a domain: either one matches"
+                found.append(Finding(what, "make two of it"))
+            subjects = [entry.subject for entry in read_entries(row)]
+            nets = [subject for subject in subjects if isinstance(subject, Network)]
+            if nets and isinstance(start, bytes) and nets[0].packed != start:
+                what = f"list entry {number} has host bits: {str(text)[:_SHOWN]!r} means {nets[0]}"
+                found.append(Finding(what, f"write {nets[0]}"))
+        return found
+
+    def add_indexes(self, found: list[Finding]) -> int:
+        """Add the indexes that are missing; return how many."""
+        wanted = [finding.index for finding in found if finding.index]
+        for statement in wanted:
+            self._all(statement)
+        return len(wanted)

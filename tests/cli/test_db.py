@@ -1,0 +1,175 @@
+"""`greylag db` and the old cron script's name, on a real MariaDB and on SQLite."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymysql
+import pytest
+
+from tests.e2e.plugin import BIN
+from tests.servers.mariadb import Database, MariaDb, running
+
+PAST = "UTC_TIMESTAMP() - INTERVAL 1 DAY"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
+    with running(tmp_path_factory.mktemp("mariadb")) as one:
+        yield one
+
+
+@pytest.fixture
+def database(server: MariaDb) -> Iterator[Database]:
+    made = server.database()
+    yield made
+    made.drop()
+
+
+def run(home: Path, url: str, *words: str, program: str = "greylag") -> tuple[int, str, str]:
+    (home / "greylag.toml").write_text(f'[store]\nurl = "{url}"\n')
+    done = subprocess.run(
+        [BIN / program, *words],
+        env={"PATH": os.defpath, "GREYLAG_CONFIG": str(home / "greylag.toml")},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_init_makes_what_is_missing_and_nothing_twice(database: Database, tmp_path: Path) -> None:
+    code, found, _said = run(tmp_path, database.url, "db", "check", "--json")
+    assert code == 1
+    assert "table greylisting_data is missing" in found
+    code, _out, said = run(tmp_path, database.url, "db", "init")
+    assert (code, said) == (
+        0,
+        "greylag: made: greylisting_lists, greylisting_data, greylag_figures\n",
+    )
+    assert run(tmp_path, database.url, "db", "init")[2] == "greylag: all was there already\n"
+    assert run(tmp_path, database.url, "db", "check") == (0, "", "greylag: all is well\n")
+
+
+def test_the_printed_sql_is_what_init_does(database: Database, tmp_path: Path) -> None:
+    code, text, _said = run(tmp_path, database.url, "db", "init", "--print")
+    assert code == 0
+    client = ["mariadb", "--no-defaults", "-uroot", "-S", str(database.server.socket)]
+    subprocess.run([*client, database.name], input=text, text=True, check=True, timeout=30)
+    assert run(tmp_path, database.url, "db", "check")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "prefix"),
+    [
+        ("192.0.2.77", "192.0.2.77", "192.0.2.77", 32),
+        ("192.168.1.77/24", "192.168.1.0", "192.168.1.255", 24),
+        ("10.1.2.3/13", "10.0.0.0", "10.7.255.255", 13),
+        ("0.0.0.0/0", "0.0.0.0", "255.255.255.255", 0),
+        ("2001:db8::1/33", "2001:db8::", "2001:db8:7fff:ffff:ffff:ffff:ffff:ffff", 33),
+        ("2001:db8::1", "2001:db8::1", "2001:db8::1", 128),
+    ],
+)
+def test_fault_6_triggers_mask_host_bits(
+    database: Database, tmp_path: Path, text: str, start: str, end: str, prefix: int
+) -> None:
+    run(tmp_path, database.url, "db", "init")
+    insert(database, text)
+    assert database.rows(
+        "SELECT INET6_NTOA(ipaddr_start), INET6_NTOA(ipaddr_end), ipaddr_prefixsize"
+        " FROM greylisting_lists"
+    ) == ((start, end, prefix),)
+
+
+def insert(database: Database, text: str | None, domain: str | None = None) -> None:
+    with database.server.connect(database.name) as cursor:
+        cursor.execute(
+            "INSERT INTO greylisting_lists (ipaddr, rcpt_to, block_expires, record_expires)"
+            " VALUES (%s, %s, '1970-01-01 00:00:01', '9999-12-31 23:59:59')",
+            (text, domain),
+        )
+
+
+@pytest.mark.parametrize("text", ["foo", "", "10.1.2/24", "192.0.2.1/33", "::1/129", "1.2.3.4/"])
+def test_fault_6_triggers_refuse_nonsense(database: Database, tmp_path: Path, text: str) -> None:
+    run(tmp_path, database.url, "db", "init")
+    with pytest.raises(pymysql.MySQLError, match="ipaddr: "):
+        insert(database, text)
+    assert database.rows("SELECT 1 FROM greylisting_lists") == ()
+
+
+def test_check_tells_what_is_wrong_and_adds_indexes(database: Database, tmp_path: Path) -> None:
+    run(tmp_path, database.url, "db", "init")
+    for statement in (
+        "DROP TRIGGER greylisting_lists_bi",
+        (
+            "INSERT INTO greylisting_lists (ipaddr, block_expires, record_expires)"
+            " VALUES ('foo', '1970-01-01 00:00:01', '9999-12-31 23:59:59')"
+        ),
+        (
+            "INSERT INTO greylisting_lists (ipaddr, ipaddr_start, ipaddr_end, ipaddr_prefixsize,"
+            " rcpt_to, block_expires, record_expires) VALUES ('192.0.2.77/24',"
+            " INET6_ATON('192.0.2.77'), INET6_ATON('192.0.2.255'), 24, 'example.net',"
+            " '1970-01-01 00:00:01', '9999-12-31 23:59:59')"
+        ),
+        "ALTER TABLE greylisting_data DROP INDEX relay_ip",
+    ):
+        database.rows(statement)
+    code, out, _said = run(tmp_path, database.url, "db", "check", "--json")
+    assert code == 1
+    whats = " | ".join(one["what"] for one in json.loads(out)["findings"])
+    for part in (
+        "greylisting_data has no index on relay_ip",
+        "list entry 1 is no address: 'foo': it never matches",
+        "list entry 2 has an address and a domain",
+        "list entry 2 has host bits: '192.0.2.77/24' means 192.0.2.0/24",
+    ):
+        assert part in whats
+    code, _out, said = run(tmp_path, database.url, "db", "check", "--add-indexes")
+    assert "1 added" in said
+    assert "index" not in run(tmp_path, database.url, "db", "check")[1]
+
+
+def test_the_old_cron_line_deletes_what_is_past_and_counts_it(
+    database: Database, tmp_path: Path
+) -> None:
+    run(tmp_path, database.url, "db", "init")
+    columns = "(relay_ip, mail_from, rcpt_to, block_expires, record_expires, passed_count)"
+    for number, (expires, passed) in enumerate([(PAST, 0), (PAST, 3), ("UTC_TIMESTAMP()+1", 0)]):
+        database.rows(
+            f"INSERT INTO greylisting_data {columns} VALUES (INET6_ATON('192.0.2.{number}'),"
+            f" 'a@example.org', 'b@example.net', {PAST}, {expires}, {passed})"
+        )
+    database.rows("UPDATE greylisting_data SET record_expires = UTC_TIMESTAMP() + INTERVAL 1 DAY"
+                  " WHERE record_expires > UTC_TIMESTAMP()")  # fmt: skip
+    (tmp_path / "control").mkdir()
+    (tmp_path / "control" / "greylisting").write_text(
+        f"mysql_default_file={database.option_file}\nblock_expire=2\nrecord_expire=2000\n"
+    )
+    code, out, said = run(tmp_path, f"sqlite://{tmp_path}/other.db", program="greylisting_cleanup")
+    assert code == 0, said
+    assert "1 never came back" in out
+    assert "1 had passed" in out
+    assert database.rows("SELECT COUNT(*) FROM greylisting_data") == ((1,),)
+    found = database.rows("SELECT name, number FROM greylag_figures ORDER BY name")
+    assert found == (("fate:delayed", 1), ("fate:stopped", 1))
+
+
+def test_sqlite_too(tmp_path: Path) -> None:
+    url = f"sqlite://{tmp_path}/greylag.db"
+    assert f"made the database {tmp_path}/greylag.db" in run(tmp_path, url, "db", "init")[2]
+    assert run(tmp_path, url, "db", "init")[2] == "greylag: all was there already\n"
+    assert run(tmp_path, url, "db", "check") == (0, "", "greylag: all is well\n")
+    (tmp_path / "greylag.db").chmod(0o666)
+    code, out, _said = run(tmp_path, url, "db", "check")
+    assert (code, "is open to all" in out) == (1, True)
+    (tmp_path / "greylag.db").write_bytes(b"junk" * 4096)
+    code, _out, said = run(tmp_path, url, "db", "check")
+    assert code == 74
+    assert "Traceback" not in said
