@@ -299,6 +299,40 @@ def test_forget_is_uncounted(store: Store) -> None:
     assert store.figures(0, NEVER) == {}
 
 
+SEEN = Record(NOW, NOW + 300, NOW + 1000, blocked=3)
+
+
+def test_facts_merge_and_merging_again_changes_nothing_p8(store: Store) -> None:
+    """What two stores know of a triplet becomes one record; a copy of a copy counts nothing."""
+    known = Record(NOW - 50, NOW + 250, NOW + 9000, blocked=2, passed=4)
+    both = Record(NOW - 50, NOW + 250, NOW + 9000, blocked=3, passed=4)
+    store.merge({KEY: SEEN, SIXTH: known})
+    for records in ({KEY: known, OTHER: SEEN}, {KEY: SEEN}, {KEY: known, SIXTH: known}, {}):
+        store.merge(records)
+        assert store.load([KEY, OTHER, SIXTH]) == {
+            KEY: both,
+            SIXTH: known,
+        } | {OTHER: SEEN}
+    assert store.figures(0, NEVER) == {}
+    assert [key for key, _ in store.search(Filter(), 9)] == sorted(
+        (KEY, OTHER, SIXTH), key=lambda t: t.key
+    )
+
+
+def test_a_dead_predecessor_is_no_first_contact_p8(store: Store) -> None:
+    """Else who was first seen long ago would pass before the delay."""
+    dead = Record(NOW - 9000, NOW - 8700, NOW, blocked=7, passed=7)
+    store.merge({KEY: dead, OTHER: SEEN})
+    store.merge({KEY: SEEN, OTHER: dead})
+    assert store.load([KEY, OTHER]) == {KEY: SEEN, OTHER: SEEN}
+
+
+def test_what_is_merged_lives_on(store: Store) -> None:
+    store.merge({KEY: SEEN})
+    store.apply([Passed(KEY, NOW + 2000)], {}, NOW + 300)
+    assert record(store) == Record(NOW, NOW + 300, NOW + 2000, blocked=3, passed=1)
+
+
 def test_closing_twice_is_fine(store: Store) -> None:
     store.close()
     store.close()

@@ -96,7 +96,7 @@ class Run:
         url = self.settings.store_url
         if url == "memory:":
             say("the store is memory: what it holds ends with this command")
-        missing = _missing_file(url)
+        missing = missing_file(url)
         if missing is not None and not create:
             say(f"{missing}: no database yet, so the store is empty")
             return MemoryStore()
@@ -111,7 +111,7 @@ def default_home() -> str:
     return "." if os.path.lexists(OLD_PATH) else DEFAULT_HOME
 
 
-def _missing_file(url: str) -> str | None:
+def missing_file(url: str) -> str | None:
     """Return the path of a database file that is not there; None where it is, or may be."""
     if not url.startswith(_SQLITE):
         return None

@@ -20,6 +20,7 @@ from greylag.cli.common import (
     examples,
     json_option,
 )
+from greylag.cli.copying import copy
 from greylag.cli.output import say, write, write_json
 from greylag.store import without_password
 from greylag.store.mysql_admin import Admin, Finding, statements
@@ -36,7 +37,10 @@ _MODE = 0o007  # nobody else reads who mails whom
     epilog=examples("greylag db init", "greylag db check"),
 )
 def db() -> None:
-    """Make the tables of the database, and look it over."""
+    """Make the tables of the database, look it over, copy it."""
+
+
+db.add_command(copy)
 
 
 @contextmanager

@@ -82,6 +82,25 @@ def applied(change: Change, record: Record | None, now: int) -> Record | None:
     return _counted(record, blocked=change.count)
 
 
+def joined(one: Record, other: Record) -> Record:
+    """Return the record that two of one triplet, kept by two stores, come to: facts merge.
+
+    First seen is the earliest, expiry the latest, each count the larger: of two copies of one
+    record nothing is counted twice, so merging again changes nothing. One that had expired before
+    the other began is its dead predecessor, and no proof of a first contact.
+    """
+    late, soon = (one, other) if one.expires >= other.expires else (other, one)
+    if soon.expires <= late.first_seen:
+        return late
+    return Record(
+        min(one.first_seen, other.first_seen),
+        min(one.defer_until, other.defer_until),
+        late.expires,
+        max(one.blocked, other.blocked),
+        max(one.passed, other.passed),
+    )
+
+
 def _counted(record: Record, *, blocked: int = 0, passed: int = 0, expires: int = 0) -> Record:
     return Record(
         record.first_seen,

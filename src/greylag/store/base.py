@@ -73,6 +73,9 @@ class Store(Protocol):
         On return all is durable. A record that a `Created` replaces is counted by its fate.
         """
 
+    def merge(self, records: Mapping[Triplet, Record]) -> None:
+        """Take over what another store knows, as `core.record.joined` does; all or none."""
+
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         """Return the entries that name the client (packed) or the domain; others may be among them.
 

@@ -14,7 +14,7 @@ from threading import RLock
 
 from greylag.core.accesslist import Entry, networks_around
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, hour_of
-from greylag.core.record import Change, Created, Record, applied
+from greylag.core.record import Change, Created, Record, applied, joined
 from greylag.core.subject import Domain, Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
@@ -56,6 +56,11 @@ class MemoryStore:
         after = applied(change, before, now)
         if after is not None:
             self._records[change.triplet] = after
+
+    def merge(self, records: Mapping[Triplet, Record]) -> None:
+        with self._lock:
+            for triplet, record in records.items():
+                self._records[triplet] = joined(self._records.get(triplet, record), record)
 
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         with self._lock:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from greylag.core.accesslist import Entry
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, hour_of
-from greylag.core.record import CLOCK_TOLERANCE, Change, Created, Record, applied
+from greylag.core.record import CLOCK_TOLERANCE, Change, Created, Record, applied, joined
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.store import mysql_sql as sql
@@ -21,11 +21,11 @@ from greylag.store.mysql_link import Guard, Transaction, connect
 from greylag.store.mysql_lists import Lists
 from greylag.store.mysql_options import Place
 from greylag.store.mysql_rows import (
+    Known,
     Row,
     addresses_of,
     belongs,
     date,
-    merged,
     read_row,
 )
 from greylag.store.mysql_schema import FIGURES
@@ -43,26 +43,6 @@ _NEARBY = (
 _QUIET = 2  # seconds without a change of the lists before their generation stands still
 
 
-class _Known:
-    """What a transaction knows of a triplet: its record before and now, and the row of it."""
-
-    __slots__ = ("before", "gone", "now", "row", "rows")
-
-    def __init__(self, rows: list[Row]) -> None:
-        self.rows = rows
-        self.gone: list[int] = []  # rows of a record that had had its time
-        self.before: Record | None = None
-        self.row: Row | None = None
-        if rows:
-            self.before, self.row = merged(rows)
-        self.now = self.before
-
-    def start_anew(self) -> None:
-        """Forget the rows that are there: what comes now is another record."""
-        self.gone += [row.number for row in self.rows]
-        self.rows, self.before, self.row, self.now = [], None, None, None
-
-
 class MysqlStore:
     """A store in a MySQL database; `timeout` in seconds is for each answer of the server."""
 
@@ -70,7 +50,7 @@ class MysqlStore:
         self._guard = Guard(place)
         self._session = connect(place, self._guard, timeout)
         self._place = place
-        self._held: dict[Triplet, _Known] = {}
+        self._held: dict[Triplet, Known] = {}
         self._transaction = Transaction(self._all, self._guard, timeout, self._held.clear)
         self._lists = Lists(self._all, self._many)
         self._has_figures = self._make_figures()
@@ -111,7 +91,7 @@ class MysqlStore:
 
     def _known(
         self, triplets: Iterable[Triplet], statements: Mapping[int, str]
-    ) -> dict[Triplet, _Known]:
+    ) -> dict[Triplet, Known]:
         wanted = list(dict.fromkeys(triplets))
         found: dict[Triplet, list[Row]] = {triplet: [] for triplet in wanted}
         for part in parts(wanted):
@@ -121,7 +101,7 @@ class MysqlStore:
             rows = [read_row(row) for row in self._all(statements[len(part)], parameters)]
             for triplet in part:
                 found[triplet] += [row for row in rows if row and belongs(row, triplet)]
-        return {triplet: _Known(rows) for triplet, rows in found.items()}
+        return {triplet: Known(rows) for triplet, rows in found.items()}
 
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
         counts = Counter(figures)
@@ -139,6 +119,17 @@ class MysqlStore:
             counts[fate_of(known.now)] += 1
             known.start_anew()
         known.now = applied(change, known.now, now)
+
+    def merge(self, records: Mapping[Triplet, Record]) -> None:
+        with self.transaction(), self._guard:
+            self._held.update(self._known(records.keys() - self._held.keys(), sql.LOAD_TO_CHANGE))
+            for triplet, record in records.items():
+                known = self._held[triplet]
+                after = joined(known.now or record, record)
+                if after != known.now:
+                    known.start_anew()  # the one statement for changes moves no first contact
+                    known.now = after
+            self._write()
 
     def _write(self) -> None:
         """Write what the changes came to, in a few statements."""

@@ -92,6 +92,26 @@ def merged(rows: list[Row]) -> tuple[Record, Row]:
     return record, latest
 
 
+class Known:
+    """What a transaction knows of a triplet: its record before and now, and the row of it."""
+
+    __slots__ = ("before", "gone", "now", "row", "rows")
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+        self.gone: list[int] = []  # rows of a record that had had its time
+        self.before: Record | None = None
+        self.row: Row | None = None
+        if rows:
+            self.before, self.row = merged(rows)
+        self.now = self.before
+
+    def start_anew(self) -> None:
+        """Forget the rows that are there: what comes now is another record."""
+        self.gone += [row.number for row in self.rows]
+        self.rows, self.before, self.row, self.now = [], None, None, None
+
+
 def date(seconds: int) -> str:
     """Return a DATETIME in UTC; times that a column cannot hold become its first or last."""
     return strftime("%Y-%m-%d %H:%M:%S", gmtime(min(max(seconds, _LONG_AGO), NEVER)))

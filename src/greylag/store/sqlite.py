@@ -14,7 +14,7 @@ from itertools import groupby
 
 from greylag.core.accesslist import Entry, networks_around
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
-from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passed, Record
+from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passed, Record, joined
 from greylag.core.subject import Domain, Network, Subject
 from greylag.core.triplet import Triplet
 from greylag.store import sqlite_sql as sql
@@ -119,6 +119,14 @@ class SqliteStore:
         else:
             self._db.execute(sql.FIGURE, (hour_of(now), DELAYED if dead[0] else STOPPED, 1))
             self._db.execute(sql.CREATE[1], row)
+
+    def merge(self, records: Mapping[Triplet, Record]) -> None:
+        with self.transaction():
+            found = self.load(list(records))
+            after = {t: joined(found.get(t, record), record) for t, record in records.items()}
+            rows = [(*t.key, *_facts(r)) for t, r in after.items() if r != found.get(t)]
+            with self._guard:
+                self._db.executemany(sql.REPLACE, rows)
 
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         keys = [part for net in networks_around(client) for part in (net.packed, net.prefix)]
@@ -249,6 +257,11 @@ def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
         while len(items) - start >= size:
             yield items[start : start + size]
             start += size
+
+
+def _facts(record: Record) -> tuple[int, ...]:
+    times = (record.first_seen, record.defer_until, record.expires)
+    return (*times, record.blocked, record.passed)
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

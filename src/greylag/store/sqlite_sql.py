@@ -21,6 +21,7 @@ BLOCKED = """UPDATE records SET blocked = blocked + ?4
     WHERE network = ?1 AND sender = ?2 AND recipient = ?3"""
 PASSED = """UPDATE records SET passed = passed + ?5, expires = max(expires, ?4)
     WHERE network = ?1 AND sender = ?2 AND recipient = ?3"""
+REPLACE = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 FIGURE = """INSERT INTO figures VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET number = number + excluded.number"""
 FORGET = "DELETE FROM records WHERE network = ? AND sender = ? AND recipient = ?"

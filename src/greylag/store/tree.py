@@ -169,6 +169,9 @@ class TreeStore:
             self._root.create(parent, way[-1], times)
         return True
 
+    def merge(self, records: Mapping[Triplet, Record]) -> None:
+        raise StoreError(f"{self._path}: a tree takes over nothing; its files are jgreylist's")
+
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         return []
 

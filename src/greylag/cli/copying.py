@@ -1,0 +1,175 @@
+"""`greylag db copy`: from one store to another, as often as one likes.
+
+Facts merge (`core.record.joined`), so what was copied before, or was learned by the target
+meanwhile, is never counted twice: after an interruption the same command simply goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import click
+
+from greylag.cli.common import USAGE, CommandError, Run, examples, json_option, missing_file
+from greylag.cli.output import progress, say, write_fields, write_json
+from greylag.core.accesslist import NEVER, Entry
+from greylag.core.address import canonical
+from greylag.core.client import network
+from greylag.core.policy import Policy
+from greylag.core.record import Record, joined
+from greylag.core.subject import Subject
+from greylag.core.triplet import Triplet, connection_of
+from greylag.core.value import replace
+from greylag.store import check_url, open_store, without_password
+from greylag.store.base import Filter, Store
+from greylag.store.memory import MemoryStore
+
+PAGE = 2000  # records in one transaction
+_FAMILIES = (4, 16)  # bytes of a packed address
+
+Records = dict[Triplet, Record]
+
+
+@click.command(
+    "copy",
+    short_help="Copy one store into another.",
+    epilog=examples(
+        "greylag db copy mysql:?default_file=/var/qmail/control/mysql.cnf"
+        " sqlite:///var/lib/greylag/greylag.db",
+        "greylag db copy --dry-run sqlite:///var/lib/greylag/greylag.db mysql://greylag@db/mail",
+    ),
+)
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--dry-run", is_flag=True, help="Only count.")
+@json_option
+@click.pass_obj
+def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
+    """Copy the records, lists and figures of the store FROM into the store TO.
+
+    Both are URLs as in `store.url`. What TO knows already stays: facts merge, and an entry of FROM
+    replaces TO's for the same subject. It may be run again at any time, after an interruption too.
+    """
+    for url in (source, target):
+        try:
+            check_url(url)
+        except ValueError as error:
+            raise CommandError([f"{without_password(url)}: {error}"], USAGE) from error
+    if source == target or "memory:" in (source, target):
+        raise CommandError(["expected two different stores that outlive this command"], USAGE)
+    timeout = run.settings.store_timeout
+    with (
+        closing(open_store(source, timeout=timeout, create=False)) as old,
+        closing(_open_target(target, timeout, dry_run)) as new,
+    ):
+        read, copied = _copy_records(old, new, run.policy, dry_run)
+        entries = _copy_entries(old, new, dry_run)
+        hours = _copy_figures(old, new, dry_run)
+    _write(run, dry_run, (read, copied), entries, hours)
+
+
+def _open_target(url: str, timeout: float, dry_run: bool) -> Store:
+    missing = missing_file(url)
+    if missing is not None and dry_run:
+        return MemoryStore()
+    store = open_store(url, timeout=timeout)
+    if missing is not None:
+        say(f"made the database {missing}; the user that the plugin runs as has to own it")
+    return store
+
+
+def _copy_records(old: Store, new: Store, policy: Policy, dry_run: bool) -> tuple[int, int]:
+    read = copied = 0
+    for page in progress(pages(old, PAGE), None, "copying"):
+        read += len(page)
+        given = _by_key(page, policy)
+        known = new.load(list(given))
+        changed = {t: r for t, r in given.items() if joined(known.get(t, r), r) != known.get(t)}
+        if changed and not dry_run:
+            new.merge(changed)
+        copied += len(changed)
+    return read, copied
+
+
+def pages(store: Store, size: int) -> Iterator[list[tuple[Triplet, Record]]]:
+    """Yield all records in the order of their keys, some `size` at a time, by whole networks."""
+    for family in _FAMILIES:
+        first, last, wanted = b"\0" * family, b"\xff" * family, size
+        while True:
+            found = list(store.search(Filter(first_network=first, last_network=last), wanted))
+            if len(found) < wanted:
+                break
+            end = found[-1][0].network  # there may be more of it
+            whole = [item for item in found if item[0].network != end]
+            if whole:
+                yield whole
+                first, wanted = end, size
+            else:
+                wanted *= 2
+        yield found
+
+
+def _by_key(page: list[tuple[Triplet, Record]], policy: Policy) -> Records:
+    """Return the records by the keys that greylag looks for: old rows hold other spellings."""
+    found: Records = {}
+    for triplet, record in page:
+        key = _key(triplet, policy)
+        found[key] = joined(found.get(key, record), record)
+    return found
+
+
+def _key(triplet: Triplet, policy: Policy) -> Triplet:
+    net = triplet.network
+    if triplet == connection_of(net, 8 * len(net)):
+        return triplet  # its network is of the width that jgreylist was told
+    return Triplet(
+        network(net, policy.prefix_of(net)), _spelt(triplet.sender), _spelt(triplet.recipient)
+    )
+
+
+def _spelt(text: str) -> str:
+    return text if "\\" in text else canonical(text.encode())
+
+
+def _copy_entries(old: Store, new: Store, dry_run: bool) -> int:
+    wanted, known = _by_subject(old), _by_subject(new)
+    changed = [entry for subject, entry in wanted.items() if known.get(subject) != entry]
+    if changed and not dry_run:
+        new.put_entries(changed)
+    return len(changed)
+
+
+def _by_subject(store: Store) -> dict[Subject, Entry]:
+    """Return the last word of each subject, without the numbers: each store gives its own."""
+    return {entry.subject: replace(entry, number=0) for entry in store.entries()}
+
+
+def _copy_figures(old: Store, new: Store, dry_run: bool) -> int:
+    """Raise each figure to what the other store has: adding would count twice when repeated."""
+    hours, known = old.figures(0, NEVER), new.figures(0, NEVER)
+    changed = 0
+    for hour, figures in hours.items():
+        there = known.get(hour, {})
+        more = {name: n - there.get(name, 0) for name, n in figures.items()}
+        more = {name: n for name, n in more.items() if n > 0}
+        changed += bool(more)
+        if more and not dry_run:
+            new.apply((), more, hour)
+    return changed
+
+
+def _write(run: Run, dry_run: bool, records: tuple[int, int], entries: int, hours: int) -> None:
+    read, copied = records
+    if run.json:
+        kept = {"read": read, "copied": copied}
+        write_json({"dry_run": dry_run, "records": kept, "entries": entries, "hours": hours})
+        return
+    name = "would be copied" if dry_run else "copied"
+    write_fields(
+        [
+            (name, f"{copied} of {read} records"),
+            ("  entries", f"{entries} of the lists"),
+            ("  figures", f"of {hours} hours"),
+        ]
+    )

@@ -1,0 +1,174 @@
+"""`greylag db copy` between SQLite and a real MariaDB, both ways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from greylag.cli.copying import pages
+from greylag.core.accesslist import NEVER, Entry
+from greylag.core.record import Record
+from greylag.core.subject import parse_subject
+from greylag.core.triplet import Triplet, connection_of
+from greylag.core.value import replace
+from greylag.store import open_store
+from greylag.store.base import Filter, Store
+from greylag.store.memory import MemoryStore
+from greylag.store.mysql_schema import DATA, LISTS
+from tests.cli.test_db import run
+from tests.servers.mariadb import Database, MariaDb, running
+
+NOW = 1_700_000_000
+HOUR = NOW - NOW % 3600
+WAITING = Record(NOW, NOW + 300, NOW + 9000, blocked=2)
+PASSED = Record(NOW - 600, NOW - 300, NOW + 90000, blocked=1, passed=5)
+V4 = Triplet(b"\xc0\x00\x02\x00", "a@example.org", "b@example.net")
+V6 = Triplet(bytes.fromhex("20010db8") + bytes(12), "", r"odd\x20one@example.net")
+CONNECTION = connection_of(b"\xc6\x33\x64\x07", 32)
+RECORDS = {V4: WAITING, V6: PASSED, CONNECTION: PASSED}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
+    with running(tmp_path_factory.mktemp("mariadb")) as one:
+        yield one
+
+
+@pytest.fixture
+def database(server: MariaDb) -> Iterator[Database]:
+    made = server.database(DATA, LISTS)
+    yield made
+    made.drop()
+
+
+def opened(url: str) -> closing[Store]:
+    return closing(open_store(url, timeout=4))
+
+
+def fill(url: str) -> None:
+    with opened(url) as store:
+        store.merge(RECORDS)
+        store.apply((), {"new": 7, "known": 2}, HOUR)
+        for text, until in (("198.51.100.0/24", 0), ("example.net", NEVER)):
+            store.put_entries([Entry(parse_subject(text), until, NEVER, "why", NOW)])
+
+
+def contents(url: str) -> tuple[object, ...]:
+    with opened(url) as store:
+        entries = [replace(entry, number=0) for entry in store.entries()]
+        return dict(store.search(Filter(), 99)), entries, store.figures(0, NEVER)
+
+
+def copied(home: Path, source: str, target: str, *options: str) -> dict[str, object]:
+    code, out, said = run(home, target, "db", "copy", "--json", *options, source, target)
+    assert code == 0, said
+    document: dict[str, object] = json.loads(out)
+    return document
+
+
+@pytest.mark.parametrize("to_mysql", [True, False])
+def test_all_is_copied_and_a_second_time_nothing(
+    database: Database, tmp_path: Path, to_mysql: bool
+) -> None:
+    source, target = f"sqlite://{tmp_path}/x.db", database.url
+    if not to_mysql:
+        source, target = target, source
+    fill(source)
+    all_of_it = {"records": {"read": 3, "copied": 3}, "entries": 2, "hours": 1}
+    assert copied(tmp_path, source, target, "--dry-run") == {"dry_run": True, **all_of_it}
+    assert contents(target) == ({}, [], {})
+    assert copied(tmp_path, source, target) == {"dry_run": False, **all_of_it}
+    assert contents(target) == contents(source)
+    nothing = {"records": {"read": 3, "copied": 0}, "entries": 0, "hours": 0}
+    assert copied(tmp_path, source, target) == {"dry_run": False, **nothing}
+    assert contents(target) == contents(source)
+
+
+def test_a_dry_run_makes_no_file(database: Database, tmp_path: Path) -> None:
+    fill(database.url)
+    found = copied(tmp_path, database.url, f"sqlite://{tmp_path}/new.db", "--dry-run")
+    assert found["records"] == {"read": 3, "copied": 3}
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_what_the_target_has_learned_meanwhile_stays(database: Database, tmp_path: Path) -> None:
+    source = f"sqlite://{tmp_path}/x.db"
+    fill(source)
+    with opened(database.url) as store:
+        store.merge({V4: replace(WAITING, passed=1, expires=NOW + 99000)})
+        store.apply((), {"new": 9}, HOUR)
+    copied(tmp_path, source, database.url)
+    with opened(database.url) as store:
+        assert store.load([V4])[V4] == replace(WAITING, passed=1, expires=NOW + 99000)
+        assert store.figures(0, NEVER) == {HOUR: {"new": 9, "known": 2}}
+
+
+def test_rows_of_the_old_program_are_found_by_their_new_key(
+    database: Database, tmp_path: Path
+) -> None:
+    """It wrote whole addresses, and spelt senders as they came."""
+    with database.server.connect(database.name) as cursor:
+        for address in ("C0000207", "C0000208"):
+            cursor.execute(
+                "INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, create_time,"
+                " block_expires, record_expires, blocked_count, passed_count, aborted_count)"
+                f" VALUES (x'{address}', 'A@Example.org', 'b@example.net', '2023-11-14 22:13:20',"
+                " '2023-11-14 22:18:20', '2023-11-15 22:13:20', 1, 2, 0)"
+            )
+    target = f"sqlite://{tmp_path}/x.db"
+    copied(tmp_path, database.url, target)
+    with opened(target) as store:
+        assert list(store.load([V4])) == [V4]
+        assert store.count(NOW) == (0, 1)
+
+
+def test_a_walk_by_networks_misses_nothing_and_repeats_nothing() -> None:
+    """A network may hold more records than a page, and each family has its own end."""
+    store = MemoryStore()
+    nets = [bytes((10, 0, n, 0)) for n in range(4)] + [
+        bytes((32, 1, n)) + bytes(13) for n in (0, 1)
+    ]
+    sizes = (1, 9, 2, 3, 4, 5)
+    keys = [
+        Triplet(net, f"{n}@example.org", "b@example.net")
+        for net, size in zip(nets, sizes, strict=True)
+        for n in range(size)
+    ]
+    store.merge(dict.fromkeys(keys, WAITING))
+    for size in range(1, 12):
+        seen = [triplet for page in pages(store, size) for triplet, _ in page]
+        assert seen == keys
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        ("memory:", "sqlite:///x.db", "two different stores"),
+        ("sqlite:///x.db", "sqlite:///x.db", "two different stores"),
+        ("oracle:", "sqlite:///x.db", "oracle:: expected"),
+        ("mysql://u:secret@", "sqlite:///x.db", "mysql://u:***@"),
+    ],
+)
+def test_nonsense_is_refused(tmp_path: Path, source: str, target: str, expected: str) -> None:
+    code, _out, said = run(tmp_path, "memory:", "db", "copy", source, target)
+    assert (code, expected in said, "secret" in said) == (2, True, False), said
+
+
+def test_a_source_that_is_not_there_is_no_empty_one(tmp_path: Path) -> None:
+    where = f"sqlite://{tmp_path}/missing.db"
+    code, _out, said = run(tmp_path, "memory:", "db", "copy", where, f"sqlite://{tmp_path}/x.db")
+    assert code not in (0, 1), said
+    assert "missing.db" in said
+
+
+def test_a_tree_takes_over_nothing(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    source = f"sqlite://{tmp_path}/x.db"
+    with opened(source) as store:
+        store.merge({connection_of(b"\xc6\x33\x64\x07", 32): PASSED})
+    code, _out, said = run(tmp_path, "memory:", "db", "copy", source, f"tree://{tmp_path}/tree")
+    assert (code != 0, "takes over nothing" in said) == (True, True), said
