@@ -308,6 +308,7 @@ def test_a_daemon_that_is_killed_closes_the_connections(tmp_path: Path) -> None:
         client.reply()
         own.process.kill()
         assert client.rest() == []
+        own.process.wait(10)
         with pytest.raises(ConnectionRefusedError):
             hand_over(tmp_path, [], opening())
 
