@@ -123,7 +123,8 @@ class Load(threading.Thread):
                 while not self.stop.is_set():
                     asked += 1
                     sender = f"s{self._number}-{asked}@example.org"
-                    answer = client.ask(sender=sender)
+                    network = f"10.{asked // 250 % 250}.{asked % 250}.1"  # room for all of them
+                    answer = client.ask(sender=sender, client_address=network)
                     if answer.startswith(DEFERRED):
                         self.deferred.append(sender)
                     elif answer:
@@ -153,5 +154,5 @@ def test_kill_9_under_load_loses_nothing_that_was_answered_p6(tmp_path: Path) ->
         with closing(sqlite3.connect(daemon.database)) as db:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             kept = {row[0] for row in db.execute("SELECT sender FROM records")}
-        assert answered <= kept
+        assert not answered - kept
     assert len(answered) > 100
