@@ -14,13 +14,14 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install -c constrain
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md
 VENV := python3-venv:/usr/lib/python3*/ensurepip/__init__.py
 RUNTIME := $(VENV) ucspi-tcp:tcpserver
-TESTING := $(RUNTIME) faketime:faketime postfix:postfix mariadb-server:mariadbd gcc:cc libc6-dev:/usr/include/stdio.h \
+TESTING := $(RUNTIME) faketime:faketime postfix:postfix mariadb-server:mariadbd galera-4:/usr/lib/galera/libgalera_smm.so \
+	rsync:rsync iproute2:ip gcc:cc libc6-dev:/usr/include/stdio.h \
 	musl-tools:musl-gcc
 BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey \
 	sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm
 
 .NOTPARALLEL:
-.PHONY: fuzz install run test check soak bench docs clean lint venv-package runtime-packages test-packages bench-packages
+.PHONY: fuzz install run test cluster-test check soak bench docs clean lint venv-package runtime-packages test-packages bench-packages
 
 install: venv-package .venv/installed
 
@@ -32,6 +33,10 @@ test: test-packages lint
 
 check: lint
 	$(BIN)/python -m pytest -q tests/core tests/wire tests/store tests/service tests/app
+
+# Three nodes of Galera; `make test` has them too.
+cluster-test: test-packages .venv/dev
+	$(BIN)/python -m pytest --no-cov tests/server/test_cluster.py tests/core/test_cluster.py
 
 soak: test-packages .venv/dev
 	GREYLAG_SOAK=1 $(BIN)/python -m pytest tests

@@ -258,8 +258,10 @@ class Contested(MemoryStore):
         super().apply(changes, figures, now)
 
 
-@pytest.mark.parametrize(("times", "reason"), [(1, Reason.NEW), (2, Reason.STORE_UNAVAILABLE)])
-def test_a_conflict_with_another_writer_is_tried_once_more(times: int, reason: Reason) -> None:
+@pytest.mark.parametrize(
+    ("times", "reason"), [(1, Reason.NEW), (7, Reason.NEW), (8, Reason.STORE_UNAVAILABLE)]
+)
+def test_a_conflict_with_another_writer_is_tried_a_few_times(times: int, reason: Reason) -> None:
     store = Contested(times)
     service = Service(Policy(), lambda: store, report=lambda _error: None)
     attempt = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")

@@ -14,7 +14,8 @@ from greylag.core.engine import Question, decide, listed, precheck, unanswered
 from greylag.core.figures import figures_of
 from greylag.core.policy import Policy
 from greylag.core.verdict import Decision, Reason, Verdict
-from greylag.store.base import Store, StoreConflict, StoreError
+from greylag.service.conflict import settled
+from greylag.store.base import Store, StoreError
 
 Report = Callable[[StoreError], None]
 
@@ -63,10 +64,7 @@ class Service:
             return question
         try:
             store = self._open_store()
-            try:
-                return with_store(store, question, now)
-            except StoreConflict:  # another writer was faster: once more
-                return with_store(store, question, now)
+            return settled(lambda: with_store(store, question, now))
         except StoreError as error:
             self._report(error)
             return unanswered(Reason.STORE_UNAVAILABLE, self._on_failure, self._policy)

@@ -12,7 +12,8 @@ from greylag.core.record import Blocked, Change, Passed, Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.value import value
 from greylag.core.verdict import Decision
-from greylag.store.base import Store, StoreConflict
+from greylag.service.conflict import settled
+from greylag.store.base import Store
 
 
 @value
@@ -81,12 +82,9 @@ def decide_batch(store: Store, asked: Sequence[Asked], later: Later, now: int) -
     """Answer questions one after the other, and write all that follows in one transaction.
 
     Attempts of the same batch on the same triplet see each other. Raises StoreError; then nothing
-    was written. Where another writer was faster, it is tried once more.
+    was written. Where another writer was faster, it is tried again.
     """
-    try:
-        return _decide_once(store, asked, later, now)
-    except StoreConflict:
-        return _decide_once(store, asked, later, now)
+    return settled(lambda: _decide_once(store, asked, later, now))
 
 
 def _decide_once(store: Store, asked: Sequence[Asked], later: Later, now: int) -> list[Answered]:

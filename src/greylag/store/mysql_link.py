@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _CONFLICTS = (1205, 1213)  # lock wait time-out, deadlock (with Galera: certification failed)
 _DENIED = (1044, 1045, 1142, 1143, 1146, 1227, 1049)  # an admin has to do something
+_CUT_OFF = 1047
 _READ_ONLY = "the server is read-only"
 
 
@@ -105,10 +106,26 @@ def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> 
             row = cursor.fetchone()
             if row is not None and row[0] not in (0, "OFF"):
                 raise pymysql.OperationalError(1290, _READ_ONLY)
+            if len(place.hosts) > 1:
+                _refuse_the_cut_off(cursor)
     except BaseException:
         session.close()
         raise
     return session
+
+
+def _refuse_the_cut_off(cursor: Cursor) -> None:
+    """Raise where a node without its cluster's majority answers: it does, until tables are named.
+
+    Other errors are for whoever asks next, who knows what to make of them.
+    """
+    import pymysql
+
+    try:
+        cursor.execute(sql.PROBE)
+    except pymysql.MySQLError as error:
+        if error.args[0] == _CUT_OFF:
+            raise
 
 
 class Transaction:
