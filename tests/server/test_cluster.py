@@ -38,7 +38,8 @@ def on(folder: Path, *nodes: Node, delay: str = "2s") -> Iterator[Daemon]:
     folder.mkdir()
     config = folder / "greylag.toml"
     config.write_text(
-        f'[policy]\ndelay = "{delay}"\n[store]\nurl = "{url(*nodes)}"\n[server]\nsocket = "{folder}/s"\n'
+        f'[policy]\ndelay = "{delay}"\n[store]\nurl = "{url(*nodes)}"\n'
+        f'[server]\nsocket = "{folder}/s"\n# {len(nodes)} nodes\n'
     )
     with serving(folder, config=config) as running:
         yield running

@@ -32,6 +32,11 @@ class Node(MariaDb):
         super().__init__(folder, [*network, *options])
         self.port = port
 
+    def start(self) -> None:
+        """Start; another run of pytest may have closed the folders above meanwhile."""
+        open_to_all(self.folder.parent)
+        super().start()
+
     @property
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
