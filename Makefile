@@ -18,7 +18,8 @@ TESTING := $(RUNTIME) faketime:faketime postfix:postfix mariadb-server:mariadbd 
 	rsync:rsync iproute2:ip gcc:cc libc6-dev:/usr/include/stdio.h \
 	musl-tools:musl-gcc
 BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey \
-	sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm
+	sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm \
+	libdbd-mysql-perl:/usr/lib/*/perl5/*/DBD/mysql.pm mariadb-server:mariadbd
 
 .NOTPARALLEL:
 .PHONY: fuzz install run test cluster-test check soak bench docs clean lint venv-package runtime-packages test-packages bench-packages
@@ -45,6 +46,7 @@ bench: bench-packages .venv/installed
 	$(BIN)/python -m bench.oneshot
 	$(BIN)/python -m bench.plugin
 	$(BIN)/python -m bench.daemon
+	$(BIN)/python -m bench.mysql
 	$(BIN)/python -m bench.jgreylist
 	$(BIN)/python -m bench.size
 

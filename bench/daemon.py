@@ -54,13 +54,12 @@ class Server:
         return median(x.rate for x in self.new), median(x.rate for x in self.repeats)
 
 
-def sqlgrey_config(folder: Path, port: int) -> Path:
-    """Write the settings of a sqlgrey on SQLite that asks nobody on the net."""
+def sqlgrey_config(folder: Path, place: str, database: str) -> Path:
+    """Write the settings of a sqlgrey that asks nobody on the net; `database` tells of its own."""
     config = folder / "sqlgrey.conf"
     config.write_text(
-        f"conf_dir = /etc/sqlgrey\nuser = sqlgrey\ngroup = nogroup\ninet = 127.0.0.1:{port}\n"
-        f"pidfile = {folder}/sqlgrey.pid\ndb_type = SQLite\ndb_name = {folder}/sqlgrey.db\n"
-        "db_cleandelay = 1800\nreconnect_delay = 5\n"
+        f"conf_dir = /etc/sqlgrey\nuser = sqlgrey\ngroup = nogroup\ninet = {place}\n"
+        f"pidfile = {folder}/sqlgrey.pid\n{database}db_cleandelay = 1800\nreconnect_delay = 5\n"
     )
     return config
 
@@ -98,9 +97,10 @@ def servers(folder: Path) -> Iterator[list[Server]]:
                 ["/usr/sbin/postgrey", f"--inet={place}", f"--dbdir={home}", *who],
             )
         if home := peer("sqlgrey"):
-            port = free_port()
-            config = sqlgrey_config(home, port)
-            add("sqlgrey", f"127.0.0.1:{port}", ["/usr/sbin/sqlgrey", "-f", str(config)])
+            place = f"127.0.0.1:{free_port()}"
+            database = f"db_type = SQLite\ndb_name = {home}/sqlgrey.db\n"
+            config = sqlgrey_config(home, place, database)
+            add("sqlgrey", place, ["/usr/sbin/sqlgrey", "-f", str(config)])
         yield found
 
 

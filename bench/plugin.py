@@ -26,7 +26,7 @@ NOISE = 1.1  # two runs of the same program differ by this much on a quiet machi
 def install(folder: Path, config: Path) -> str:
     """Install the compiled plugin below a qmail home; return its path."""
     home = folder / "home"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     words = ["--config", str(config), "qmail", "install", "--native", "--force"]
     command = [f"{BIN}/greylag", *words, "--qmail-home", str(home)]
     subprocess.run(command, check=True, capture_output=True)

@@ -144,7 +144,7 @@ class MysqlStore:
             else:
                 counts = (record.blocked - before.blocked, record.passed - before.passed)
                 dates = (date(record.defer_until), date(record.expires))
-                changed.append((known.row.number, known.row.relay, *dates, *counts))
+                changed.append((known.row.number, known.row.relay, *dates, *counts, 0))
         self._many(sql.CREATE, created)
         self._many(sql.CHANGE, changed)
         self._held.clear()
@@ -287,4 +287,4 @@ def _rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
 
 def _new_row(triplet: Triplet, record: Record) -> tuple[object, ...]:
     dates = (date(record.first_seen), date(record.defer_until), date(record.expires))
-    return (*triplet.key, *dates, record.blocked, record.passed)
+    return (*triplet.key, *dates, record.blocked, record.passed, 0)

@@ -23,12 +23,13 @@ _ONE = "(relay_ip BETWEEN %s AND %s AND COALESCE(mail_from, '') = %s AND rcpt_to
 LOAD = {size: f"{_SELECT} WHERE {' OR '.join([_ONE] * size)}" for size in SIZES}
 LOAD_TO_CHANGE = {size: f"{text} FOR UPDATE" for size, text in LOAD.items()}
 
+# The driver makes one statement for many rows only where each value is a parameter.
 CREATE = """INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, create_time, block_expires,
     record_expires, blocked_count, passed_count, aborted_count)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 0)"""
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"""
 # By the primary key, so that one statement changes many rows; each is there, and locked.
 CHANGE = """INSERT INTO greylisting_data (id, relay_ip, block_expires, record_expires,
-    blocked_count, passed_count, aborted_count) VALUES (%s, %s, %s, %s, %s, %s, 0)
+    blocked_count, passed_count, aborted_count) VALUES (%s, %s, %s, %s, %s, %s, %s)
     ON DUPLICATE KEY UPDATE blocked_count = blocked_count + VALUES(blocked_count),
     passed_count = passed_count + VALUES(passed_count),
     record_expires = GREATEST(record_expires, VALUES(record_expires))"""
