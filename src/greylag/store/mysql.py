@@ -24,7 +24,7 @@ from greylag.store.mysql_rows import (
     Known,
     Row,
     addresses_of,
-    belongs,
+    assigned,
     date,
     read_row,
 )
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _HIGHEST = b"\xff" * 16
-_NEARBY = (
-    24  # bits; ranges with host bits in their first address are looked for in the client's /24
-)
-_QUIET = 2  # seconds without a change of the lists before their generation stands still
 
 
 class MysqlStore:
@@ -86,28 +82,33 @@ class MysqlStore:
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
         with self._guard:
-            known = self._known(triplets, sql.LOAD)
+            if self._transaction.active:  # what is to be changed is read, and locked, but once
+                known = self._hold(triplets)
+            else:
+                known = self._known(triplets, sql.LOAD)
         return {t: known[t].now for t in triplets if known[t].now is not None}  # type: ignore[misc]
+
+    def _hold(self, triplets: Iterable[Triplet]) -> Mapping[Triplet, Known]:
+        """Lock these triplets' rows until the transaction ends, and remember what they mean."""
+        missing = [triplet for triplet in triplets if triplet not in self._held]
+        self._held.update(self._known(missing, sql.LOAD_TO_CHANGE))
+        return self._held
 
     def _known(
         self, triplets: Iterable[Triplet], statements: Mapping[int, str]
     ) -> dict[Triplet, Known]:
-        wanted = list(dict.fromkeys(triplets))
-        found: dict[Triplet, list[Row]] = {triplet: [] for triplet in wanted}
-        for part in parts(wanted):
-            parameters = [
-                text for t in part for text in (*addresses_of(t.network), t.sender, t.recipient)
-            ]
-            rows = [read_row(row) for row in self._all(statements[len(part)], parameters)]
-            for triplet in part:
-                found[triplet] += [row for row in rows if row and belongs(row, triplet)]
-        return {triplet: Known(rows) for triplet, rows in found.items()}
+        known: dict[Triplet, Known] = {}
+        for part in parts(list(dict.fromkeys(triplets))):
+            parameters = [address for t in part for address in addresses_of(t.network)]
+            names = [*(t.recipient for t in part), *(t.sender for t in part)]
+            found = self._all(statements[len(part)], (*parameters, *names))
+            known |= assigned(_rows(found), part)
+        return known
 
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
         counts = Counter(figures)
         with self.transaction(), self._guard:
-            missing = {change.triplet for change in changes} - self._held.keys()
-            self._held.update(self._known(missing, sql.LOAD_TO_CHANGE))
+            self._hold(change.triplet for change in changes)
             for change in changes:
                 self._apply_one(change, counts, now)
             self._write()
@@ -122,7 +123,7 @@ class MysqlStore:
 
     def merge(self, records: Mapping[Triplet, Record]) -> None:
         with self.transaction(), self._guard:
-            self._held.update(self._known(records.keys() - self._held.keys(), sql.LOAD_TO_CHANGE))
+            self._hold(records)
             for triplet, record in records.items():
                 known = self._held[triplet]
                 after = joined(known.now or record, record)
@@ -203,6 +204,7 @@ class MysqlStore:
             seen = rows[:limit]
             dead = [row for row in seen if not row.record.live(now)]
             self._remove([row.number for row in dead])
+            self._held.clear()
             fates = Counter(fate_of(row.record) for row in dead)
             self._add_figures(fates, now)
         kept = Counter(row.record.passed > 0 for row in seen if row.record.live(now))
@@ -238,6 +240,7 @@ class MysqlStore:
                 rows = self._all(sql.WAITING_FROM, (start, number))
                 rows = rows or self._all(sql.WAITING_FROM, (0, number))
             self._remove([row[0] for row in rows])
+            self._held.clear()
             self._add_figures({EVICTED: len(rows)}, now)
         return len(rows)
 
@@ -259,6 +262,7 @@ class MysqlStore:
         with self.transaction(), self._guard:
             known = self._known(triplets, sql.LOAD_TO_CHANGE)
             self._remove([row.number for one in known.values() for row in one.rows])
+            self._held.clear()
         return sum(bool(one.rows) for one in known.values())
 
     def check(self) -> None:

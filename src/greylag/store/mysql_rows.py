@@ -6,6 +6,7 @@ program, by an admin's hand, or by a server that is not what it seems.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import gmtime, strftime
 
 from greylag.core.accesslist import NEVER, Entry
@@ -110,6 +111,18 @@ class Known:
         """Forget the rows that are there: what comes now is another record."""
         self.gone += [row.number for row in self.rows]
         self.rows, self.before, self.row, self.now = [], None, None, None
+
+
+def assigned(rows: Iterable[Row], triplets: Iterable[Triplet]) -> dict[Triplet, Known]:
+    """Return what rows mean for each triplet; those of none are left out."""
+    named: dict[str, list[Row]] = {}
+    for row in rows:
+        for name in {row.recipient, canonical(row.recipient.encode())}:
+            named.setdefault(name, []).append(row)
+    return {
+        triplet: Known([row for row in named.get(triplet.recipient, ()) if belongs(row, triplet)])
+        for triplet in triplets
+    }
 
 
 def date(seconds: int) -> str:
