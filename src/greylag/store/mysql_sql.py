@@ -92,6 +92,7 @@ REMOVE_ENTRY = "DELETE FROM greylisting_lists WHERE id = %s"
 REMOVE_ADDRESS = """UPDATE greylisting_lists SET ipaddr = NULL, ipaddr_start = '0',
     ipaddr_end = '0', ipaddr_prefixsize = 0 WHERE id = %s"""
 REMOVE_DOMAIN = "UPDATE greylisting_lists SET rcpt_to = NULL WHERE id = %s"
+HIGHEST_ENTRY = "SELECT COALESCE(MAX(id), 0) FROM greylisting_lists"
 GENERATION = """SELECT COUNT(*), COALESCE(MAX(id), 0),
     COALESCE(MAX(UNIX_TIMESTAMP(last_update)), 0), UNIX_TIMESTAMP() FROM greylisting_lists"""
 

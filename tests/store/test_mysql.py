@@ -1,0 +1,89 @@
+"""What a batch and a look at the lists cost on MySQL: statements and rows, as the server counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from greylag.core.record import Created
+from greylag.core.triplet import Triplet
+from greylag.store import open_store
+from greylag.store.base import Store
+from greylag.store.mysql_schema import DATA, LISTS
+from tests.servers.mariadb import Database, MariaDb
+
+NOW = 1_750_000_000
+NETWORKS, EACH = 200, 40  # clients, and records of each
+MANY_ROWS = 10_001  # list rows
+
+
+@pytest.fixture
+def database(mariadb: MariaDb) -> Iterator[Database]:
+    made = mariadb.database(LISTS, DATA)
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def store(database: Database) -> Iterator[Store]:
+    with closing(open_store(database.url, timeout=4)) as opened:
+        yield opened
+
+
+def status(database: Database, pattern: str) -> dict[str, int]:
+    """Return counters of the whole server: nobody else uses it meanwhile."""
+    rows = database.rows(f"SHOW GLOBAL STATUS LIKE '{pattern}'")
+    return {str(name): int(str(number)) for name, number in rows}
+
+
+def triplet(net: int, number: int) -> Triplet:
+    return Triplet(bytes((10, 0, net, 0)), f"s{number}@example.org", f"r{number}@example.net")
+
+
+def keep(store: Store, triplets: list[Triplet]) -> None:
+    """Do as the daemon does with a batch of first contacts."""
+    with store.transaction():
+        store.load(triplets)
+        changes = [Created(one, NOW, NOW + 300, NOW + 9000) for one in triplets]
+        store.apply(changes, {"deferred": len(triplets)}, NOW)
+
+
+def test_a_batch_is_a_few_statements_whatever_its_size(store: Store, database: Database) -> None:
+    before = status(database, "Questions")["Questions"]
+    keep(store, [triplet(net, net) for net in range(50)])
+    asked = status(database, "Questions")["Questions"] - before
+    # Lock, begin, look up, insert, figures, commit, unlock; and connecting to ask for this number.
+    assert asked <= 7 + 3
+    assert len(database.rows("SELECT 1 FROM greylisting_data")) == 50
+
+
+def test_a_look_up_reads_rows_of_the_client_alone(store: Store, database: Database) -> None:
+    for net in range(NETWORKS):
+        keep(store, [triplet(net, net * EACH + number) for number in range(EACH)])
+    database.rows("ANALYZE TABLE greylisting_data")
+    wanted = [triplet(net, net * EACH) for net in range(0, NETWORKS, 20)]
+    before = status(database, "Handler_read%")
+    assert len(store.load(wanted)) == len(wanted)
+    after = status(database, "Handler_read%")
+    read = sum(after.values()) - sum(before.values())
+    assert read < NETWORKS * EACH / 4
+
+
+def test_a_long_list_is_not_read_through_at_every_look(store: Store, database: Database) -> None:
+    row = "VALUES (NULL, '{}.example.com', '2000-01-01', '2037-01-01')"
+    add = "INSERT INTO greylisting_lists (ipaddr, rcpt_to, block_expires, record_expires) "
+    database.rows(
+        add
+        + row.format("one")
+        + ", (NULL, 'x.example.com', '2000-01-01', '2037-01-01')" * MANY_ROWS
+    )
+    first = store.generation()
+    before = status(database, "Handler_read_rnd_next")["Handler_read_rnd_next"]
+    for _ in range(10):
+        store.generation()
+    read = status(database, "Handler_read_rnd_next")["Handler_read_rnd_next"] - before
+    assert read < MANY_ROWS
+    database.rows(add + row.format("new"))
+    assert store.generation() != first
