@@ -1,7 +1,7 @@
 """Trying again where another writer was faster.
 
-On a cluster whose nodes are all written to, every write at the same moment meets one of another
-node's, as all add to the figures of the hour: one more try is not enough there.
+Nodes of a cluster that change the same record find out at the commit, and a batch of the daemon is
+hundreds of records: one more try is not enough there. One of them succeeds each time.
 """
 
 from __future__ import annotations

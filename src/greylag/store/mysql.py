@@ -26,6 +26,7 @@ from greylag.store.mysql_rows import (
     addresses_of,
     assigned,
     date,
+    figure_of,
     read_row,
 )
 from greylag.store.mysql_schema import FIGURES
@@ -49,22 +50,25 @@ class MysqlStore:
         self._held: dict[Triplet, Known] = {}
         self._transaction = Transaction(self._all, self._guard, timeout, self._held.clear)
         self._lists = Lists(self._all, self._many)
-        self._has_figures = self._make_figures()
+        self._mark = self._make_figures()
 
-    def _make_figures(self) -> bool:
-        """Make our own table if it is missing; without the right to, there are no figures."""
+    def _make_figures(self) -> str | None:
+        """Make our own table if it is missing; return the mark of this node's rows (`sql.MARK`).
+
+        Without the right to make it there are no figures.
+        """
         from pymysql import MySQLError
 
         try:
-            self._all(sql.FIGURES, (0, 0))
+            return str(self._all(sql.MARK)[0][0])
         except MySQLError as error:
             if error.args[0] != 1146:
                 raise self._guard.translated(error) from error
             try:
                 self._all(FIGURES)
+                return str(self._all(sql.MARK)[0][0])
             except MySQLError:
-                return False
-        return True
+                return None
 
     def _all(self, statement: str, parameters: Sequence[object] = ()) -> Sequence[Any]:
         with self._session.cursor() as cursor:
@@ -155,9 +159,10 @@ class MysqlStore:
             self._all(sql.FORGET[len(part)], part)
 
     def _add_figures(self, counts: Mapping[str, int], now: int) -> None:
-        if self._has_figures:
+        if self._mark is not None:
             hour = hour_of(now)
-            self._many(sql.FIGURE, [(hour, name, n) for name, n in counts.items() if n])
+            rows = [(hour, name + self._mark, n) for name, n in counts.items() if n]
+            self._many(sql.FIGURE, rows)
 
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         with self._guard:
@@ -183,10 +188,10 @@ class MysqlStore:
 
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         hours: dict[int, dict[str, int]] = {}
-        if self._has_figures:
+        if self._mark is not None:
             with self._guard:
                 for hour, name, number in self._all(sql.FIGURES, (since, until)):
-                    hours.setdefault(int(hour), {})[str(name)] = int(number)
+                    hours.setdefault(int(hour), Counter())[figure_of(str(name))] += int(number)
         return hours
 
     def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _CONFLICTS = (1205, 1213)  # lock wait time-out, deadlock (with Galera: certification failed)
 _DENIED = (1044, 1045, 1142, 1143, 1146, 1227, 1049)  # an admin has to do something
-_CUT_OFF = 1047
 _READ_ONLY = "the server is read-only"
+_NOT_READY = "this node is not part of its cluster's majority, or not ready yet"
 
 
 class Guard:
@@ -117,15 +117,14 @@ def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> 
 def _refuse_the_cut_off(cursor: Cursor) -> None:
     """Raise where a node without its cluster's majority answers: it does, until tables are named.
 
-    Other errors are for whoever asks next, who knows what to make of them.
+    With `wsrep_dirty_reads` it even reads them, and refuses to write alone: so it is asked.
     """
     import pymysql
 
-    try:
-        cursor.execute(sql.PROBE)
-    except pymysql.MySQLError as error:
-        if error.args[0] == _CUT_OFF:
-            raise
+    cursor.execute(sql.CLUSTER)
+    status = {str(name): str(text) for name, text in cursor.fetchall()}
+    if status.get("wsrep_provider_name") and status.get("wsrep_ready") != "ON":
+        raise pymysql.OperationalError(1047, _NOT_READY)
 
 
 class Transaction:
@@ -164,8 +163,10 @@ class Transaction:
         self._ended()
         try:
             with self._guard:
-                self._execute(sql.COMMIT if kind is None else sql.ROLLBACK)
-                self._execute(sql.UNLOCK)
+                try:
+                    self._execute(sql.COMMIT if kind is None else sql.ROLLBACK)
+                finally:  # a commit can lose against another node; the session goes on
+                    self._execute(sql.UNLOCK)
         except StoreError:
             if kind is None:  # else it is the first error that tells the cause
                 raise

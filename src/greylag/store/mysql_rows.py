@@ -130,6 +130,12 @@ def date(seconds: int) -> str:
     return strftime("%Y-%m-%d %H:%M:%S", gmtime(min(max(seconds, _LONG_AGO), NEVER)))
 
 
+def figure_of(name: str) -> str:
+    """Return a figure's name without the mark of the node that counted it, as in `pass:known@2`."""
+    figure, _at, mark = name.rpartition("@")
+    return figure if figure and mark.isdigit() else name
+
+
 def read_entries(found: tuple[Any, ...]) -> list[Entry]:
     """Return what a row of greylisting_lists says: nothing, one thing, or two for a row of both."""
     number, text, start, prefix, domain, denied_until, expires, created, comment = found

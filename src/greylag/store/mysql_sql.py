@@ -100,11 +100,17 @@ FIGURE = """INSERT INTO greylag_figures (hour, name, number) VALUES (%s, %s, %s)
     ON DUPLICATE KEY UPDATE number = number + VALUES(number)"""
 FIGURES = """SELECT hour, name, number FROM greylag_figures WHERE hour >= %s AND hour < %s
     ORDER BY hour, name"""
+# Nodes that add to the same row are in each other's way at every commit, so each has its own rows.
+# Galera gives each node an offset; the first, and a server that is alone, has 1.
+MARK = """SELECT IF(@@auto_increment_offset = 1, '', CONCAT('@', @@auto_increment_offset)), COUNT(*)
+    FROM greylag_figures WHERE hour = 0"""
 
 # Nothing of the server's or the database's own settings may change what a statement means.
 SESSION = """SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
     time_zone = '+00:00', innodb_lock_wait_timeout = %s, wait_timeout = 28800"""
 READ_ONLY = "SELECT @@GLOBAL.read_only"
+# In a Galera cluster: ready is a node that is part of the majority and has all that it needs.
+CLUSTER = "SHOW STATUS WHERE Variable_name IN ('wsrep_provider_name', 'wsrep_ready')"
 LOCK = "SELECT GET_LOCK(CONCAT('greylag:', LEFT(DATABASE(), 50)), %s)"
 UNLOCK = "DO RELEASE_LOCK(CONCAT('greylag:', LEFT(DATABASE(), 50)))"
 BEGIN, COMMIT, ROLLBACK = "START TRANSACTION", "COMMIT", "ROLLBACK"
