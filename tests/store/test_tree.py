@@ -176,6 +176,22 @@ def test_a_record_from_the_future_starts_anew_t8(root: Path) -> None:
     assert ask(root, b"192.0.2.1", NOW + 120) == "retried"
 
 
+def test_a_clock_that_went_back_does_not_move_the_last_contact_t8(root: Path) -> None:
+    file = plant(root / "192/000/002", NOW - DAY, NOW)
+    assert ask(root, b"192.0.2.1", NOW - 60) == "known"
+    assert times(file) == (NOW - DAY, NOW)
+
+
+def test_what_root_makes_belongs_to_the_owner_of_the_tree(root: Path) -> None:
+    """Or jgreylist, which runs as that user, could not go on using it."""
+    if os.geteuid():
+        pytest.skip("only root can give files away")
+    os.chown(root, 12345, 12346)
+    assert ask(root, b"192.0.2.17", NOW) == "new"
+    made = [path.lstat() for path in root.rglob("*")]
+    assert [(found.st_uid, found.st_gid) for found in made] == [(12345, 12346)] * 3
+
+
 def test_what_was_forgotten_meanwhile_stays_forgotten(tree: TreeStore, root: Path) -> None:
     triplet = key(b"192.0.2.1")
     tree.apply([Blocked(triplet), Passed(triplet, NOW)], {}, NOW)
