@@ -10,9 +10,10 @@ import pytest
 from greylag.core.record import Created
 from greylag.core.triplet import Triplet
 from greylag.store import open_store
-from greylag.store.base import Store
+from greylag.store.base import Store, StoreUnavailable
+from greylag.store.mysql import MysqlStore
 from greylag.store.mysql_schema import DATA, LISTS
-from tests.servers.mariadb import Database, MariaDb
+from tests.servers.mariadb import USER, Database, MariaDb
 
 NOW = 1_750_000_000
 NETWORKS, EACH = 200, 40  # clients, and records of each
@@ -87,3 +88,29 @@ def test_a_long_list_is_not_read_through_at_every_look(store: Store, database: D
     assert read < MANY_ROWS
     database.rows(add + row.format("new"))
     assert store.generation() != first
+
+
+@pytest.mark.parametrize("tables", [["*"], ["greylisting_data", "greylisting_lists"]])
+def test_rights_to_the_old_tables_are_enough_t10(
+    mariadb: MariaDb, database: Database, tables: list[str]
+) -> None:
+    with mariadb.connect() as cursor:
+        cursor.execute(f"REVOKE ALL PRIVILEGES ON {database.name}.* FROM {USER}@localhost")
+        for table in tables:
+            rights = f"SELECT, INSERT, UPDATE, DELETE ON {database.name}.{table}"
+            cursor.execute(f"GRANT {rights} TO {USER}@localhost")
+    with closing(open_store(database.url, timeout=4)) as store:
+        store.apply([], {"defer:new": 1}, 1_700_000_000)
+        assert store.figures(0, 2_000_000_000) == {}
+        assert store.count(1_700_000_000) == (0, 0)
+
+
+def test_nonsense_while_it_is_opened_is_a_store_error_t26(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nonsense(*_arguments: object) -> None:
+        raise IndexError("bytes index out of range")
+
+    monkeypatch.setattr(MysqlStore, "_all", nonsense)
+    with pytest.raises(StoreUnavailable, match="not what a MySQL server says"):
+        open_store(database.url, timeout=4)

@@ -17,7 +17,7 @@ from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.store import mysql_sql as sql
 from greylag.store.base import Filter, Page
-from greylag.store.mysql_link import Guard, Transaction, connect
+from greylag.store.mysql_link import NO_TABLE, Guard, Transaction, connect
 from greylag.store.mysql_lists import Lists
 from greylag.store.mysql_options import Place
 from greylag.store.mysql_rows import (
@@ -53,22 +53,22 @@ class MysqlStore:
         self._mark = self._make_figures()
 
     def _make_figures(self) -> str | None:
-        """Make our own table if it is missing; return the mark of this node's rows (`sql.MARK`).
-
-        Without the right to make it there are no figures.
-        """
+        """Return the mark of this node's rows (`sql.MARK`), or None where our table may not be."""
         from pymysql import MySQLError
 
-        try:
-            return str(self._all(sql.MARK)[0][0])
-        except MySQLError as error:
-            if error.args[0] != 1146:
-                raise self._guard.translated(error) from error
+        with self._guard:
+            try:
+                return str(self._all(sql.MARK)[0][0])
+            except MySQLError as error:
+                if error.args[0] not in NO_TABLE:
+                    raise
             try:
                 self._all(FIGURES)
                 return str(self._all(sql.MARK)[0][0])
-            except MySQLError:
-                return None
+            except MySQLError as error:
+                if error.args[0] not in NO_TABLE:
+                    raise
+        return None
 
     def _all(self, statement: str, parameters: Sequence[object] = ()) -> Sequence[Any]:
         with self._session.cursor() as cursor:

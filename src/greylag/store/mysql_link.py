@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _CONFLICTS = (1205, 1213)  # lock wait time-out, deadlock (with Galera: certification failed)
 _DENIED = (1044, 1045, 1142, 1143, 1146, 1227, 1049)  # an admin has to do something
+# No such table; or denied, which is also said of one that is not there to who may not make it.
+NO_TABLE = (1146, 1142)
 _READ_ONLY = "the server is read-only"
 _NOT_READY = "this node is not part of its cluster's majority, or not ready yet"
 
