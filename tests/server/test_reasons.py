@@ -18,7 +18,7 @@ from tests.server.daemon import BIN, Connection, Daemon, serving
 from tests.server.test_serve import free_port
 
 PLUGIN = {"greylag_client": "qmail-spp"}
-POLICY = '[policy]\ndelay = "1s"\nnull_sender = "never"\n'
+POLICY = '[policy]\ndelay = "3s"\nnull_sender = "never"\n'
 FRIEND, FOE = "198.51.100.1", "203.0.113.1"
 
 
@@ -52,7 +52,7 @@ def greylag(daemon: Daemon, *words: str) -> str:
 
 def retried(client: Connection) -> None:
     client.ask(sender="retried@example.org")
-    time.sleep(2.1)
+    time.sleep(4.1)
     client.ask(sender="retried@example.org")
 
 
@@ -127,7 +127,7 @@ def test_check_says_the_same_word(
     if reason is Reason.RETRIED:
         with daemon.connect() as client:
             client.ask(sender="check@example.org")
-        time.sleep(2)
+        time.sleep(4)
     assert json.loads(greylag(daemon, "check", "--json", *question))["reason"] == reason.value
 
 

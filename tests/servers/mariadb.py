@@ -47,7 +47,7 @@ class MariaDb:
         """Start, and wait until it answers."""
         command = [needed("mariadbd", "mariadb-server"), "--no-defaults", "--user=mysql"]
         command += [f"--datadir={self.folder}/data", f"--socket={self.socket}"]
-        command += [f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/err"]
+        command += [f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/log.err"]
         command += ["--skip-networking", "--skip-name-resolve", "--skip-log-bin"]
         command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync"]
         command += ["--skip-innodb-doublewrite", "--innodb-buffer-pool-size=32M"]
@@ -60,7 +60,7 @@ class MariaDb:
                 if probe.recv(1):
                     return
             time.sleep(0.03)
-        raise RuntimeError((self.folder / "err").read_text(errors="replace")[-2000:])
+        raise RuntimeError((self.folder / "log.err").read_text(errors="replace")[-2000:])
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal: SIGSTOP freezes it, SIGCONT lets it go on."""

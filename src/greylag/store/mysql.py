@@ -201,7 +201,7 @@ class MysqlStore:
                 row = self._all(sql.COUNT, where)[0]
             else:
                 row = self._all(sql.COUNT_NETWORK, (*where, *addresses_of(network)))[0]
-        return int(row[0]), int(row[1])
+            return int(row[0]), int(row[1])
 
     def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
         with self.transaction(), self._guard:
