@@ -55,8 +55,8 @@ def test_terminal_injection_by_comments_t12_cve_2009_4487(greylag: Greylag) -> N
 def test_terminal_injection_by_records_t12_cve_2009_4487(greylag: Greylag, network: bytes) -> None:
     """T12, T26, CVE-2009-4487: rows that no greylag wrote."""
     greylag.run("allow", "add", "example.org")
-    row = (network, EVIL, EVIL, NOW, NOW + 300, NOW + 600, 1, 0)
-    greylag.sql("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    row = (0, network, EVIL, EVIL, NOW, NOW + 300, NOW + 600, 1, 0)
+    greylag.sql("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     shown = greylag.run("search").stdout
     assert "\\x1b[2J" in shown
     assert len(shown.splitlines()) == 2
@@ -70,8 +70,8 @@ def test_terminal_injection_by_records_t12_cve_2009_4487(greylag: Greylag, netwo
 def test_times_that_no_calendar_holds(greylag: Greylag, seconds: int) -> None:
     """T26."""
     greylag.run("allow", "add", "example.org")
-    row = (NETWORK, "user@example.org", "info@example.net", *[seconds] * 3, 2**63 - 1, -1)
-    greylag.sql("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    row = (0, NETWORK, "user@example.org", "info@example.net", *[seconds] * 3, 2**63 - 1, -1)
+    greylag.sql("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     greylag.sql("UPDATE entries SET created = ?, expires = ?, denied_until = ?", (seconds,) * 3)
     for arguments in (
         ("search",),

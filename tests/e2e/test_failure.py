@@ -234,8 +234,8 @@ def test_plugins_get_their_turn_while_records_are_forgotten(plugin: Plugin) -> N
     """`greylag expire` on many records: nobody is let in because the database is locked."""
     plugin.run()
     with closing(sqlite3.connect(plugin.database)) as db, db:
-        rows = [(b"\x0a\0\0\0", f"s{n}@example.org", "x", 1, 2, 3, 1, 0) for n in range(40_000)]
-        db.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        rows = [(0, b"\x0a\0\0\0", f"s{n}@example.org", "x", 1, 2, 3, 1, 0) for n in range(40_000)]
+        db.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     command = [str(BIN / "greylag"), "--config", str(plugin.home / "greylag.toml"), "expire"]
     expiring = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     asked = 0

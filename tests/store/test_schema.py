@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def test_the_newest_fixture_is_the_newest_schema(tmp_path: Path) -> None:
     assert schema(fixture) == schema(made)
 
 
+Migrations = Sequence[Sequence[str]]
 NEXT = (
     *MIGRATIONS,
     (
@@ -75,15 +77,16 @@ NEXT = (
 )
 
 
-def upgrade_and_die(path: Path, *, before_statement: int) -> None:
-    """Run the next version's migration in a child that kills itself before a statement."""
+def upgrade_and_die(path: Path, migrations: Migrations, before_statement: int) -> None:
+    """Run the last migration in a child that kills itself before a statement."""
     child = os.fork()
     if not child:  # pragma: no cover - not in this process
         real = sqlite3.connect
 
         def dying(*args: object, **options: object) -> sqlite3.Connection:
             db: sqlite3.Connection = real(*args, **options)  # type: ignore[call-overload]
-            doomed = [*NEXT[-1], "PRAGMA user_version = 2", "COMMIT"][before_statement]
+            stamp = f"PRAGMA user_version = {len(migrations)}"
+            doomed = [*migrations[-1], stamp, "COMMIT"][before_statement]
 
             def watch(statement: str) -> None:
                 if statement == doomed:
@@ -94,7 +97,7 @@ def upgrade_and_die(path: Path, *, before_statement: int) -> None:
 
         sqlite3.connect = dying  # type: ignore[assignment]
         try:
-            connect(str(path), Guard(str(path)), timeout=4, create=False, migrations=NEXT)
+            connect(str(path), Guard(str(path)), timeout=4, create=False, migrations=migrations)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -106,7 +109,7 @@ def test_an_upgrade_killed_in_the_middle_is_done_by_the_next_start_p17(
 ) -> None:
     path = tmp_path / "old.db"
     before = load_fixture(len(MIGRATIONS), path)
-    upgrade_and_die(path, before_statement=before_statement)
+    upgrade_and_die(path, NEXT, before_statement)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert rows(path) == before
@@ -117,6 +120,21 @@ def test_an_upgrade_killed_in_the_middle_is_done_by_the_next_start_p17(
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     with pytest.raises(StoreError, match="knows only up to"):  # and the old version says so
         SqliteStore(str(path))
+
+
+@pytest.mark.parametrize("before_statement", range(len(MIGRATIONS[1]) + 2))
+def test_passed_and_waiting_records_go_apart_or_stay_together_p17(
+    before_statement: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.db"
+    before = load_fixture(1, path)
+    upgrade_and_die(path, MIGRATIONS[:2], before_statement)
+    assert rows(path) == before
+    with closing(SqliteStore(str(path))) as store:
+        found = {t.key: (r.first_seen, r.expires, r.passed) for t, r in store.search(Filter(), 99)}
+    assert found == {row[:3]: (row[3], row[5], row[7]) for row in before["records"]}
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_the_file_says_whose_it_is(tmp_path: Path) -> None:

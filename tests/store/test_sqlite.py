@@ -122,13 +122,13 @@ def from_the_future(path: Path) -> Path:
 
 
 def corrupt(path: Path) -> Path:
-    """A database whose first table page is junk: opens, and fails when it is read."""
+    """A database whose pages but the first are junk: opens, and fails when it is read."""
     opened = SqliteStore(str(path))
     opened.apply([BORN], {}, NOW)
     opened.close()
     with path.open("r+b") as file:
         file.seek(4096)
-        file.write(b"\xa5" * 4096 * 7)
+        file.write(b"\xa5" * (path.stat().st_size - 4096))
     return path
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _LOWEST = (b"", "", "")  # below every key
-_LOOK_AT = 4  # records looked at for each that is to go
+_LOOK_AT = 2  # records looked at for each that is to go
 _HIGHEST = b"\xff" * 17  # above every packed address
 
 
@@ -124,9 +124,12 @@ class SqliteStore:
         with self.transaction():
             found = self.load(list(records))
             after = {t: joined(found.get(t, record), record) for t, record in records.items()}
-            rows = [(*t.key, *_facts(r)) for t, r in after.items() if r != found.get(t)]
+            rows = [
+                (r.passed > 0, *t.key, *_facts(r)) for t, r in after.items() if r != found.get(t)
+            ]
             with self._guard:
-                self._db.executemany(sql.REPLACE, rows)
+                self._db.executemany(sql.FORGET, [row[1:4] for row in rows])
+                self._db.executemany(sql.PUT, rows)
 
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         keys = [part for net in networks_around(client) for part in (net.packed, net.prefix)]

@@ -5,42 +5,52 @@ from __future__ import annotations
 # One statement for many rows saves what a call costs, above all giving up Python's lock and
 # getting it back. There is one of each size, so that each is compiled once.
 SIZES = (64, 16, 4, 1)
-# A CROSS JOIN keeps its order in SQLite: one look-up by the key for each that is asked for.
+# A CROSS JOIN keeps its order in SQLite: look-ups by the key alone, for each that is asked for one
+# among those that wait and one among those that have passed.
 _LOAD = """WITH asked (network, sender, recipient) AS (VALUES (?,?,?))
     SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
-    FROM asked CROSS JOIN records USING (network, sender, recipient)"""
+    FROM asked CROSS JOIN records USING (network, sender, recipient) WHERE settled IN (0, 1)"""
 LOAD = {size: _LOAD.replace("(?,?,?)", ",".join(["(?,?,?)"] * size)) for size in SIZES}
-_CREATE = "INSERT INTO records VALUES (?,?,?,?,?,?,1,0)"
+_CREATE = "INSERT INTO records VALUES (0,?,?,?,?,?,?,1,0)"
 _ROW = _CREATE.partition("VALUES ")[2]
 CREATE = {size: _CREATE.replace(_ROW, ",".join([_ROW] * size)) for size in SIZES}
 # The guard of core.record.Record.live, the other way round.
-REMOVE_DEAD = """DELETE FROM records WHERE network = ?1 AND sender = ?2 AND recipient = ?3
+REMOVE_DEAD = """DELETE FROM records
+    WHERE settled IN (0, 1) AND network = ?1 AND sender = ?2 AND recipient = ?3
     AND (expires <= ?4 OR (passed = 0 AND first_seen > ?4 + ?5)) RETURNING passed > 0"""
-CREATE_IF_ABSENT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, 1, 0) ON CONFLICT DO NOTHING"
+CREATE_IF_ABSENT = """INSERT INTO records SELECT 0, ?1, ?2, ?3, ?4, ?5, ?6, 1, 0
+    WHERE NOT EXISTS (SELECT 1 FROM records
+        WHERE settled IN (0, 1) AND network = ?1 AND sender = ?2 AND recipient = ?3)"""
 BLOCKED = """UPDATE records SET blocked = blocked + ?4
-    WHERE network = ?1 AND sender = ?2 AND recipient = ?3"""
-PASSED = """UPDATE records SET passed = passed + ?5, expires = max(expires, ?4)
-    WHERE network = ?1 AND sender = ?2 AND recipient = ?3"""
-REPLACE = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    WHERE settled IN (0, 1) AND network = ?1 AND sender = ?2 AND recipient = ?3"""
+PASSED = """UPDATE records SET passed = passed + ?5, expires = max(expires, ?4), settled = 1
+    WHERE settled IN (0, 1) AND network = ?1 AND sender = ?2 AND recipient = ?3"""
+PUT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+FORGET = """DELETE FROM records
+    WHERE settled IN (0, 1) AND network = ? AND sender = ? AND recipient = ?"""
 FIGURE = """INSERT INTO figures VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET number = number + excluded.number"""
-FORGET = "DELETE FROM records WHERE network = ? AND sender = ? AND recipient = ?"
-SCAN = """SELECT network, sender, recipient,
-        expires <= ?4 OR (passed = 0 AND first_seen > ?4 + ?5), passed > 0
-    FROM records WHERE (network, sender, recipient) > (?1, ?2, ?3)
-    ORDER BY network, sender, recipient LIMIT ?6"""
-COUNT = """SELECT coalesce(sum(passed = 0), 0), coalesce(sum(passed > 0), 0) FROM records
-    WHERE expires > ?1 AND (passed > 0 OR first_seen <= ?1 + ?2)"""
+# SCAN and SEARCH read both sides in the order of the triplets, and SQLite merges them.
+_IN_ORDER = " ORDER BY network, sender, recipient LIMIT "
+_SCAN = """SELECT network, sender, recipient,
+        expires <= ?4 OR (passed = 0 AND first_seen > ?4 + ?5), settled
+    FROM records WHERE settled = 0 AND (network, sender, recipient) > (?1, ?2, ?3)"""
+SCAN = " UNION ALL ".join((_SCAN, _SCAN.replace("settled = 0", "settled = 1"))) + _IN_ORDER + "?6"
+_SEARCH = """SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
+    FROM records WHERE settled = 0 AND network BETWEEN ?1 AND ?2
+    AND (?3 = 0 OR length(network) = ?3) AND instr(sender, ?4) AND instr(recipient, ?5)
+    AND (NOT ?6 OR sender = '') AND (?7 IS NULL OR settled = ?7)"""
+SEARCH = (
+    " UNION ALL ".join((_SEARCH, _SEARCH.replace("settled = 0", "settled = 1"))) + _IN_ORDER + "?8"
+)
+COUNT = """SELECT coalesce(sum(settled = 0), 0), coalesce(sum(settled), 0) FROM records
+    WHERE settled IN (0, 1) AND expires > ?1 AND (settled OR first_seen <= ?1 + ?2)"""
 COUNT_NETWORK = COUNT + " AND network = ?3"
 WAITING_OF_NETWORK = """SELECT network, sender, recipient FROM records
-    WHERE network = ? AND passed = 0 ORDER BY random() LIMIT ?"""
-LOOK = """SELECT network, sender, recipient, passed = 0 AND random() % 2 FROM records
-    WHERE (network, sender, recipient) > (?, ?, ?) ORDER BY network, sender, recipient LIMIT ?"""
-SEARCH = """SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
-    FROM records WHERE network BETWEEN ?1 AND ?2 AND (?3 = 0 OR length(network) = ?3)
-    AND instr(sender, ?4) AND instr(recipient, ?5) AND (NOT ?6 OR sender = '')
-    AND (?7 IS NULL OR (passed > 0) = ?7)
-    ORDER BY network, sender, recipient LIMIT ?8"""
+    WHERE settled = 0 AND network = ? ORDER BY random() LIMIT ?"""
+LOOK = """SELECT network, sender, recipient, random() % 2 FROM records
+    WHERE settled = 0 AND (network, sender, recipient) > (?, ?, ?)
+    ORDER BY network, sender, recipient LIMIT ?"""
 ENTRY = """SELECT entries.network, entries.prefix, domain, denied_until, expires, comment, created,
     number FROM entries"""
 ENTRIES = ENTRY + " ORDER BY number"
