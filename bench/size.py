@@ -32,7 +32,9 @@ def fill(path: Path, number: int, expires: int) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = OFF")
         db.execute("BEGIN")
-        db.executemany("INSERT INTO records VALUES (1, ?, ?, ?, ?, ?, ?, 3, 1)", rows(number, expires))
+        db.executemany(
+            "INSERT INTO records VALUES (1, ?, ?, ?, ?, ?, ?, 3, 1)", rows(number, expires)
+        )
         db.execute("COMMIT")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
