@@ -54,7 +54,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "ALTER TABLE records RENAME TO mixed",
-        # The key's columns come first: SQLite 3.40 calls any other order corrupt, in integrity_check.
+        # The key comes first: any other order is corrupt to SQLite 3.40, in integrity_check.
         """CREATE TABLE records (
             settled INTEGER NOT NULL CHECK (settled = (passed > 0)),
             network BLOB NOT NULL,      -- packed, host bits cleared; 4 or 16 bytes
