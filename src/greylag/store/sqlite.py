@@ -19,7 +19,7 @@ from greylag.core.subject import Domain, Network, Subject
 from greylag.core.triplet import Triplet
 from greylag.store import sqlite_sql as sql
 from greylag.store.base import Filter, Page, StoreUnavailable
-from greylag.store.sqlite_file import Guard, connect
+from greylag.store.sqlite_file import Guard, begin, connect
 
 TIMEOUT = 4.0  # seconds to wait for another writer: inside the 5 s that a plugin may take
 
@@ -37,16 +37,17 @@ _HIGHEST = b"\xff" * 17  # above every packed address
 class _Transaction:
     """A write transaction; a second one inside the first is part of it."""
 
-    def __init__(self, connection: sqlite3.Connection, guard: Guard) -> None:
+    def __init__(self, connection: sqlite3.Connection, guard: Guard, timeout: float) -> None:
         self._connection = connection
         self._guard = guard
+        self._timeout = timeout
         self._outer = False
 
     def __enter__(self) -> None:
         self._outer = self._connection.in_transaction
         if not self._outer:
             with self._guard:
-                self._connection.execute("BEGIN IMMEDIATE")
+                begin(self._connection, self._timeout)
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._outer:
@@ -66,13 +67,14 @@ class SqliteStore:
     def __init__(self, path: str, *, timeout: float = TIMEOUT, create: bool = True) -> None:
         self._guard = Guard(path)
         self._path = path
+        self._timeout = timeout
         self._db = connect(path, self._guard, timeout=timeout, create=create)
         with self._guard:
             self._file = _identity(path)
         self._walked_to = (os.urandom(1), "", "")  # of `trim`
 
     def transaction(self) -> _Transaction:
-        return _Transaction(self._db, self._guard)
+        return _Transaction(self._db, self._guard, self._timeout)
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
         found = {}

@@ -11,6 +11,7 @@ from greylag.store.base import StoreError, StoreUnavailable
 from greylag.store.schema import APPLICATION_ID, MIGRATIONS
 
 MODE = 0o660  # the daemon's and the mail server's user share it; nobody else reads who mails whom
+_ROUND = 0.008  # seconds that SQLite waits by itself: it tries after 1, 2 and 5 ms of pause
 _PAUSE = 0.01  # seconds between tries to switch a new file to WAL
 
 
@@ -50,7 +51,7 @@ def connect(
         try:
             db.execute("PRAGMA synchronous = FULL")
             if _version(db) != len(migrations):
-                _migrate(db, path, migrations, monotonic() + timeout)
+                _migrate(db, path, migrations, timeout)
             elif _application(db) != APPLICATION_ID:
                 raise StoreError(f"{path}: is a database, but not one of greylag's")
             elif db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
@@ -59,6 +60,31 @@ def connect(
             db.close()
             raise
         return db
+
+
+def begin(db: sqlite3.Connection, timeout: float) -> None:
+    """Begin a write transaction; wait up to so many seconds for other writers.
+
+    SQLite's own waiting grows to a tenth of a second between two tries: who came last would win,
+    and one of many could be left out for seconds. Short rounds of it give all the same chance.
+    """
+    deadline = monotonic() + timeout
+    _wait_at_most(db, _ROUND)
+    try:
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                    raise
+    finally:
+        _wait_at_most(db, timeout)
+
+
+def _wait_at_most(db: sqlite3.Connection, seconds: float) -> None:
+    # A PRAGMA takes no parameters; this is our own number.
+    db.execute("PRAGMA busy_timeout = " + str(int(seconds * 1000)))
 
 
 def _text(raw: bytes) -> str:
@@ -92,13 +118,13 @@ def _application(db: sqlite3.Connection) -> int:
 
 
 def _migrate(
-    db: sqlite3.Connection, path: str, migrations: Sequence[Sequence[str]], deadline: float
+    db: sqlite3.Connection, path: str, migrations: Sequence[Sequence[str]], timeout: float
 ) -> None:
     """Run the migrations that the file has not seen; many processes may try at once."""
     _refuse_foreign(db, path, len(migrations))
-    _switch_to_wal(db, deadline)
+    _switch_to_wal(db, monotonic() + timeout)
     for number, statements in enumerate(migrations, 1):
-        db.execute("BEGIN IMMEDIATE")
+        begin(db, timeout)
         try:
             _refuse_foreign(db, path, len(migrations))  # it may have changed while we waited
             if _version(db) < number:

@@ -11,24 +11,32 @@ _LOAD = """WITH asked (network, sender, recipient) AS (VALUES (?,?,?))
     SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
     FROM asked CROSS JOIN records USING (network, sender, recipient) WHERE settled IN (0, 1)"""
 LOAD = {size: _LOAD.replace("(?,?,?)", ",".join(["(?,?,?)"] * size)) for size in SIZES}
-_CREATE = "INSERT INTO records VALUES (0,?,?,?,?,?,?,1,0)"
+# Columns by their names, here and below: SQLite looks for a schema that another process has just
+# made newer when it misses a column, not when there are too many values.
+_CREATE = """INSERT INTO records (settled, network, sender, recipient,
+        first_seen, defer_until, expires, blocked, passed)
+    VALUES (0,?,?,?,?,?,?,1,0)"""
 _ROW = _CREATE.partition("VALUES ")[2]
 CREATE = {size: _CREATE.replace(_ROW, ",".join([_ROW] * size)) for size in SIZES}
 # The guard of core.record.Record.live, the other way round.
 REMOVE_DEAD = """DELETE FROM records
     WHERE settled IN (0, 1) AND network = ?1 AND sender = ?2 AND recipient = ?3
     AND (expires <= ?4 OR (passed = 0 AND first_seen > ?4 + ?5)) RETURNING passed > 0"""
-CREATE_IF_ABSENT = """INSERT INTO records SELECT 0, ?1, ?2, ?3, ?4, ?5, ?6, 1, 0
+CREATE_IF_ABSENT = """INSERT INTO records (settled, network, sender, recipient,
+        first_seen, defer_until, expires, blocked, passed)
+    SELECT 0, ?1, ?2, ?3, ?4, ?5, ?6, 1, 0
     WHERE NOT EXISTS (SELECT 1 FROM records
         WHERE settled IN (0, 1) AND network = ?1 AND sender = ?2 AND recipient = ?3)"""
 BLOCKED = """UPDATE records SET blocked = blocked + ?4
     WHERE settled IN (0, 1) AND network = ?1 AND sender = ?2 AND recipient = ?3"""
 PASSED = """UPDATE records SET passed = passed + ?5, expires = max(expires, ?4), settled = 1
     WHERE settled IN (0, 1) AND network = ?1 AND sender = ?2 AND recipient = ?3"""
-PUT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PUT = """INSERT INTO records (settled, network, sender, recipient,
+        first_seen, defer_until, expires, blocked, passed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 FORGET = """DELETE FROM records
     WHERE settled IN (0, 1) AND network = ? AND sender = ? AND recipient = ?"""
-FIGURE = """INSERT INTO figures VALUES (?, ?, ?)
+FIGURE = """INSERT INTO figures (hour, name, number) VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET number = number + excluded.number"""
 # SCAN and SEARCH read both sides in the order of the triplets, and SQLite merges them.
 _IN_ORDER = " ORDER BY network, sender, recipient LIMIT "
