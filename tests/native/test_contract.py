@@ -7,9 +7,9 @@ import pytest
 from greylag.core.attempt import Attempt
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.policy import (
+    PLUGIN,
     Request,
     RequestReader,
-    from_plugin,
     plugin_variables,
     read_plugin_attempt,
     write_plugin_action,
@@ -60,7 +60,7 @@ def test_the_daemon_reads_the_attempt_that_the_oneshot_would(client: Client) -> 
             client.run(**changes)
         (request,) = RequestReader().feed(daemon.questions[0])
         assert isinstance(request, Request)
-        assert from_plugin(request)
+        assert request.get(b"greylag_client") == PLUGIN
         assert read_plugin_attempt(request) == read_environment(client.variables(changes))
 
 

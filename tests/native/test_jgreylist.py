@@ -15,7 +15,7 @@ import pytest
 
 from greylag.core.connection import Connection
 from greylag.core.policy import Policy
-from greylag.wire.connection import from_jgreylist, read_connection
+from greylag.wire.connection import JGREYLIST, read_connection
 from greylag.wire.handover import read_opening
 from greylag.wire.policy import Request, RequestReader
 from greylag.wire.tempfail import Manner
@@ -99,7 +99,7 @@ def asked(questions: Sequence[bytes]) -> Connection:
     (question,) = questions
     (event,) = RequestReader().feed(question)
     assert isinstance(event, Request)
-    assert from_jgreylist(event)
+    assert event.get(b"greylag_client") == JGREYLIST
     return read_connection(event)
 
 

@@ -13,7 +13,6 @@ from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.connection import (
     _FATES,
     fate_of,
-    from_jgreylist,
     read_connection,
     read_environment,
     refusal_of,
@@ -90,19 +89,6 @@ def test_both_programs_say_the_same_in_the_log() -> None:
     rows = dict(re.findall(r'\{"([a-z-]+)", "([A-Za-z ]+)"\}', table))
     said = {reason.value: fate for reason, fate in _FATES.items()}
     assert rows == said
-
-
-@pytest.mark.parametrize(
-    ("text", "asks"),
-    [
-        (QUESTION, True),
-        (QUESTION.replace(b"CONNECT", b"RCPT"), False),
-        (QUESTION.replace(b"jgreylist", b"qmail-spp"), False),
-        (b"request=smtpd_access_policy\nprotocol_state=CONNECT\n", False),  # Postfix can ask so
-    ],
-)
-def test_who_asks(text: bytes, asks: bool) -> None:
-    assert from_jgreylist(Request(text)) is asks
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from greylag.core.policy import NullSender, Policy
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.service import Service
 from greylag.store.memory import MemoryStore
+from greylag.wire import policy
 from greylag.wire.policy import (
     MAX_REQUEST,
     Broken,
     Request,
     RequestReader,
-    from_plugin,
     plugin_variables,
     read_attempt,
     read_plugin_attempt,
@@ -211,8 +211,8 @@ PLUGIN = attributes(greylag_client=b"qmail-spp", greylag_rcptcount=b"0", greylag
 
 def test_the_plugin_asks_at_rcpt_with_the_hosts_counts() -> None:
     request = request_of(PLUGIN)
-    assert from_plugin(request)
-    assert not from_plugin(request_of(POSTFIX))
+    assert request.get(b"greylag_client") == policy.PLUGIN
+    assert request_of(POSTFIX).get(b"greylag_client") is None
     wanted = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
     assert read_plugin_attempt(request) == wanted
     second = request_of(PLUGIN.replace(b"countall=1", b"countall=2"))

@@ -40,8 +40,13 @@ class Log:
             return
         from greylag.wire.logline import format_event
 
-        named = fields if level == INFO else {"level": NAMES[level], **fields}
-        write_patiently(2, f"greylisting: {format_event(named)}\n".encode("ascii"))
+        self.line(level, format_event(fields))
+
+    def line(self, level: int, line: str) -> None:
+        """Write an event that is formatted already."""
+        if level <= self.level:
+            named = "" if level == INFO else f"level={NAMES[level]} "
+            write_patiently(2, f"greylisting: {named}{line}\n".encode("ascii"))
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -161,10 +166,10 @@ def _decide(attempt: Attempt, settings: Settings, store: OneStore, log: Log) -> 
 
 
 def _log_decision(attempt: Attempt, decision: Decision, log: Log) -> None:
-    from greylag.wire.logline import decision_event
+    from greylag.wire.logline import decision_line
 
     level = FATAL if decision.reason.value == "incomplete" else INFO
-    log.event(level, **decision_event(attempt, decision))
+    log.line(level, decision_line(attempt, decision))
 
 
 def _watch(log: Log, given: Answer) -> None:

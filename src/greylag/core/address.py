@@ -16,16 +16,15 @@ from __future__ import annotations
 MAX_LENGTH = 255  # characters: varchar(255) in the tables of spec/greylisting-plugin.md
 _DIGEST_BYTES = 20  # 160 bits: no two long addresses collide, even if chosen to
 _VISIBLE = frozenset(range(0x21, 0x7F)) - {0x5C}
+_PLAIN = bytes(_VISIBLE)
 _ESCAPES = [chr(byte) if byte in _VISIBLE else f"\\x{byte:02x}" for byte in range(256)]
 
 
 def canonical(raw: bytes) -> str:
     """Return the canonical form of an envelope address or a domain."""
     lowered = raw.lower()
-    if lowered.isascii() and len(lowered) <= MAX_LENGTH:
-        text = lowered.decode("ascii")
-        if text.isprintable() and " " not in text and "\\" not in text:
-            return text  # nearly every address there is
+    if len(lowered) <= MAX_LENGTH and not lowered.translate(None, _PLAIN):
+        return lowered.decode("ascii")  # nearly every address there is
     return _cut("".join([_ESCAPES[byte] for byte in lowered]), lowered)
 
 

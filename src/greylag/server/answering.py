@@ -17,11 +17,11 @@ from greylag.server.journal import ERROR, Journal
 from greylag.server.worker import Worker
 from greylag.service.batch import Answered, Asked
 from greylag.service.desk import Desk
-from greylag.wire.connection import from_jgreylist, read_connection, write_connection_action
+from greylag.wire.connection import JGREYLIST, read_connection, write_connection_action
 from greylag.wire.oldplugin import read_variables
 from greylag.wire.policy import (
+    PLUGIN,
     Request,
-    from_plugin,
     plugin_variables,
     read_attempt,
     read_plugin_attempt,
@@ -33,9 +33,9 @@ from greylag.wire.reply import Replies
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from greylag.server.metrics import Metrics
+    from greylag.server.session import Owe
 
 _MOST_OVERRIDES = 256  # kinds of tcprules settings that are remembered; admins write a few
-Send = Callable[[bytes], None]
 
 
 @value
@@ -66,82 +66,76 @@ class Answering:
         self._rules = rules
         self._overridden.clear()
 
-    def __call__(self, request: Request, reply: Send, *, trusted: bool) -> None:
-        """Answer a request; `trusted` sockets may speak for the qmail-spp plugin."""
-        if trusted and from_jgreylist(request):
-            self._connection(read_connection(request), reply)
-            return
+    def __call__(self, request: Request, owe: Owe, *, trusted: bool) -> bytes | None:
+        """Answer a request, now or through `owe`; of a `trusted` one, qmail's programs ask too."""
+        client = request.get(b"greylag_client") if trusted else None
+        if client == JGREYLIST:
+            return self._connection(read_connection(request), owe)
         rules = self._rules
         policy: Policy | None = rules.policy
-        plugin = trusted and from_plugin(request)
+        plugin = client == PLUGIN
         if plugin:
             attempt = read_plugin_attempt(request)
             policy = self._policy_for(plugin_variables(request))
         else:
             attempt = read_attempt(request, rules.policy.null_sender)
-        finish = partial(self._finish, rules, attempt, reply, plugin=plugin, began=monotonic())
+        began = monotonic()
         if policy is None:
-            finish(unanswered(Reason.CONFIG_ERROR, Verdict.PASS, rules.policy))
-            return
-        found = self._desk.ask(attempt, policy)
-        if isinstance(found, Decision):
-            finish(found)
+            found: Decision | Asked = unanswered(Reason.CONFIG_ERROR, Verdict.PASS, rules.policy)
         else:
-            self._worker.ask(found, partial(self._from_store, finish, found, rules))
+            found = self._desk.ask(attempt, policy)
+        if isinstance(found, Decision):
+            return self._finish(rules, attempt, plugin, began, found)
+        finish = partial(self._finish, rules, attempt, plugin, began)
+        self._worker.ask(found, partial(self._from_store, owe(), finish, found, rules))
+        return None
 
-    def _connection(self, connection: Connection, reply: Send) -> None:
+    def _connection(self, connection: Connection, owe: Owe) -> bytes | None:
         """Answer `native/jgreylist`, which asks for each connection."""
         rules = self._rules
         policy = policy_of(connection, rules.policy)
-        finish = partial(self._finish_connection, connection, reply, monotonic())
+        began = monotonic()
         found: Decision | Question | Asked = precheck_connection(connection, policy)
         if isinstance(found, Question):
             found = self._desk.look_up(found, policy)
         if isinstance(found, Decision):
-            finish(found)
-        else:
-            self._worker.ask(found, partial(self._from_store, finish, found, rules))
+            return self._finish_connection(connection, began, found)
+        finish = partial(self._finish_connection, connection, began)
+        self._worker.ask(found, partial(self._from_store, owe(), finish, found, rules))
+        return None
 
-    def _finish_connection(
-        self, connection: Connection, reply: Send, began: float, decision: Decision
-    ) -> None:
-        reply(write_connection_action(decision, connection))
+    def _finish_connection(self, connection: Connection, began: float, decision: Decision) -> bytes:
         self._metrics.answered(decision, monotonic() - began)
         self._journal.connection(connection.client_address or b"", decision)
+        return write_connection_action(decision, connection)
 
     def _from_store(
         self,
-        finish: Callable[[Decision], None],
+        reply: Callable[[bytes], None],
+        finish: Callable[[Decision], bytes],
         asked: Asked,
         rules: Rules,
         answered: Answered | None,
     ) -> None:
         if answered is None:
-            finish(unanswered(Reason.STORE_UNAVAILABLE, rules.on_failure, asked.policy))
+            decision = unanswered(Reason.STORE_UNAVAILABLE, rules.on_failure, asked.policy)
         else:
-            finish(answered.decision)
+            decision = answered.decision
+        reply(finish(decision))
 
     def _finish(
-        self,
-        rules: Rules,
-        attempt: Attempt,
-        reply: Send,
-        decision: Decision,
-        *,
-        plugin: bool,
-        began: float,
-    ) -> None:
+        self, rules: Rules, attempt: Attempt, plugin: bool, began: float, decision: Decision
+    ) -> bytes:
+        self._metrics.answered(decision, monotonic() - began)
+        self._journal.decision(attempt, decision)
         shown = "unknown"
         names_client = "{client_address}" in rules.replies.of(decision)
         if decision.verdict is not Verdict.PASS and names_client:
             packed = parse_address(attempt.client_address or b"")
             shown = format_address(packed) if packed else shown
         if plugin:
-            reply(write_plugin_action(decision, rules.replies, shown))
-        else:
-            reply(write_action(decision, rules.replies, shown, header=rules.header))
-        self._metrics.answered(decision, monotonic() - began)
-        self._journal.decision(attempt, decision)
+            return write_plugin_action(decision, rules.replies, shown)
+        return write_action(decision, rules.replies, shown, header=rules.header)
 
     def _policy_for(self, variables: dict[bytes, bytes]) -> Policy | None:
         """Return the policy under what tcprules set for this client; None if that is wrong."""

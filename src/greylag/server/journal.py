@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from greylag.core.attempt import Attempt
 from greylag.core.verdict import Decision, Reason
-from greylag.wire.logline import connection_event, decision_event, format_event
+from greylag.wire.logline import connection_line, decision_line, format_event
 
 FATAL, ERROR, WARN, INFO, DEBUG = 1, 2, 3, 4, 5
 _NAMES = ("off", "fatal", "error", "warn", "info", "debug")
@@ -51,23 +51,27 @@ class Journal:
         """Write an event; anything but `info` is named in the line."""
         if level <= self.level:
             named = fields if level == INFO else {"level": _NAMES[level], **fields}
-            self._hold(f"{_PREFIX}{format_event(named)}\n")
+            self._hold(format_event(named))
 
     def decision(self, attempt: Attempt, decision: Decision) -> None:
         """Write what was answered to an attempt."""
-        level = FATAL if decision.reason is Reason.INCOMPLETE else INFO
-        self.event(level, decision_event(attempt, decision))
+        if decision.reason is Reason.INCOMPLETE:
+            if self.level >= FATAL:
+                self._hold(f"level=fatal {decision_line(attempt, decision)}")
+        elif self.level >= INFO:
+            self._hold(decision_line(attempt, decision))
 
     def connection(self, client_address: bytes, decision: Decision) -> None:
         """Write what was answered about a connection."""
-        self.event(INFO, connection_event(client_address, decision))
+        if self.level >= INFO:
+            self._hold(connection_line(client_address, decision))
 
     def _hold(self, line: str) -> None:
         if self._size > _MAX_HELD:
             self._dropped += 1
             return
-        self._held.append(line)
-        self._size += len(line)
+        self._held.append(f"{_PREFIX}{line}\n")
+        self._size += len(_PREFIX) + len(line) + 1
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self.flush)

@@ -15,13 +15,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    class Answering(Protocol):
-        """What answers a request: calls `reply` once with the response, now or later."""
+    Owe = Callable[[], Callable[[bytes], None]]
 
-        def __call__(
-            self, request: Request, reply: Callable[[bytes], None], *, trusted: bool
-        ) -> None:
-            """Answer a request."""
+    class Answering(Protocol):
+        """What answers a request."""
+
+        def __call__(self, request: Request, owe: Owe, *, trusted: bool) -> bytes | None:
+            """Return the response; or take a place for it from `owe`, and fill that once, later."""
 
 
 @value
@@ -40,8 +40,8 @@ class Slot:
 
     __slots__ = ("answer",)
 
-    def __init__(self) -> None:
-        self.answer: bytes | None = None
+    def __init__(self, answer: bytes | None = None) -> None:
+        self.answer = answer
 
 
 class Session(asyncio.Protocol):
@@ -59,7 +59,6 @@ class Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._closing = False
         self._slow_reader = False
-        self._reading = False  # answers given at once are written together
         now = monotonic()
         self._ends_at = now + limits.total
         self.deadline = min(now + limits.idle, self._ends_at)
@@ -91,15 +90,13 @@ class Session(asyncio.Protocol):
             return
         events = self._reader.feed(data)
         self._set_deadline(complete=bool(events))
-        self._reading = True
         for event in events:
             if isinstance(event, Broken):
                 self._closing = True
                 break
-            slot = Slot()
-            self._slots.append(slot)
-            self._answering(event, partial(self._fill, slot), trusted=self._trusted)
-        self._reading = False
+            answer = self._answering(event, self._owe, trusted=self._trusted)
+            if answer is not None:
+                self._slots.append(Slot(answer))
         self._write_ready()
 
     def _set_deadline(self, *, complete: bool) -> None:
@@ -112,10 +109,15 @@ class Session(asyncio.Protocol):
         )
         self.deadline = min(allowed, self._ends_at)
 
+    def _owe(self) -> Callable[[bytes], None]:
+        """Take the next place for an answer; return what fills it."""
+        slot = Slot()
+        self._slots.append(slot)
+        return partial(self._fill, slot)
+
     def _fill(self, slot: Slot, answer: bytes) -> None:
         slot.answer = answer
-        if not self._reading:
-            self._write_ready()
+        self._write_ready()
 
     def _write_ready(self) -> None:
         transport = self._transport

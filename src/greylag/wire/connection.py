@@ -18,6 +18,7 @@ from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.policy import Request
 from greylag.wire.tempfail import read_number, refusal
 
+JGREYLIST = b"jgreylist"  # its `greylag_client`
 LISTED = b"% is not accepted here"  # where a list of greylag refuses, which has no text
 _FATES = {  # native/fate.h has the same
     Reason.NEW: "GREY first time",
@@ -28,12 +29,6 @@ _FATES = {  # native/fate.h has the same
     Reason.DENYLISTED: "DENY blacklisted",
     Reason.NO_REVERSE_DNS: "DENY no reverse DNS",
 }
-
-
-def from_jgreylist(request: Request) -> bool:
-    """Tell whether `native/jgreylist` asks about a connection."""
-    state = request.get(b"protocol_state")
-    return state == b"CONNECT" and request.get(b"greylag_client") == b"jgreylist"
 
 
 def read_connection(request: Request) -> Connection:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from greylag.core.attempt import Attempt
-from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.core.verdict import Decision
 
 MAX_VALUE = 512  # bytes of one value; an address of any length must not fill the log
 _CUT = b"[...]"
 _PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'"\\=')
-_WORDS = {word: word.value for word in (*Verdict, *Reason)}
 _QUOTED = frozenset(range(0x20, 0x7F)) - set(b'"\\')
 
 
@@ -34,38 +33,31 @@ def format_event(fields: Mapping[str, bytes | str | int]) -> str:
     return " ".join([f"{key}={_text(item)}" for key, item in fields.items()])
 
 
-def decision_event(attempt: Attempt, decision: Decision) -> dict[str, bytes | str | int]:
-    """Return the fields that say what was answered to an attempt."""
-    fields: dict[str, bytes | str | int] = {
-        "verdict": _WORDS[decision.verdict],
-        "reason": _WORDS[decision.reason],
-        "client_address": attempt.client_address or b"",
-        "sender": attempt.sender or b"",
-        "recipient": attempt.recipient or b"",
-    }
-    return fields | _details(decision)
+def decision_line(attempt: Attempt, decision: Decision) -> str:
+    """Return the line that says what was answered to an attempt: once for each, so no dict."""
+    client, sender, recipient = attempt.client_address, attempt.sender, attempt.recipient
+    return (
+        f"verdict={decision.verdict.value} reason={decision.reason.value}"
+        f" client_address={quote(client or b'')} sender={quote(sender or b'')}"
+        f" recipient={quote(recipient or b'')}{_details(decision)}"
+    )
 
 
-def connection_event(client_address: bytes, decision: Decision) -> dict[str, bytes | str | int]:
-    """Return the fields that say what was answered about a connection."""
-    fields: dict[str, bytes | str | int] = {
-        "verdict": _WORDS[decision.verdict],
-        "reason": _WORDS[decision.reason],
-        "at": "connect",
-        "client_address": client_address,
-    }
-    return fields | _details(decision)
+def connection_line(client_address: bytes, decision: Decision) -> str:
+    """Return the line that says what was answered about a connection."""
+    return (
+        f"verdict={decision.verdict.value} reason={decision.reason.value} at=connect"
+        f" client_address={quote(client_address)}{_details(decision)}"
+    )
 
 
-def _details(decision: Decision) -> dict[str, bytes | str | int]:
-    fields: dict[str, bytes | str | int] = {}
-    if decision.retry_after:
-        fields["retry_after"] = decision.retry_after
+def _details(decision: Decision) -> str:
+    details = f" retry_after={decision.retry_after}" if decision.retry_after else ""
     if decision.waited is not None:
-        fields["waited"] = decision.waited
+        details += f" waited={decision.waited}"
     if decision.entry is not None:
-        fields["entry"] = str(decision.entry.subject)
-    return fields
+        details += f" entry={_text(str(decision.entry.subject))}"
+    return details
 
 
 def _text(item: bytes | str | int) -> str:

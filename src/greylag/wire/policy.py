@@ -16,6 +16,7 @@ from greylag.wire.reply import Replies, render
 
 MAX_REQUEST = 65536  # bytes; Postfix's own are under 4 KiB
 _TYPE = b"smtpd_access_policy"
+PLUGIN = b"qmail-spp"  # `greylag_client` of native/greylisting; believed of a trusted socket only
 _OVERRIDE = b"greylag_"
 
 
@@ -23,26 +24,26 @@ class Request:
     """One request. A name that is missing and one that is empty differ.
 
     Of 30 attributes a few are asked for: they are looked up in the text, not split into a dict,
-    which would cost as much as deciding does.
+    which would cost as much as deciding does. `text` is its lines, each with its line end.
     """
 
     __slots__ = ("_text",)
 
     def __init__(self, text: bytes) -> None:
-        self._text = b"\n" + text + b"\n"
+        self._text = b"\n" + text
 
     def get(self, name: bytes) -> bytes | None:
         """Return an attribute's value, the first of that name, or None where there is none."""
-        key = b"\n" + name + b"="
-        start = self._text.find(key)
+        text, key = self._text, b"\n%b=" % name
+        start = text.find(key)
         if start < 0:
             return None
         start += len(key)
-        return self._text[start : self._text.index(b"\n", start)]
+        return text[start : text.index(b"\n", start)]
 
     def names(self) -> list[bytes]:
         """Return the names of all attributes; a line without `=` is none."""
-        lines = self._text[1:-1].split(b"\n")
+        lines = self._text.split(b"\n")
         return [line.partition(b"=")[0] for line in lines if b"=" in line]
 
 
@@ -68,13 +69,26 @@ class RequestReader:
 
     def feed(self, data: bytes) -> list[Request | Broken]:
         """Return what these bytes complete. A Broken is the last event there ever is."""
-        events: list[Request | Broken] = []
-        self._buffer += data
-        while not self._broken and (event := self._next()) is not None:
-            events.append(event)
-            self._broken = isinstance(event, Broken)
         if self._broken:
+            return []
+        end = data.find(b"\n\n")
+        if not self._buffer and 0 <= end == len(data) - 2 and end <= MAX_REQUEST:
+            # One request, whole: so send all clients that wait for their answer.
+            events = [_request(data[:-1])]
+        else:
+            self._buffer += data
+            events = self._complete()
+        if events and isinstance(events[-1], Broken):
+            self._broken = True
             self._buffer.clear()
+        return events
+
+    def _complete(self) -> list[Request | Broken]:
+        events = []
+        while (event := self._next()) is not None:
+            events.append(event)
+            if isinstance(event, Broken):
+                break
         return events
 
     def _next(self) -> Request | Broken | None:
@@ -84,7 +98,7 @@ class RequestReader:
         if end < 0:
             self._scanned = max(0, len(self._buffer) - 1)
             return None
-        text = bytes(self._buffer[:end])
+        text = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 2]
         self._scanned = 0
         return _request(text)
@@ -115,11 +129,6 @@ def read_attempt(request: Request, null_sender: NullSender) -> Attempt:
         enabled=stage == (b"DATA" if waits else b"RCPT"),
         authenticated=bool(request.get(b"sasl_username")),
     )
-
-
-def from_plugin(request: Request) -> bool:
-    """Tell whether `native/greylisting` asks. To be believed of a trusted socket only."""
-    return request.get(b"greylag_client") == b"qmail-spp"
 
 
 def read_plugin_attempt(request: Request) -> Attempt:
