@@ -14,7 +14,8 @@ from greylag.core.policy import Policy, Room
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
 from greylag.server.maintenance import Maintenance
-from greylag.service.batch import Asked, Later, decide_batch
+from greylag.service.batch import Asked, decide_batch
+from greylag.service.later import Later
 from greylag.service.quota import MAX_NETWORKS, Quota
 from greylag.store.base import Filter, Page, StoreUnavailable
 from greylag.store.memory import MemoryStore

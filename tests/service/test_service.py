@@ -18,7 +18,8 @@ from greylag.core.subject import parse_subject
 from greylag.core.value import replace
 from greylag.core.verdict import Reason, Verdict
 from greylag.service import Service
-from greylag.service.batch import Asked, Later, decide_batch
+from greylag.service.batch import Asked, decide_batch
+from greylag.service.later import Later
 from greylag.store.base import Filter, Store, StoreConflict, StoreError, StoreUnavailable
 from greylag.store.memory import MemoryStore
 from greylag.store.sqlite import SqliteStore

@@ -9,7 +9,8 @@ from time import monotonic
 
 from greylag.core.accesslist import AccessIndex
 from greylag.server.maintenance import Maintenance
-from greylag.service.batch import Answered, Asked, Later, decide_batch
+from greylag.service.batch import Answered, Asked, decide_batch
+from greylag.service.later import Later
 from greylag.store.base import Store, StoreError
 
 Reply = Callable[[Answered | None], None]

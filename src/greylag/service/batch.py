@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from greylag.core.engine import Question, decide
 from greylag.core.figures import figures_of
 from greylag.core.policy import Policy
-from greylag.core.record import Blocked, Change, Passed, Record, applied
-from greylag.core.triplet import Triplet
+from greylag.core.record import Record, applied
 from greylag.core.value import value
 from greylag.core.verdict import Decision
 from greylag.service.conflict import settled
+from greylag.service.later import Later
 from greylag.store.base import Store
 
 
@@ -30,52 +30,6 @@ class Answered:
 
     decision: Decision
     record: Record | None
-
-
-class Later:
-    """Changes and figures that were answered from memory, and are written with the next batch.
-
-    Repeats alone: losing them costs a count, never a deferral or a pass.
-    """
-
-    def __init__(self) -> None:
-        self._blocked: Counter[Triplet] = Counter()
-        self._passed: dict[Triplet, tuple[int, int]] = {}
-        self.figures: Counter[str] = Counter()
-
-    def __bool__(self) -> bool:
-        return bool(self.figures)
-
-    def __len__(self) -> int:
-        return len(self._blocked) + len(self._passed)
-
-    def add(self, decision: Decision) -> None:
-        """Note a decision that was answered."""
-        for change in decision.changes:
-            if isinstance(change, Blocked):
-                self._blocked[change.triplet] += change.count
-            elif isinstance(change, Passed):
-                expires, count = self._passed.get(change.triplet, (0, 0))
-                self._passed[change.triplet] = (
-                    max(expires, change.expires),
-                    count + change.count,
-                )
-        for name, number in figures_of(decision).items():
-            self.figures[name] += number
-
-    def merge(self, other: Later) -> None:
-        """Take back what could not be written."""
-        self._blocked.update(other._blocked)
-        for triplet, (expires, count) in other._passed.items():
-            mine = self._passed.get(triplet, (0, 0))
-            self._passed[triplet] = (max(expires, mine[0]), count + mine[1])
-        self.figures.update(other.figures)
-
-    def changes(self) -> list[Change]:
-        """Return one change for each triplet and kind."""
-        blocked = [Blocked(triplet, count) for triplet, count in self._blocked.items()]
-        passed = [Passed(triplet, *what) for triplet, what in self._passed.items()]
-        return [*blocked, *passed]
 
 
 def decide_batch(store: Store, asked: Sequence[Asked], later: Later, now: int) -> list[Answered]:

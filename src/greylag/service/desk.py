@@ -18,10 +18,21 @@ from greylag.core.policy import Policy
 from greylag.core.record import Blocked, Passed, Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision
-from greylag.service.batch import Answered, Asked, Later
+from greylag.service.batch import Answered, Asked
+from greylag.service.later import Later
 
 TRUSTED_FOR = 2.0  # seconds that a cached record is believed without asking the store
 CACHE_SIZE = 100_000  # records; about 60 MB
+
+
+class Known:
+    """A record in the cache, and until when it is believed."""
+
+    __slots__ = ("record", "until")
+
+    def __init__(self, record: Record, until: float) -> None:
+        self.record = record
+        self.until = until
 
 
 class Desk:
@@ -39,7 +50,7 @@ class Desk:
         self._trusted_for = trusted_for
         self._clock = clock
         self._stopwatch = stopwatch
-        self._cache: dict[Triplet, tuple[Record, float]] = {}
+        self._cache: dict[Triplet, Known] = {}
         self._lists: AccessIndex | None = None
         self.later = Later()
         self.hits = 0
@@ -74,10 +85,11 @@ class Desk:
         return decision
 
     def _from_cache(self, question: Question, policy: Policy, now: int) -> Decision | None:
-        record, until = self._cache.get(question.triplet, (None, 0.0))
-        if record is None or self._stopwatch() >= until:
+        known = self._cache.get(question.triplet)
+        if known is None or self._stopwatch() >= known.until:
             self.misses += 1
             return None
+        record = known.record
         decision = decide(question, record, policy, now)
         (change,) = decision.changes
         counts_only = isinstance(change, Blocked) or (
@@ -87,9 +99,7 @@ class Desk:
             self.misses += 1
             return None
         self.hits += 1
-        after = applied(change, record, now)
-        if after is not None:
-            self._cache[question.triplet] = (after, until)
+        known.record = applied(change, record, now) or record
         return decision
 
     def learn(self, asked: Asked, answered: Answered) -> None:
@@ -97,7 +107,7 @@ class Desk:
         triplet = asked.question.triplet
         self._cache.pop(triplet, None)  # so that it goes to the end: the oldest go first
         if answered.record is not None:
-            self._cache[triplet] = (answered.record, self._stopwatch() + self._trusted_for)
+            self._cache[triplet] = Known(answered.record, self._stopwatch() + self._trusted_for)
             while len(self._cache) > self._size:
                 del self._cache[next(iter(self._cache))]
 
