@@ -11,8 +11,8 @@ from greylag.core.record import Created
 from greylag.core.triplet import Triplet
 from greylag.store import open_store
 from greylag.store.base import Store, StoreUnavailable
-from greylag.store.mysql import MysqlStore
 from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql_session import Session
 from tests.servers.mariadb import USER, Database, MariaDb
 
 NOW = 1_750_000_000
@@ -111,6 +111,6 @@ def test_nonsense_while_it_is_opened_is_a_store_error_t26(
     def nonsense(*_arguments: object) -> None:
         raise IndexError("bytes index out of range")
 
-    monkeypatch.setattr(MysqlStore, "_all", nonsense)
+    monkeypatch.setattr(Session, "read", nonsense)
     with pytest.raises(StoreUnavailable, match="not what a MySQL server says"):
         open_store(database.url, timeout=4)

@@ -17,7 +17,7 @@ from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.store import mysql_sql as sql
 from greylag.store.base import Filter, Page
-from greylag.store.mysql_link import NO_TABLE, Guard, Transaction, connect
+from greylag.store.mysql_link import NO_TABLE, Guard
 from greylag.store.mysql_lists import Lists
 from greylag.store.mysql_options import Place
 from greylag.store.mysql_rows import (
@@ -30,12 +30,11 @@ from greylag.store.mysql_rows import (
     read_row,
 )
 from greylag.store.mysql_schema import FIGURES
+from greylag.store.mysql_session import Session, Transaction, parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
-
-    T = TypeVar("T")
+    from typing import Any
 
 _HIGHEST = b"\xff" * 16
 
@@ -45,11 +44,10 @@ class MysqlStore:
 
     def __init__(self, place: Place, *, timeout: float) -> None:
         self._guard = Guard(place)
-        self._session = connect(place, self._guard, timeout)
-        self._place = place
+        self._session = Session(place, self._guard, timeout)
         self._held: dict[Triplet, Known] = {}
-        self._transaction = Transaction(self._all, self._guard, timeout, self._held.clear)
-        self._lists = Lists(self._all, self._many)
+        self._transaction = Transaction(self._session, self._guard, timeout, self._held.clear)
+        self._lists = Lists(self._session)
         self._mark = self._make_figures()
 
     def _make_figures(self) -> str | None:
@@ -58,28 +56,17 @@ class MysqlStore:
 
         with self._guard:
             try:
-                return str(self._all(sql.MARK)[0][0])
+                return str(self._session.read(sql.MARK)[0][0])
             except MySQLError as error:
                 if error.args[0] not in NO_TABLE:
                     raise
             try:
-                self._all(FIGURES)
-                return str(self._all(sql.MARK)[0][0])
+                self._session.read(FIGURES)
+                return str(self._session.read(sql.MARK)[0][0])
             except MySQLError as error:
                 if error.args[0] not in NO_TABLE:
                     raise
         return None
-
-    def _all(self, statement: str, parameters: Sequence[object] = ()) -> Sequence[Any]:
-        with self._session.cursor() as cursor:
-            cursor.execute(statement, tuple(parameters))
-            return cursor.fetchall()
-
-    def _many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
-        """Insert many rows; the driver makes few statements of them."""
-        if rows:
-            with self._session.cursor() as cursor:
-                cursor.executemany(statement, rows)
 
     def transaction(self) -> Transaction:
         return self._transaction
@@ -105,7 +92,7 @@ class MysqlStore:
         for part in parts(list(dict.fromkeys(triplets))):
             parameters = [address for t in part for address in addresses_of(t.network)]
             names = [*(t.recipient for t in part), *(t.sender for t in part)]
-            found = self._all(statements[len(part)], (*parameters, *names))
+            found = self._session.read(statements[len(part)], (*parameters, *names))
             known |= assigned(_rows(found), part)
         return known
 
@@ -149,20 +136,20 @@ class MysqlStore:
             else:
                 counts = (record.blocked - before.blocked, record.passed - before.passed)
                 dates = (date(record.defer_until), date(record.expires))
-                changed.append((known.row.number, known.row.relay, *dates, *counts, 0))
-        self._many(sql.CREATE, created)
-        self._many(sql.CHANGE, changed)
+                changed.append((known.row.number, known.row.relay, *dates, *counts))
+        self._session.write(sql.CREATE, created)
+        self._session.write(sql.CHANGE, changed)
         self._held.clear()
 
     def _remove(self, numbers: Sequence[int]) -> None:
         for part in parts(numbers):
-            self._all(sql.FORGET[len(part)], part)
+            self._session.read(sql.FORGET[len(part)], part)
 
     def _add_figures(self, counts: Mapping[str, int], now: int) -> None:
         if self._mark is not None:
             hour = hour_of(now)
             rows = [(hour, name + self._mark, n) for name, n in counts.items() if n]
-            self._many(sql.FIGURE, rows)
+            self._session.write(sql.FIGURE, rows)
 
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         with self._guard:
@@ -190,7 +177,7 @@ class MysqlStore:
         hours: dict[int, dict[str, int]] = {}
         if self._mark is not None:
             with self._guard:
-                for hour, name, number in self._all(sql.FIGURES, (since, until)):
+                for hour, name, number in self._session.read(sql.FIGURES, (since, until)):
                     hours.setdefault(int(hour), Counter())[figure_of(str(name))] += int(number)
         return hours
 
@@ -198,9 +185,9 @@ class MysqlStore:
         where = (date(now), date(now + CLOCK_TOLERANCE))
         with self._guard:
             if network is None:
-                row = self._all(sql.COUNT, where)[0]
+                row = self._session.read(sql.COUNT, where)[0]
             else:
-                row = self._all(sql.COUNT_NETWORK, (*where, *addresses_of(network)))[0]
+                row = self._session.read(sql.COUNT_NETWORK, (*where, *addresses_of(network)))[0]
             return int(row[0]), int(row[1])
 
     def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
@@ -227,11 +214,11 @@ class MysqlStore:
         if after is not None:
             relay = after.network
             group = (relay, after.sender, after.recipient, limit)
-            found += _rows(self._all(sql.REST_OF_GROUP, group))
+            found += _rows(self._session.read(sql.REST_OF_GROUP, group))
         if len(found) < limit:
-            last = self._all(sql.NEXT_GROUPS, (relay, limit - len(found)))[0][0]
+            last = self._session.read(sql.NEXT_GROUPS, (relay, limit - len(found)))[0][0]
             if last is not None:
-                ahead = self._all(sql.GROUPS, (relay, last, limit - len(found)))
+                ahead = self._session.read(sql.GROUPS, (relay, last, limit - len(found)))
                 found += _rows(ahead)
         return found
 
@@ -239,11 +226,11 @@ class MysqlStore:
         with self.transaction(), self._guard:
             if network is not None:
                 where = (*addresses_of(network), number)
-                rows = self._all(sql.WAITING_OF_NETWORK, where)
+                rows = self._session.read(sql.WAITING_OF_NETWORK, where)
             else:
-                start = self._all(sql.SOMEWHERE)[0][0]
-                rows = self._all(sql.WAITING_FROM, (start, number))
-                rows = rows or self._all(sql.WAITING_FROM, (0, number))
+                start = self._session.read(sql.SOMEWHERE)[0][0]
+                rows = self._session.read(sql.WAITING_FROM, (start, number))
+                rows = rows or self._session.read(sql.WAITING_FROM, (0, number))
             self._remove([row[0] for row in rows])
             self._held.clear()
             self._add_figures({EVICTED: len(rows)}, now)
@@ -260,7 +247,7 @@ class MysqlStore:
             *(int(wanted.null_sender), passed, passed, limit),
         )
         with self._guard:
-            found = _rows(self._all(sql.SEARCH, parameters))
+            found = _rows(self._session.read(sql.SEARCH, parameters))
         return iter([(row.triplet, row.record) for row in found])
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
@@ -273,21 +260,11 @@ class MysqlStore:
     def check(self) -> None:
         """A table that was dropped is noticed at once; where it has gone, nobody knows."""
         with self._guard:
-            self._all(sql.PROBE)
+            self._session.read(sql.PROBE)
 
     def close(self) -> None:
-        if self._session.open:
-            with self._guard:
-                self._session.close()
-
-
-def parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut a sequence into parts of those sizes that there are statements for."""
-    start = 0
-    for size in sql.SIZES:
-        while len(items) - start >= size:
-            yield items[start : start + size]
-            start += size
+        with self._guard:
+            self._session.close()
 
 
 def _rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
@@ -296,4 +273,4 @@ def _rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
 
 def _new_row(triplet: Triplet, record: Record) -> tuple[object, ...]:
     dates = (date(record.first_seen), date(record.defer_until), date(record.expires))
-    return (*triplet.key, *dates, record.blocked, record.passed, 0)
+    return (*triplet.key, *dates, record.blocked, record.passed)

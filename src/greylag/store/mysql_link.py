@@ -1,8 +1,7 @@
-"""One session with a MySQL or MariaDB server: connecting, its errors translated, the lock."""
+"""The link to a MySQL or MariaDB server: connecting, and its errors translated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 
 from greylag.store import mysql_sql as sql
@@ -83,6 +82,7 @@ def connect(place: Place, guard: Guard, timeout: float) -> Connection[Cursor]:
 
 def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> Connection[Cursor]:
     import pymysql
+    from pymysql.constants import CLIENT
 
     where: dict[str, Any] = {"unix_socket": place.socket}
     if host is not None:
@@ -99,6 +99,7 @@ def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> 
         read_timeout=timeout,
         write_timeout=timeout,
         local_infile=False,
+        client_flag=CLIENT.MULTI_STATEMENTS,  # see mysql_session
         **where,
     )
     try:
@@ -127,48 +128,3 @@ def _refuse_the_cut_off(cursor: Cursor) -> None:
     status = {str(name): str(text) for name, text in cursor.fetchall()}
     if status.get("wsrep_provider_name") and status.get("wsrep_ready") != "ON":
         raise pymysql.OperationalError(1047, _NOT_READY)
-
-
-class Transaction:
-    """A write transaction under a lock of this database; a second one inside is part of it.
-
-    The old tables have no unique key, so two writers could both find nothing and both insert.
-    The server's advisory lock makes ours take turns. It needs no privilege and no table.
-    """
-
-    def __init__(
-        self, execute: Callable[..., Any], guard: Guard, timeout: float, ended: Callable[[], None]
-    ) -> None:
-        self._execute = execute
-        self._guard = guard
-        self._timeout = timeout
-        self._ended = ended
-        self._depth = 0
-
-    @property
-    def active(self) -> bool:
-        """Tell whether one is under way."""
-        return self._depth > 0
-
-    def __enter__(self) -> None:
-        if self._depth == 0:
-            with self._guard:
-                if self._execute(sql.LOCK, (max(1, int(self._timeout)),))[0][0] != 1:
-                    raise StoreUnavailable("another program holds the database's lock for too long")
-                self._execute(sql.BEGIN)
-        self._depth += 1
-
-    def __exit__(self, kind: object, _error: object, _trace: object) -> None:
-        self._depth -= 1
-        if self._depth:
-            return
-        self._ended()
-        try:
-            with self._guard:
-                try:
-                    self._execute(sql.COMMIT if kind is None else sql.ROLLBACK)
-                finally:  # a commit can lose against another node; the session goes on
-                    self._execute(sql.UNLOCK)
-        except StoreError:
-            if kind is None:  # else it is the first error that tells the cause
-                raise

@@ -5,7 +5,7 @@ The caller translates errors, and holds the transaction around changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from time import monotonic
 
 from greylag.core.accesslist import Entry, networks_around
@@ -14,6 +14,7 @@ from greylag.core.client import last_address, network
 from greylag.core.subject import Domain, Network, Subject
 from greylag.store import mysql_sql as sql
 from greylag.store.mysql_rows import date, read_entries
+from greylag.store.mysql_session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,15 +30,10 @@ _NEARBY = 8
 
 
 class Lists:
-    """The table of list entries, over a store's ways to run a statement: one, or one for many."""
+    """The table of list entries, in a store's session."""
 
-    def __init__(
-        self,
-        execute: Callable[[str, Sequence[object]], Sequence[Any]],
-        insert: Callable[[str, Sequence[Sequence[object]]], None],
-    ) -> None:
-        self._all = execute
-        self._many = insert
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._changes = 0  # by this store
         self._mark = (0, -1)  # at the last look: our changes, and the highest number
         self._generation = 0
@@ -49,34 +45,34 @@ class Lists:
         prefix = 8 * len(client) - _NEARBY
         nearby = (network(client, prefix), last_address(client, prefix))
         rows = [
-            *self._all(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby)),
-            *self._all(sql.ENTRIES_BY_DOMAIN, (domain,)),
+            *self._session.read(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby)),
+            *self._session.read(sql.ENTRIES_BY_DOMAIN, (domain,)),
         ]
         return _entries({row[0]: row for row in rows}.values())
 
     def entries(self) -> list[Entry]:
         """Return all entries, by their numbers."""
-        return _entries(self._all(sql.ENTRIES, ()))
+        return _entries(self._session.read(sql.ENTRIES, ()))
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Add entries; one for a subject that has one takes its place."""
         given = {entry.subject: entry for entry in entries}  # the last of a subject stays
         self.remove(set(given))
-        self._many(sql.PUT_ENTRY, [_entry_row(entry) for entry in given.values()])
+        self._session.write(sql.PUT_ENTRY, [_entry_row(entry) for entry in given.values()])
 
     def remove(self, subjects: set[Subject]) -> int:
         """Remove the entries of these subjects; return of how many there were any."""
         self._changes += 1
         removed, wanted = set(), subjects | set(map(_folded, subjects))
-        for row in self._all(sql.ENTRIES, ()):
+        for row in self._session.read(sql.ENTRIES, ()):
             named = {entry.subject for entry in read_entries(row)}
             going = named & wanted
             removed |= going
             if going and going == named:
-                self._all(sql.REMOVE_ENTRY, (row[0],))
+                self._session.read(sql.REMOVE_ENTRY, (row[0],))
             elif going:
                 address = any(isinstance(subject, Network) for subject in going)
-                self._all(sql.REMOVE_ADDRESS if address else sql.REMOVE_DOMAIN, (row[0],))
+                self._session.read(sql.REMOVE_ADDRESS if address else sql.REMOVE_DOMAIN, (row[0],))
         return len(removed)
 
     def generation(self) -> int:
@@ -85,13 +81,13 @@ class Lists:
         Time stamps are of a second: while the last change is that fresh, more may hide in it. New
         rows of a long table are seen at once, other changes of it at the next look.
         """
-        mark = (self._changes, int(self._all(sql.HIGHEST_ENTRY, ())[0][0]))
+        mark = (self._changes, int(self._session.read(sql.HIGHEST_ENTRY, ())[0][0]))
         if mark != self._mark or monotonic() >= self._next_look:
             self._mark, self._generation = mark, self._look()
         return self._generation
 
     def _look(self) -> int:
-        number, highest, changed, now = map(int, self._all(sql.GENERATION, ())[0])
+        number, highest, changed, now = map(int, self._session.read(sql.GENERATION, ())[0])
         self._next_look = monotonic() + (_REST if number > _MANY else 0)
         if not (number or self._changes):
             return 0

@@ -7,6 +7,7 @@ program, by an admin's hand, or by a server that is not what it seems.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from time import gmtime, strftime
 
 from greylag.core.accesslist import NEVER, Entry
@@ -125,6 +126,7 @@ def assigned(rows: Iterable[Row], triplets: Iterable[Triplet]) -> dict[Triplet, 
     }
 
 
+@lru_cache(maxsize=1024)  # those of a batch are all alike
 def date(seconds: int) -> str:
     """Return a DATETIME in UTC; times that a column cannot hold become its first or last."""
     return strftime("%Y-%m-%d %H:%M:%S", gmtime(min(max(seconds, _LONG_AGO), NEVER)))

@@ -23,6 +23,13 @@ _SELECT = f"SELECT {_ROW} FROM greylisting_data"  # noqa: S608 - constants
 # than one condition for each triplet, which it would try in turn on each row.
 _ONE_OF = f"""{_SELECT} WHERE (%(networks)s) AND rcpt_to IN (%(texts)s)
     AND COALESCE(mail_from, '') IN (%(texts)s)"""
+
+
+def _sized(statement: str, row: str) -> dict[int, str]:
+    """Return a statement for each number of rows; `row` is what it has for one of them."""
+    return {size: statement.replace(row, ",".join([row] * size)) for size in SIZES}
+
+
 LOAD = {
     size: _ONE_OF
     % {
@@ -33,18 +40,22 @@ LOAD = {
 }
 LOAD_TO_CHANGE = {size: f"{text} FOR UPDATE" for size, text in LOAD.items()}
 
-# The driver makes one statement for many rows only where each value is a parameter.
-CREATE = """INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, create_time, block_expires,
+CREATE = _sized(
+    """INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, create_time, block_expires,
     record_expires, blocked_count, passed_count, aborted_count)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+    VALUES (%s,%s,%s,%s,%s,%s,%s,%s,0)""",
+    "(%s,%s,%s,%s,%s,%s,%s,%s,0)",
+)
 # By the primary key, so that one statement changes many rows; each is there, and locked.
-CHANGE = """INSERT INTO greylisting_data (id, relay_ip, block_expires, record_expires,
-    blocked_count, passed_count, aborted_count) VALUES (%s, %s, %s, %s, %s, %s, %s)
+CHANGE = _sized(
+    """INSERT INTO greylisting_data (id, relay_ip, block_expires, record_expires,
+    blocked_count, passed_count, aborted_count) VALUES (%s,%s,%s,%s,%s,%s,0)
     ON DUPLICATE KEY UPDATE blocked_count = blocked_count + VALUES(blocked_count),
     passed_count = passed_count + VALUES(passed_count),
-    record_expires = GREATEST(record_expires, VALUES(record_expires))"""
-_FORGET = "DELETE FROM greylisting_data WHERE id IN (%s)"
-FORGET = {size: _FORGET.replace("%s", ",".join(["%s"] * size)) for size in SIZES}
+    record_expires = GREATEST(record_expires, VALUES(record_expires))""",
+    "(%s,%s,%s,%s,%s,%s,0)",
+)
+FORGET = _sized("DELETE FROM greylisting_data WHERE id IN (%s)", "%s")
 
 _LIVE = "record_expires > %s AND (passed_count > 0 OR create_time <= %s)"
 COUNT = f"""SELECT COALESCE(SUM(passed_count = 0), 0), COALESCE(SUM(passed_count > 0), 0)
@@ -84,9 +95,12 @@ ENTRIES_BY_NETWORK = {
     + ") OR ipaddr_start BETWEEN %s AND %s)"
     for size in (4, 16)
 }
-PUT_ENTRY = """INSERT INTO greylisting_lists (ipaddr, ipaddr_start, ipaddr_end, ipaddr_prefixsize,
+PUT_ENTRY = _sized(
+    """INSERT INTO greylisting_lists (ipaddr, ipaddr_start, ipaddr_end, ipaddr_prefixsize,
     rcpt_to, block_expires, record_expires, create_time, comment)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+    VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s)""",
+    "(%s,%s,%s,%s,%s,%s,%s,%s,%s)",
+)
 REMOVE_ENTRY = "DELETE FROM greylisting_lists WHERE id = %s"
 # A row with an address and a domain means either: the one goes, the other stays.
 REMOVE_ADDRESS = """UPDATE greylisting_lists SET ipaddr = NULL, ipaddr_start = '0',
@@ -96,8 +110,11 @@ HIGHEST_ENTRY = "SELECT COALESCE(MAX(id), 0) FROM greylisting_lists"
 GENERATION = """SELECT COUNT(*), COALESCE(MAX(id), 0),
     COALESCE(MAX(UNIX_TIMESTAMP(last_update)), 0), UNIX_TIMESTAMP() FROM greylisting_lists"""
 
-FIGURE = """INSERT INTO greylag_figures (hour, name, number) VALUES (%s, %s, %s)
-    ON DUPLICATE KEY UPDATE number = number + VALUES(number)"""
+FIGURE = _sized(
+    """INSERT INTO greylag_figures (hour, name, number) VALUES (%s,%s,%s)
+    ON DUPLICATE KEY UPDATE number = number + VALUES(number)""",
+    "(%s,%s,%s)",
+)
 FIGURES = """SELECT hour, name, number FROM greylag_figures WHERE hour >= %s AND hour < %s
     ORDER BY hour, name"""
 # Nodes that add to the same row are in each other's way at every commit, so each has its own rows.

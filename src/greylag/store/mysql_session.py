@@ -1,0 +1,154 @@
+"""A session's statements, in as few trips to the server as can be, and the transaction around them.
+
+On one machine a trip costs as much as a short statement does. So what is written waits, and goes
+with whatever is asked next or with the commit; the beginning goes with the first question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from greylag.store import mysql_sql as sql
+from greylag.store.base import StoreError, StoreUnavailable
+from greylag.store.mysql_link import Guard, connect
+from greylag.store.mysql_options import Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+    Rows = Sequence[tuple[Any, ...]]
+
+_MOST_WAITING = 256 * 1024  # characters; servers take at least 1 MiB at a time
+
+
+class Session:
+    """A session with the server. Errors are the driver's: callers hold the guard."""
+
+    def __init__(self, place: Place, guard: Guard, timeout: float) -> None:
+        self._connection = connect(place, guard, timeout)
+        self._first: list[str] = []  # takes the lock, and begins
+        self._waiting: list[str] = []  # writes
+        self._size = 0  # characters that wait
+
+    def read(self, statement: str, parameters: Sequence[object] = ()) -> Rows:
+        """Run a statement, after all that waits; return its rows."""
+        return self._send(self._filled(statement, parameters))[-1]
+
+    def write(self, statements: Mapping[int, str], rows: Sequence[Sequence[object]]) -> None:
+        """Put rows to be written, with that of the statements that takes so many."""
+        for part in parts(rows):
+            text = self._filled(statements[len(part)], [item for row in part for item in row])
+            self._waiting.append(text)
+            self._size += len(text)
+            if self._size > _MOST_WAITING:
+                self._send()
+
+    def _filled(self, statement: str, parameters: Sequence[object]) -> str:
+        with self._connection.cursor() as cursor:
+            return cursor.mogrify(statement, tuple(parameters))
+
+    def begin(self, timeout: int) -> None:
+        """Begin a transaction under the lock of this database, with the next statement."""
+        self._first = [self._filled(sql.LOCK, (timeout,)), sql.BEGIN]
+
+    def end(self, *, commit: bool) -> None:
+        """End it. One in which nothing was said costs nothing."""
+        if self._first and not (commit and self._waiting):
+            self._first, self._waiting, self._size = [], [], 0
+            return
+        if commit:
+            try:
+                self._send(sql.COMMIT, sql.UNLOCK)
+            except BaseException:  # a commit can lose against another node; the session goes on
+                with suppress(Exception):
+                    self._roll_back()
+                raise
+        else:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        self._waiting, self._size = [], 0
+        self._send(sql.ROLLBACK, sql.UNLOCK)
+
+    def _send(self, *texts: str) -> list[Rows]:
+        first, waiting = self._first, self._waiting
+        self._first, self._waiting, self._size = [], [], 0
+        if first and waiting:
+            # Nothing is written but under the lock, and whether we have it the answer tells.
+            self._begun(self._exchange(first))
+            return self._exchange([*waiting, *texts])
+        results = self._exchange([*first, *waiting, *texts])
+        if first:
+            self._begun(results)
+        return results
+
+    def _exchange(self, texts: Sequence[str]) -> list[Rows]:
+        """Send statements together; return the rows of each. After an error none is run."""
+        together = ";\n".join(texts)
+        with self._connection.cursor() as cursor:
+            cursor.execute(together)
+            results: list[Rows] = [cursor.fetchall()]
+            while cursor.nextset():
+                results.append(cursor.fetchall())
+        return results
+
+    def _begun(self, results: list[Rows]) -> None:
+        if results[0][0][0] != 1:
+            raise StoreUnavailable("another program holds the database's lock for too long")
+
+    def close(self) -> None:
+        """Close the connection, if that is still to be done."""
+        if self._connection.open:
+            self._connection.close()
+
+
+class Transaction:
+    """A write transaction under a lock of this database; a second one inside is part of it.
+
+    The old tables have no unique key, so two writers could both find nothing and both insert.
+    The server's advisory lock makes ours take turns. It needs no privilege and no table.
+    """
+
+    def __init__(
+        self, session: Session, guard: Guard, timeout: float, ended: Callable[[], None]
+    ) -> None:
+        self._session = session
+        self._guard = guard
+        self._timeout = max(1, int(timeout))
+        self._ended = ended
+        self._depth = 0
+
+    @property
+    def active(self) -> bool:
+        """Tell whether one is under way."""
+        return self._depth > 0
+
+    def __enter__(self) -> None:
+        if self._depth == 0:
+            with self._guard:
+                self._session.begin(self._timeout)
+        self._depth += 1
+
+    def __exit__(self, kind: object, _error: object, _trace: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        self._ended()
+        try:
+            with self._guard:
+                self._session.end(commit=kind is None)
+        except StoreError:
+            if kind is None:  # else it is the first error that tells the cause
+                raise
+
+
+def parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut a sequence into parts of those sizes that there are statements for."""
+    start = 0
+    for size in sql.SIZES:
+        while len(items) - start >= size:
+            yield items[start : start + size]
+            start += size
