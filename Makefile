@@ -46,6 +46,7 @@ bench: bench-packages .venv/installed
 	$(BIN)/python -m bench.oneshot
 	$(BIN)/python -m bench.plugin
 	$(BIN)/python -m bench.daemon
+	$(BIN)/python -m bench.hostile
 	$(BIN)/python -m bench.mysql
 	$(BIN)/python -m bench.jgreylist
 	$(BIN)/python -m bench.size

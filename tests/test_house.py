@@ -105,7 +105,7 @@ def test_sql_is_constant_and_parameters_are_positional(path: Path) -> None:
         assert plain or (pragma and "str(int(" in ast.unparse(statement)), ast.unparse(call)
         if isinstance(statement, ast.Name) and not statement.id.startswith("_"):
             # A migration's own text; what a caller gave `read` or `write`; such, filled and joined.
-            assert statement.id in ("statement", "together") or statement.id.isupper()
+            assert statement.id == "statement" or statement.id.isupper()
         for argument in call.args[1:]:
             assert not isinstance(argument, ast.Dict)
         assert not call.keywords

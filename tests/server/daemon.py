@@ -43,9 +43,9 @@ class Connection:
             self.socket = socket.create_connection(("127.0.0.1", place), timeout)
         else:
             self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.settimeout(timeout)
             try:
-                self.socket.connect(str(place))
+                self.socket.connect(str(place))  # blocking, or a full queue would be an error
+                self.socket.settimeout(timeout)
             except OSError:
                 self.socket.close()
                 raise

@@ -1,7 +1,9 @@
 """A session's statements, in as few trips to the server as can be, and the transaction around them.
 
 On one machine a trip costs as much as a short statement does. So what is written waits, and goes
-with whatever is asked next or with the commit; the beginning goes with the first question.
+with whatever is asked next or with the commit; the beginning goes with the first question. A node
+of a Galera cluster gets one at a time: it can take a transaction back between two statements, and
+in one trip it does not always tell of that before the commit has found nothing to do.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ class Session:
 
     def __init__(self, place: Place, guard: Guard, timeout: float) -> None:
         self._connection = connect(place, guard, timeout)
+        with guard, self._connection.cursor() as cursor:
+            self._together = not cursor.execute(sql.CLUSTERED)
         self._first: list[str] = []  # takes the lock, and begins
         self._waiting: list[str] = []  # writes
         self._size = 0  # characters that wait
@@ -86,13 +90,15 @@ class Session:
         return results
 
     def _exchange(self, texts: Sequence[str]) -> list[Rows]:
-        """Send statements together; return the rows of each. After an error none is run."""
-        together = ";\n".join(texts)
+        """Run statements; return the rows of each. After an error none is run."""
+        results: list[Rows] = []
+        together = [";\n".join(texts)] if self._together and texts else texts
         with self._connection.cursor() as cursor:
-            cursor.execute(together)
-            results: list[Rows] = [cursor.fetchall()]
-            while cursor.nextset():
+            for statement in together:
+                cursor.execute(statement)
                 results.append(cursor.fetchall())
+                while cursor.nextset():
+                    results.append(cursor.fetchall())
         return results
 
     def _begun(self, results: list[Rows]) -> None:

@@ -126,6 +126,7 @@ MARK = """SELECT IF(@@auto_increment_offset = 1, '', CONCAT('@', @@auto_incremen
 SESSION = """SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
     time_zone = '+00:00', innodb_lock_wait_timeout = %s, wait_timeout = 28800"""
 READ_ONLY = "SELECT @@GLOBAL.read_only"
+CLUSTERED = "SHOW VARIABLES WHERE Variable_name = 'wsrep_on' AND Value = 'ON'"
 # In a Galera cluster: ready is a node that is part of the majority and has all that it needs.
 CLUSTER = "SHOW STATUS WHERE Variable_name IN ('wsrep_provider_name', 'wsrep_ready')"
 LOCK = "SELECT GET_LOCK(CONCAT('greylag:', LEFT(DATABASE(), 50)), %s)"
