@@ -68,9 +68,9 @@ def test_a_store_that_cannot_be_used(
 
 
 @contextmanager
-def small_disk(place: Path) -> Iterator[Path]:
+def small_disk(place: Path, size: str = "256k") -> Iterator[Path]:
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "greylag-test", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "greylag-test", str(place)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("only root may mount a small disk")
     try:
