@@ -10,13 +10,14 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from tests.server.daemon import Daemon, serving
+from tests.server.daemon import Connection, Daemon, serving
 from tests.server.test_failure import LET_IN
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 SECONDS = 3600 if SOAK else 8
 RATE = 500  # requests a second
 IDLE = 2000 if SOAK else 100
+WARMING = 4  # parts of the first quarter
 RELOADS = 10
 GROWTH = 1 << 20 if SOAK else 8 << 20  # bytes; in a short run the cache still fills
 
@@ -40,16 +41,25 @@ def work(daemon: Daemon, seconds: float, tag: str) -> int:
     return errors
 
 
+def remind(crowd: list[Connection]) -> None:
+    """Ask once on each connection: those that say nothing for ten minutes are closed."""
+    for connection in crowd:
+        assert connection.ask().startswith(b"action=")
+
+
 def test_an_hour_of_work_leaves_no_trace_p16(tmp_path: Path) -> None:
     with serving(tmp_path, 'policy.delay = "1s"') as daemon, ExitStack() as stack:
-        for _ in range(IDLE):
-            stack.enter_context(daemon.connect())
-        assert work(daemon, SECONDS / 4, "warm") == 0
+        crowd = [stack.enter_context(daemon.connect()) for _ in range(IDLE)]
+        for part in range(WARMING):
+            assert work(daemon, SECONDS / 4 / WARMING, f"warm{part}-") == 0
+            remind(crowd)
         before, open_before = daemon.memory(), daemon.descriptors()
         for part in range(RELOADS):
             assert work(daemon, SECONDS * 3 / 4 / RELOADS, f"p{part}-") == 0
             daemon.process.send_signal(signal.SIGHUP)
+            remind(crowd)
         assert daemon.logged("event=reloaded")
+        print(f"{(daemon.memory() - before) / 1024:.0f} kB more, {daemon.descriptors()} open")
         assert daemon.memory() - before < GROWTH
         end = time.monotonic() + 5
         while daemon.descriptors() > open_before and time.monotonic() < end:
