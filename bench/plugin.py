@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sqlite3
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -20,6 +23,7 @@ from bench.common import BIN, build, heading, serving, target, timed, write_conf
 
 ENTRIES = 100_000
 FLOOR, REPEAT, FIRST = "empty static program", "a triplet that waits", "a first contact"
+COMMIT = "(of which is one synced transaction alone"
 NOISE = 1.1  # two runs of the same program differ by this much on a quiet machine
 
 
@@ -33,18 +37,36 @@ def install(folder: Path, config: Path) -> str:
     return str(home / "plugins" / "greylisting")
 
 
-def measure(folder: Path, plugin: str, rounds: int, tag: str) -> dict[str, float]:
-    """Return the median seconds of each case."""
+def committing(folder: Path) -> Callable[[], float]:
+    """Return what times the least that a first contact needs: one row, synced, by SQLite itself."""
+    db = sqlite3.connect(folder / "floor.db", isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("CREATE TABLE IF NOT EXISTS one (at REAL PRIMARY KEY) WITHOUT ROWID")
+
+    def commit() -> float:
+        began = time.perf_counter()
+        db.execute("INSERT INTO one VALUES (?)", (began,))
+        return time.perf_counter() - began
+
+    return commit
+
+
+def measure(
+    folder: Path, plugin: str, rounds: int, tag: str, commit: Callable[[], float]
+) -> dict[str, float]:
+    """Return the median seconds of each case; `commit` times a transaction of the database."""
     environ = {"GREYLISTING": "", "TCPREMOTEIP": "192.0.2.17", "SMTPMAILFROM": "a@example.org"}
     environ["SMTPRCPTTO"] = "known@example.net"
     numbers = count()
-    times: dict[str, list[float]] = {FLOOR: [], REPEAT: [], FIRST: []}
+    times: dict[str, list[float]] = {FLOOR: [], REPEAT: [], FIRST: [], COMMIT: []}
     timed([plugin], environ)
     for _ in range(rounds):
         times[FLOOR].append(timed([str(folder / "empty")], environ))
         times[REPEAT].append(timed([plugin], environ))
         fresh = environ | {"SMTPRCPTTO": f"{tag}{next(numbers)}@example.net"}
         times[FIRST].append(timed([plugin], fresh))
+        times[COMMIT].append(commit())
     return {name: median(found) for name, found in times.items()}
 
 
@@ -62,6 +84,7 @@ def report(found: dict[str, float], wanted: float) -> None:
     """Print the cases in empty programs."""
     for name in (REPEAT, FIRST):
         target(name, found[name] / found[FLOOR], wanted)
+    print(f"  {COMMIT:52} {found[COMMIT] / found[FLOOR]:9.3f})")
 
 
 def main() -> None:
@@ -76,10 +99,10 @@ def main() -> None:
         plugin = install(folder, config)
         wanted, libc = (1.0, "musl") if shutil.which("musl-gcc") else (1.5, "glibc")
         with serving(config):
-            empty = measure(folder, plugin, rounds, "r")
+            empty = measure(folder, plugin, rounds, "r", committing(folder))
         fill_lists(folder, config)
         with serving(config):
-            full = measure(folder, plugin, rounds, "s")
+            full = measure(folder, plugin, rounds, "s", committing(folder))
     heading(
         f"plugin of {libc} with the daemon, for each RCPT, in empty static programs of glibc "
         f"({empty[FLOOR] * 1000:.2f} ms)"
