@@ -153,8 +153,5 @@ class Transaction:
 
 def parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Cut a sequence into parts of those sizes that there are statements for."""
-    start = 0
-    for size in sql.SIZES:
-        while len(items) - start >= size:
-            yield items[start : start + size]
-            start += size
+    for start in range(0, len(items), sql.MOST):
+        yield items[start : start + sql.MOST]

@@ -6,7 +6,8 @@ time zone is set to UTC, and a zero date, which some server modes refuse to comp
 
 from __future__ import annotations
 
-SIZES = range(64, 0, -1)  # how many triplets, or rows, one statement is about
+MOST = 64  # triplets, or rows, that one statement is about
+SIZES = range(1, MOST + 1)
 
 _EPOCH = "'1970-01-01 00:00:00'"
 
