@@ -6,9 +6,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pymysql
 import pytest
 
 from greylag.store.mysql_schema import DATA, LISTS
@@ -193,6 +194,52 @@ def test_a_fault_of_the_database_p1(
     assert "Traceback" not in log
     for number, answer in enumerate(during):  # no deferral of what was not stored
         assert answer == LET_IN or known(database, f"d{number}"), number
+
+
+SMALL = ("--innodb-file-per-table=OFF", "--innodb-data-file-path=ibdata1:12M:autoextend:max:24M")
+
+
+@pytest.fixture
+def small_server(tmp_path: Path) -> Iterator[MariaDb]:
+    """A server whose one file may not grow for long."""
+    (tmp_path / "db").mkdir()
+    with running(tmp_path / "db", *SMALL) as one:
+        yield one
+
+
+def fill(server: MariaDb, name: str) -> None:
+    """Fill the server's file, first in big steps."""
+    with server.connect(name) as cursor:
+        cursor.execute("CREATE TABLE ballast (b LONGBLOB) ENGINE=InnoDB")
+        for size in (1 << 20, 1 << 14, 1 << 10):
+            with suppress(pymysql.MySQLError):
+                while True:
+                    cursor.execute("INSERT INTO ballast VALUES (REPEAT('x', %s))", (size,))
+
+
+def test_a_database_that_is_full_p1(small_server: MariaDb, tmp_path: Path) -> None:
+    """Error 1114: told once with its cause, nothing deferred that was not stored, recovered."""
+    database = small_server.database(LISTS, DATA)
+    with on(database, tmp_path / "d") as daemon, daemon.connect() as client:
+        assert client.ask().startswith(DEFERRED)
+        fill(small_server, database.name)
+        answers: list[bytes] = []
+        while LET_IN not in answers:  # until the pages that its tables have are full, too
+            assert len(answers) < 5000
+            answers.append(ask(client, len(answers)))
+        answers += [ask(client, len(answers)) for _ in range(20)]
+        assert "is full (1114)" in daemon.log.read_text()
+        kept = {row[0] for row in database.rows("SELECT mail_from FROM greylisting_data")}
+        small_server.stop()  # not even a table can be dropped there: an admin makes it bigger
+        small_server.options = (SMALL[0], SMALL[1].replace("24M", "48M"))
+        small_server.start()
+        until_deferred(client, "after@example.org")
+        assert daemon.logged("event=store-recovered")
+        log = daemon.log.read_text()
+    assert log.count("event=store-failed") == 1
+    assert "Traceback" not in log
+    deferred = {f"d{n}@example.org" for n, answer in enumerate(answers) if answer != LET_IN}
+    assert deferred <= kept
 
 
 def ask(client: Connection, number: int) -> bytes:

@@ -60,6 +60,7 @@ class MariaDb:
                 if probe.recv(1):
                     return
             time.sleep(0.03)
+        self.stop(signal.SIGKILL)
         raise RuntimeError((self.folder / "log.err").read_text(errors="replace")[-2000:])
 
     def send(self, number: signal.Signals) -> None:
@@ -70,7 +71,7 @@ class MariaDb:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Stop it, and wait until it has gone."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(signal.SIGCONT)  # no error where it has ended
             self._process.send_signal(number)
             self._process.wait(START)
             self._process = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.servers.mariadb import USER, Database, MariaDb
 
 NOW = 1_750_000_000
 NETWORKS, EACH = 200, 40  # clients, and records of each
+WRITERS, ROUNDS = 4, 50
 MANY_ROWS = 10_001  # list rows
 
 
@@ -88,6 +91,43 @@ def test_a_long_list_is_not_read_through_at_every_look(store: Store, database: D
     assert read < MANY_ROWS
     database.rows(add + row.format("new"))
     assert store.generation() != first
+
+
+def test_writers_take_turns_p9_fault_7(mariadb: MariaDb, database: Database) -> None:
+    """Nothing but the server's lock keeps two from both finding nothing, and both inserting.
+
+    With the isolation that MariaDB has by default, locks of gaps between rows do it too, at the
+    price of deadlocks; admins may have chosen another.
+    """
+    with isolation(mariadb, "READ-COMMITTED"), ExitStack() as stack:
+        stores = [
+            stack.enter_context(closing(open_store(database.url, timeout=4)))
+            for _ in range(WRITERS)
+        ]
+        together = threading.Barrier(WRITERS)
+
+        def write(store: Store) -> None:
+            for number in range(ROUNDS):
+                together.wait(20)
+                keep(store, [triplet(1, number)])
+
+        with ThreadPoolExecutor(WRITERS) as pool:
+            for done in [pool.submit(write, store) for store in stores]:
+                done.result()
+    rows = database.rows("SELECT COUNT(*), SUM(blocked_count) FROM greylisting_data")
+    assert [int(str(number)) for number in rows[0]] == [ROUNDS, ROUNDS * WRITERS]
+
+
+@contextmanager
+def isolation(server: MariaDb, level: str) -> Iterator[None]:
+    """Have new sessions use an isolation level."""
+    with server.connect() as cursor:
+        cursor.execute("SET GLOBAL tx_isolation = %s", (level,))
+    try:
+        yield
+    finally:
+        with server.connect() as cursor:
+            cursor.execute("SET GLOBAL tx_isolation = 'REPEATABLE-READ'")
 
 
 @pytest.mark.parametrize("tables", [["*"], ["greylisting_data", "greylisting_lists"]])
