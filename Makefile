@@ -15,7 +15,7 @@ SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md
 VENV := python3-venv:/usr/lib/python3*/ensurepip/__init__.py
 RUNTIME := $(VENV) ucspi-tcp:tcpserver
 TESTING := $(RUNTIME) faketime:faketime postfix:postfix mariadb-server:mariadbd galera-4:/usr/lib/galera/libgalera_smm.so \
-	rsync:rsync iproute2:ip gcc:cc libc6-dev:/usr/include/stdio.h \
+	rsync:rsync iproute2:ip openssl:openssl gcc:cc libc6-dev:/usr/include/stdio.h \
 	musl-tools:musl-gcc
 BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey \
 	sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm \

@@ -7,6 +7,7 @@ from types import TracebackType
 from greylag.store import mysql_sql as sql
 from greylag.store.base import StoreConflict, StoreError, StoreUnavailable
 from greylag.store.mysql_options import Place
+from greylag.store.mysql_tls import arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,11 +85,9 @@ def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> 
     import pymysql
     from pymysql.constants import CLIENT
 
-    where: dict[str, Any] = {"unix_socket": place.socket}
+    where: dict[str, Any] = {"unix_socket": place.socket, "ssl_disabled": True}
     if host is not None:
-        where = {"host": host[0], "port": host[1]}
-    if place.ssl and host is not None:
-        where["ssl"] = dict(place.ssl)
+        where = {"host": host[0], "port": host[1], **arguments(place.tls)}
     session = pymysql.connect(
         user=place.user,
         password=place.password,

@@ -7,14 +7,18 @@
 
 from __future__ import annotations
 
+import os
+
 from greylag.core.value import value
 from greylag.store.base import StoreError
+from greylag.store.mysql_tls import Tls, read_tls
 
 PORT = 3306
 SOCKET = "/run/mysqld/mysqld.sock"  # Debian's; what the server's own clients try first
 EXPECTED = "mysql://USER[:PASSWORD]@HOST[:PORT][,HOST...]/DATABASE or mysql:?default_file=/path"
 _SCHEME = "mysql://"
 _BY_FILE = "mysql:?default_file="
+_MOST_INCLUDES = 10  # files within files
 
 
 @value
@@ -26,7 +30,7 @@ class Place:
     user: str
     password: str
     database: str
-    ssl: tuple[tuple[str, str], ...] = ()  # ca, cert, key: paths of PEM files
+    tls: Tls = Tls()
 
     def __str__(self) -> str:
         """Name the place for logs and errors: never the password."""
@@ -66,11 +70,8 @@ def read_option_file(path: str) -> Place:
     What other sections and options say is theirs; a missing user, as with the server's own
     clients, is the user of this process. Raises StoreError with the path.
     """
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            found = _client_section(file.read())
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
+    found: dict[str, str] = {}
+    _read_client_section(path, found)
     database = found.get("database")
     if not database:
         raise StoreError(f"{path}: expected database=NAME in its [client] section")
@@ -79,36 +80,56 @@ def read_option_file(path: str) -> Place:
         hosts = tuple(
             _host(part.strip(), port) for part in found.get("host", "").split(",") if part
         )
+        tls = read_tls(found)
     except ValueError as error:
         raise StoreError(f"{path}: {error}") from error
     if hosts == (("localhost", port),):
         hosts = ()  # to MySQL's clients that name means the socket
-    ssl = [(k, found[f"ssl-{k}"]) for k in ("ca", "cert", "key") if found.get(f"ssl-{k}")]
     socket, user = found.get("socket") or SOCKET, found.get("user") or _own_name()
-    return Place(hosts, socket, user, found.get("password", ""), database, tuple(ssl))
+    return Place(hosts, socket, user, found.get("password", ""), database, tls)
 
 
-def _client_section(text: str) -> dict[str, str]:
-    """Read `key=value` lines; later ones win, `_` is `-`, quotes around a value are taken off."""
-    found: dict[str, str] = {}
-    section = ""
-    for line in text.splitlines():
-        bare = line.strip()
-        if bare.startswith("["):
-            section = bare.strip("[]").strip().lower()
-        elif section == "client" and bare and bare[0] not in "#;!":
-            key, _equals, raw = bare.partition("=")
-            word = raw.strip()
-            if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"":
-                word = word[1:-1]
-            elif " #" in word:
-                word = word.partition(" #")[0].rstrip()
-            found[key.strip().lower().replace("_", "-")] = word
-    return found
+def _read_client_section(path: str, found: dict[str, str], depth: int = 0) -> None:
+    """Read `key=value` lines; later ones win, `_` is `-`, quotes around a value are taken off.
+
+    Files that are named by `!include`, and those below `!includedir`, are read in their place.
+    """
+    if depth > _MOST_INCLUDES:
+        raise StoreError(f"{path}: expected files that do not include each other for ever")
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+        section = ""
+        for bare in map(str.strip, text.splitlines()):
+            if bare.startswith("["):
+                section = bare.strip("[]").strip().lower()
+            elif bare.startswith("!"):
+                for other in _included(bare):
+                    _read_client_section(other, found, depth + 1)
+            elif section == "client" and bare and bare[0] not in "#;":
+                key, _equals, raw = bare.partition("=")
+                found[key.strip().lower().replace("_", "-")] = _unquoted(raw.strip())
+    except OSError as error:
+        raise StoreError(f"{error.filename}: {error.strerror}") from error
+
+
+def _included(line: str) -> list[str]:
+    word, _blank, rest = line.replace("\t", " ").partition(" ")
+    place = rest.strip()
+    if word == "!include":
+        return [place]
+    if word == "!includedir":
+        return [f"{place}/{name}" for name in sorted(os.listdir(place)) if name.endswith(".cnf")]
+    return []
+
+
+def _unquoted(word: str) -> str:
+    if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"":
+        return word[1:-1]
+    return word.partition(" #")[0].rstrip()
 
 
 def _own_name() -> str:
-    import os
     import pwd
 
     return pwd.getpwuid(os.geteuid()).pw_name
