@@ -66,6 +66,14 @@ def test_fates_are_explained() -> None:
     assert f"**{EVICTED.partition(':')[2]}**" in page("reasons")
 
 
+def test_every_event_of_the_log_and_no_other() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    told = set(re.findall(r'"event": "([a-z-]+)"', sources))
+    table = page("log").partition("| `event` | level | meaning |")[2]
+    rows = re.findall(r"^\| (`.+`) \| (?:info|warn|error) \|", table, re.MULTILINE)
+    assert sorted(re.findall(r"`([a-z-]+)`", " ".join(rows))) == sorted(told)
+
+
 def test_every_metric_is_in_the_handbook_and_no_other() -> None:
     desk = Desk()
     worker = Worker(desk, MemoryStore, StoreEvents(Journal(), Metrics()), deadline=1, room=Room())

@@ -1,13 +1,43 @@
-"""A qmail home of its own for each test, with the plugins installed as an admin would."""
+"""A qmail home of its own for each test, with the plugins installed as an admin would.
+
+What is about the plugin holds for whatever keeps its records: those tests run on SQLite and on
+MariaDB. A test that is about the file of SQLite is marked `sqlite`.
+"""
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from greylag.store.mysql_schema import DATA, LISTS
 from tests.e2e.plugin import BIN, Plugin
+from tests.servers.mariadb import MariaDb
+
+ON_BOTH = ("test_plugin", "test_session", "test_many", "test_hostile", "test_native")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "url" not in metafunc.fixturenames:
+        return
+    both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH
+    alone = metafunc.definition.get_closest_marker("sqlite") is not None
+    stores = ["sqlite", "mysql"] if both and not alone else ["sqlite"]
+    metafunc.parametrize("url", stores, indirect=True)
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """What is to be `store.url`: an empty place of the test's own."""
+    if request.param == "sqlite":
+        yield f"sqlite://{tmp_path}/greylag.db"
+        return
+    mariadb: MariaDb = request.getfixturevalue("mariadb")
+    database = mariadb.database(LISTS, DATA)
+    yield database.url
+    database.drop()
 
 
 @pytest.fixture
@@ -25,13 +55,14 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def plugin(home: Path) -> Plugin:
-    """The plugin with a greylag.toml of defaults, but for a database below the home."""
+def plugin(home: Path, url: str) -> Plugin:
+    """The plugin with a greylag.toml of defaults, but for its own records."""
     made = Plugin(
         home,
         home / "greylag.db",
         home / "plugins" / "greylisting",
         {"GREYLAG_CONFIG": str(home / "greylag.toml")},
+        url,
     )
     made.write_toml("")
     return made

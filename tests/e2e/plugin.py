@@ -6,12 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from greylag.core.accesslist import NEVER
+from greylag.core.record import Record
+from greylag.core.triplet import Triplet
+from greylag.store import open_store
+from greylag.store.base import Filter
 
 BIN = Path(sys.executable).parent
 CLOSED_STDIN = ["/bin/sh", "-c", 'exec "$@" 0<&-', "sh"]
@@ -37,9 +45,10 @@ class Plugin:
     """An installed plugin below a qmail home, with the variables that the host would set."""
 
     home: Path
-    database: Path
+    database: Path  # of SQLite, where that keeps the records
     program: Path
     environ: Mapping[str, Value] = field(default_factory=dict)
+    url: str = ""  # of the store
 
     def variables(self, changes: Mapping[str, Value | None]) -> dict[bytes, bytes]:
         """Return the environment of an attempt; None takes a variable out."""
@@ -73,8 +82,24 @@ class Plugin:
 
     def write_toml(self, text: str) -> None:
         """Write the greylag.toml that the plugin reads; the store stays the test's own."""
-        url = "" if "[store]" in text else f'\n[store]\nurl = "sqlite://{self.database}"\n'
+        url = "" if "[store]" in text else f'\n[store]\nurl = "{self.url}"\n'
         (self.home / "greylag.toml").write_text(text + url)
+
+    def records(self) -> dict[Triplet, Record]:
+        """Return all records."""
+        with closing(open_store(self.url, timeout=10)) as store:
+            return dict(store.search(Filter(), 100_000))
+
+    def figures(self) -> Counter[str]:
+        """Return the figures of all hours together."""
+        with closing(open_store(self.url, timeout=10)) as store:
+            return sum(map(Counter, store.figures(0, NEVER).values()), Counter())
+
+    def untouched(self) -> bool:
+        """Tell whether there is no record, and with SQLite not even a database."""
+        if self.url.startswith("sqlite:"):
+            return not self.database.exists()
+        return not self.records()
 
     def write_old(self, text: str) -> None:
         """Write control/greylisting, as users of the old plugin have it."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,7 +176,7 @@ def test_there_are_60_environments() -> None:
 def test_the_plugin_of_pip_answers_alike_under_plain_variables_t23(
     plugin: Plugin, name: str, text: str
 ) -> None:
-    piped = Plugin(plugin.home, plugin.database, BIN / "greylisting", plugin.environ)
+    piped = replace(plugin, program=BIN / "greylisting")
     answer = piped.run(**{name: text})
     assert answer.deferred
     check(answer.output, answer.log)
@@ -198,9 +198,7 @@ SHELLSHOCK = [
 def test_no_shell_sees_an_address_t24(plugin: Plugin, name: str, text: bytes) -> None:
     """CVE-2014-6271 through qmail, CVE-2010-1132, CVE-2020-7247."""
     for program in ("greylisting", "ifauthskip"):
-        one = Plugin(
-            plugin.home, plugin.database, plugin.home / "plugins" / program, plugin.environ
-        )
+        one = replace(plugin, program=plugin.home / "plugins" / program)
         done = subprocess.run(
             [one.program], env=one.variables({name: text}), cwd=one.home, check=True, timeout=30
         )
@@ -223,6 +221,7 @@ main()
 """
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("payload", EVIL[::5], ids=lambda raw: repr(raw)[:30])
 def test_the_plugin_starts_nothing_and_opens_no_socket(plugin: Plugin, payload: bytes) -> None:
     """An audit hook ends the process with 99 if anything is executed (CVE-2010-1132)."""
@@ -260,4 +259,4 @@ def test_an_environment_of_the_largest_size_is_answered(plugin: Plugin) -> None:
 def test_memory_is_bounded_p2(plugin: Plugin) -> None:
     limit = ("prlimit", f"--as={256 * 1024 * 1024}")
     assert plugin.run(*limit, SMTPMAILFROM=b"\xff" * 120_000).deferred
-    assert os.path.exists(plugin.database)
+    assert len(plugin.records()) == 1

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count
 
+import pytest
+
 from tests.e2e.plugin import CLOSED_STDIN, Plugin
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
@@ -31,13 +33,18 @@ def test_16_at_once_2000_attempts_200_triplets(plugin: Plugin) -> None:
     with ThreadPoolExecutor(16) as pool:
         told = list(pool.map(ask, order))
     assert (told.count("new"), told.count("early")) == (200, 1800)
+    records = plugin.records().values()
+    assert [record.blocked for record in records] == [10] * 200
+    assert plugin.figures() == {"defer:early": 1800, "defer:new": 200}
+    assert sound(plugin)
+
+
+def sound(plugin: Plugin) -> bool:
+    """Tell whether the database is whole; a server looks after its own."""
+    if not plugin.url.startswith("sqlite:"):
+        return True
     with closing(sqlite3.connect(plugin.database)) as db:
-        assert db.execute(
-            "SELECT count(*), min(blocked), max(blocked) FROM records"
-        ).fetchall() == [(200, 10, 10)]
-        figures = db.execute("SELECT name, sum(number) FROM figures GROUP BY name").fetchall()
-        assert figures == [("defer:early", 1800), ("defer:new", 200)]
-        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def run_and_kill(plugin: Plugin, recipient: str, after: float) -> bytes:
@@ -77,16 +84,16 @@ def test_kill_9_never_loses_a_triplet_whose_451_was_printed_p6(plugin: Plugin) -
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(loop, range(2)))
-    with closing(sqlite3.connect(plugin.database)) as db:
-        kept = {row[0] for row in db.execute("SELECT recipient FROM records")}
-        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        new = db.execute("SELECT sum(number) FROM figures WHERE name = 'defer:new'").fetchone()[0]
+    kept = {triplet.recipient for triplet in plugin.records()}
+    new = plugin.figures()["defer:new"]
+    assert sound(plugin)
     assert answered <= kept
     assert new == len(kept)  # a record and its figure are one step
     assert kills * 0.1 < len(answered) < kills * 0.95, "kills must fall on both sides of the answer"
     assert "reason=early" in plugin.run(SMTPRCPTTO=min(answered)).log
 
 
+@pytest.mark.sqlite
 def test_the_log_of_killed_plugins_is_folded_in(plugin: Plugin) -> None:
     """SQLite's -wal must not grow for ever where nobody closes it."""
     for number in range(5):

@@ -21,11 +21,12 @@ DEFERRED = (451, b"4.7.1 Greylisted, please try again in 300 seconds")
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, url: str) -> Path:
     """A qmail home with the compiled plugins, for a daemon that will run in its folder."""
     needed("tcpserver", "ucspi-tcp")
     needed("cc", "gcc")
     config = write_config(tmp_path)
+    config.write_text(config.read_text().replace(f"sqlite://{tmp_path}/greylag.db", url))
     install = ["--config", str(config), "qmail", "install", "--native", "--force"]
     command = [str(BIN / "greylag"), *install, "--qmail-home", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
@@ -46,6 +47,7 @@ def ask(host: Host, recipient: str, source: str = "127.0.0.1") -> Reply:
         return client.rcpt(recipient)
 
 
+@pytest.mark.sqlite
 def test_the_installed_programs_are_compiled(home: Path) -> None:
     plugins = home / "plugins"
     for name in ("greylisting", "ifauthskip", "skipifauth"):
@@ -54,7 +56,7 @@ def test_the_installed_programs_are_compiled(home: Path) -> None:
 
 
 def test_with_the_daemon(home: Path) -> None:
-    with serving(home) as daemon, host_in(home) as host:
+    with serving(home, config=home / "greylag.toml") as daemon, host_in(home) as host:
         assert ask(host, "b@example.net") == DEFERRED
         assert ask(host, "x@example.net", source="127.0.0.2")[0] == 250
         told = ask(host, "c@example.net", source="127.0.0.5")
@@ -70,14 +72,14 @@ def test_with_the_daemon(home: Path) -> None:
 
 def test_with_the_daemon_stopped_the_one_shot_answers_from_the_same_state(home: Path) -> None:
     with host_in(home) as host:
-        with serving(home):
+        with serving(home, config=home / "greylag.toml"):
             assert ask(host, "b@example.net") == DEFERRED
         assert ask(host, "c@example.net") == DEFERRED
         assert "reason=early" not in host.log.read_text()
         ask(host, "b@example.net")
         assert "reason=early" in host.log.read_text()
         assert "the daemon cannot be reached: using the one-shot" in host.log.read_text()
-        with serving(home) as daemon:
+        with serving(home, config=home / "greylag.toml") as daemon:
             ask(host, "c@example.net")
             assert daemon.logged("reason=early")
 
@@ -88,7 +90,7 @@ def stopped(daemon: Daemon) -> None:
 
 
 def test_a_daemon_that_accepts_and_never_answers(home: Path) -> None:
-    with serving(home) as daemon, host_in(home) as host:
+    with serving(home, config=home / "greylag.toml") as daemon, host_in(home) as host:
         stopped(daemon)
         began = time.monotonic()
         assert ask(host, "b@example.net")[0] == 250
@@ -98,6 +100,7 @@ def test_a_daemon_that_accepts_and_never_answers(home: Path) -> None:
         assert ask(host, "c@example.net") == DEFERRED
 
 
+@pytest.mark.sqlite
 def test_uninstall_takes_all_of_it_away(home: Path) -> None:
     command = [str(BIN / "greylag"), "qmail", "uninstall", "--qmail-home", str(home)]
     subprocess.run(command, check=True, capture_output=True)

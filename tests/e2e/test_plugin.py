@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -13,8 +12,8 @@ from tests.evil import RAW_PAYLOADS
 
 
 def records(plugin: Plugin) -> list[tuple[str, str, int, int]]:
-    with closing(sqlite3.connect(plugin.database)) as db:
-        return db.execute("SELECT sender, recipient, blocked, passed FROM records").fetchall()
+    found = plugin.records().items()
+    return [(t.sender, t.recipient, record.blocked, record.passed) for t, record in found]
 
 
 def test_deferred_early_let_in(plugin: Plugin) -> None:
@@ -53,7 +52,7 @@ def test_untouched_and_no_database_is_even_opened(
     """When it acts; and fault 9: relay attempts (SMTPRCPTHOSTSOK=0) leave no record."""
     answer = plugin.run(**changes)
     assert (answer.output, answer.code) == (b"", 0)
-    assert not plugin.database.exists()
+    assert plugin.untouched()
 
 
 def test_a_missing_variable_is_logged_as_fatal(plugin: Plugin) -> None:
@@ -109,13 +108,13 @@ def test_ifauthskip(
     plugin: Plugin, name: str, place: str, user: Value | None, wanted: bytes
 ) -> None:
     program = (BIN if place == "bin" else plugin.home / "plugins") / name
-    answer = Plugin(plugin.home, plugin.database, program).run(SMTPAUTHUSER=user)
+    answer = replace(plugin, program=program, environ={}).run(SMTPAUTHUSER=user)
     assert (answer.output, answer.log, answer.code) == (wanted, "", 0)
 
 
 def test_the_plugin_of_pip_answers_the_same(plugin: Plugin) -> None:
     """The program in the virtual environment's bin, before any `greylag qmail install`."""
-    piped = Plugin(plugin.home, plugin.database, BIN / "greylisting", plugin.environ)
+    piped = replace(plugin, program=BIN / "greylisting")
     assert piped.run().deferred
     assert "reason=early" in plugin.run().log
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import re
 import resource
 import signal
 import sqlite3
@@ -20,6 +21,7 @@ import pytest
 from greylag.core.accesslist import AccessIndex
 from greylag.core.attempt import Attempt
 from greylag.core.policy import Policy, Room
+from greylag.server.journal import Journal
 from greylag.server.worker import Worker
 from greylag.service.batch import Answered, Asked
 from greylag.service.desk import Desk
@@ -200,6 +202,37 @@ def test_every_call_that_fails_leaves_before_or_after_p7(error: str) -> None:
             break  # no call is left that could fail
         assert answered == 9 or number <= 2
     assert number > 10
+
+
+class Forgetful(Desk):
+    """A desk that has no memory left."""
+
+    def learn(self, asked: Asked, answered: Answered) -> None:
+        raise MemoryError
+
+
+def test_whoever_waits_is_answered_where_memory_ends_p1(tmp_path: Path) -> None:
+    """And the log tells it in one line, with the place."""
+    log = tmp_path / "log"
+
+    async def ask() -> list[Answered | None]:
+        journal = Journal(str(log))
+        asyncio.get_running_loop().set_exception_handler(journal.internal_error)
+        desk = Forgetful()
+        desk.use_lists(AccessIndex([]))
+        worker = Worker(desk, MemoryStore, Quiet(), deadline=5.0, room=Room())
+        worker.start()
+        found = [await asyncio.gather(*(asked(worker, desk, n) for n in range(5)))]
+        found.append([await asked(worker, desk, 5)])
+        await worker.stop(5)
+        return [answer for some in found for answer in some]
+
+    answers = asyncio.run(ask())
+    assert [answer is not None for answer in answers] == [True, *[False] * 4, True]
+    lines = log.read_text().splitlines()
+    told = r"greylag: level=error event=internal-error error=MemoryError where=test_faults.py:\d+"
+    assert all(re.fullmatch(told, line) for line in lines), lines
+    assert len(lines) == 2
 
 
 @contextmanager

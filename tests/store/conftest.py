@@ -11,20 +11,12 @@ import pytest
 from greylag.store import open_store
 from greylag.store.base import Store
 from greylag.store.mysql_schema import DATA, LISTS, TRIGGERS
-from tests.servers.mariadb import MariaDb, running
 
 URLS: dict[str, Callable[[Path], str]] = {
     "memory": lambda _path: "memory:",
     "sqlite": lambda path: f"sqlite://{path}/greylag.db",
 }
 STORES = (*URLS, "mysql")
-
-
-@pytest.fixture(scope="session")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
-    """A private server, for all tests of a run."""
-    with running(tmp_path_factory.mktemp("mariadb")) as server:
-        yield server
 
 
 @pytest.fixture(params=STORES)

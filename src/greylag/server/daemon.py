@@ -100,6 +100,7 @@ class Daemon:
     async def serve(self) -> None:
         """Answer until SIGTERM or SIGINT; then let what is under way end."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self.journal.internal_error)
         plan = self._plan
         self.worker = Worker(
             self.desk,

@@ -10,6 +10,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 from greylag.core.attempt import Attempt
 from greylag.core.verdict import Decision, Reason
@@ -65,6 +67,20 @@ class Journal:
         """Write what was answered about a connection."""
         if self.level >= INFO:
             self._hold(connection_line(client_address, decision))
+
+    def internal_error(self, _loop: object, context: Mapping[str, Any]) -> None:
+        """Write what the loop says of an exception that nobody caught: a bug, or no memory."""
+        error = context.get("exception")
+        cause = f"{type(error).__name__}: {error}" if error else str(context.get("message"))
+        fields: dict[str, bytes | str | int] = {"event": "internal-error"}
+        fields["error"] = cause.removesuffix(": ")
+        trace = error.__traceback__ if error else None
+        while trace is not None:
+            place = os.path.basename(trace.tb_frame.f_code.co_filename)
+            fields["where"] = f"{place}:{trace.tb_lineno}"
+            trace = trace.tb_next
+        with suppress(MemoryError):
+            self.event(ERROR, fields)
 
     def _hold(self, line: str) -> None:
         if self._size > _MAX_HELD:

@@ -130,12 +130,16 @@ class Worker:
 
     def _done(self, batch: Batch) -> None:
         self._flying = None
-        if batch.error is None:
-            self._succeeded(batch)
-        else:
-            self._failed(batch)
-        if self._waiting:
-            self._schedule()
+        try:
+            if batch.error is None:
+                self._succeeded(batch)
+            else:
+                self._failed(batch)
+        finally:
+            for job in batch.jobs:  # no memory, or a bug: nobody waits for ever
+                job.answer(None)
+            if self._waiting:
+                self._schedule()
 
     def _succeeded(self, batch: Batch) -> None:
         if self._breaker.succeeded():
@@ -143,8 +147,8 @@ class Worker:
         if batch.lists is not None:
             self._desk.use_lists(batch.lists)
         for job, answered in zip(batch.jobs, batch.answers, strict=True):
-            self._desk.learn(job.asked, answered)
             job.answer(answered)
+            self._desk.learn(job.asked, answered)
         self._events.batch_done(batch.took, len(batch.jobs))
         error = self.maintenance.take_error()
         if error is not None and self._breaker.warns(monotonic()):
