@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -18,6 +20,8 @@ from tests.server.clients import Talker
 
 SMTPD_SAID = [b"220 from smtpd"]
 BANNER = b"220 greylist SMTP"
+PIPE = 1 << (signal.SIGPIPE - 1)
+PIPE_AND_SIZE = PIPE | 1 << (signal.SIGXFSZ - 1)
 
 
 @pytest.fixture
@@ -159,6 +163,48 @@ def test_a_store_that_fails_lets_in_and_says_so(program: Jgreylist) -> None:
     assert run.said == SMTPD_SAID
     assert "store-unavailable" in run.log[0]
     assert run.log[1].endswith(": OK store-unavailable")
+
+
+@pytest.mark.parametrize("blocked", [0, PIPE])
+def test_a_hang_lets_in_and_leaves_the_signals_as_they_were(
+    program: Jgreylist, blocked: int
+) -> None:
+    """The thread that watches the time starts the program then, not the main one."""
+    config = program.folder / "greylag.toml"
+    config.unlink()
+    os.mkfifo(config)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPIPE] if blocked else [])
+    try:
+        done = subprocess.run(  # no shell: it would start from a mask of its own
+            [program.program, "grep", "^Sig", "/proc/self/status"],
+            env=program.variables({}),
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert b"store-unavailable: no answer within 5 s" in done.stderr
+    found = dict(line.split(b":\t") for line in done.stdout.splitlines())
+    assert int(found[b"SigIgn"], 16) & PIPE_AND_SIZE == 0
+    assert int(found[b"SigBlk"], 16) & PIPE_AND_SIZE == blocked
+
+
+def test_a_log_that_is_gone_is_no_signal_to_the_program(program: Jgreylist) -> None:
+    """Writing to it failed while the signal was held back: it is not delivered later."""
+    (program.folder / "greylag.toml").write_text("nonsense =")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as log:
+        done = subprocess.run(
+            [program.program, "echo", "started"],
+            env=program.variables({}),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            timeout=20,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (0, b"started\n")
 
 
 @pytest.mark.parametrize("address", [None, ""])

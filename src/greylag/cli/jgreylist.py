@@ -71,24 +71,59 @@ def main(config: bytes | None = None) -> None:
         log.say("TCPREMOTEIP is not set: expected to run under tcpserver")
         os._exit(1)
     _fill_standard_descriptors()
+    program = Program(command, log)
     try:
         turn = _thread.allocate_lock()
-        _watch(turn, log, command)
+        _watch(turn, log, program)
         connection, decision = _decided(log, config)
         if turn.acquire(False):
-            _act(connection, decision, log, command)
+            _act(connection, decision, log, program)
     except BaseException as error:  # noqa: BLE001 - no failure of ours may turn mail away
         log.failure(f"internal-error: {type(error).__name__}: {error}")
-    _execute(command, log)
+    program.start()
 
 
-def _act(connection: Connection, decision: Decision, log: Log, command: list[bytes]) -> None:
+class Program:
+    """The program that is executed in our place.
+
+    Python ignores signals that a program does not expect to be ignored, and only the main thread
+    may change that, which may hang when the program is due. So it is changed at the start, and
+    the signals are held back until then.
+    """
+
+    def __init__(self, command: list[bytes], log: Log) -> None:
+        import signal
+
+        self._command = command
+        self._log = log
+        self._signals = (signal.SIGPIPE, signal.SIGXFSZ)
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        for number in self._signals:
+            signal.signal(number, signal.SIG_DFL)
+
+    def start(self) -> NoReturn:
+        """Become the program: same process, same descriptors, same environment; in any thread."""
+        import signal
+
+        _restore_environment()
+        while signal.sigtimedwait(self._signals, 0) is not None:
+            pass  # of a log or a store that is gone: they were never meant for the program
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+        try:
+            os.execvp(self._command[0], self._command)  # noqa: S606 - the admin's own words
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+            self._log.failure(f"{os.fsdecode(self._command[0])}: {error.strerror}")
+        os._exit(NO_PROGRAM)
+
+
+def _act(connection: Connection, decision: Decision, log: Log, program: Program) -> None:
     from greylag.core.verdict import Verdict
     from greylag.wire.connection import fate_of, refusal_of
 
     log.fate(fate_of(decision))
     if decision.verdict is Verdict.PASS:
-        _execute(command, log)
+        program.start()
     try:
         end = _converse(refusal_of(decision, connection), log)
         if end is End.TOO_MANY_RCPT:
@@ -169,7 +204,7 @@ def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision
     return service.answer(precheck_connection(connection, policy))
 
 
-def _watch(turn: _thread.LockType, log: Log, command: list[bytes]) -> None:
+def _watch(turn: _thread.LockType, log: Log, program: Program) -> None:
     """Let the client in when the budget is used up, wherever the store hangs."""
     from time import sleep
 
@@ -179,7 +214,7 @@ def _watch(turn: _thread.LockType, log: Log, command: list[bytes]) -> None:
         sleep(BUDGET)
         if turn.acquire(False):
             log.failure(f"store-unavailable: no answer within {BUDGET:g} s")
-            _execute(command, log)
+            program.start()
 
     try:
         _thread.stack_size(STACK)
@@ -204,20 +239,3 @@ def _restore_environment() -> None:
         return
     if b"\0LC_CTYPE=" not in b"\0" + given:
         os.environb.pop(b"LC_CTYPE", None)
-
-
-def _execute(command: list[bytes], log: Log) -> NoReturn:
-    """Become the program: same process, same descriptors, same environment."""
-    import signal
-
-    try:
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, programs do not
-            signal.signal(number, signal.SIG_DFL)
-    except ValueError:
-        pass  # the thread that watches the time may not, and has no more of it
-    _restore_environment()
-    try:
-        os.execvp(command[0], command)  # noqa: S606 - what the admin wrote behind our name
-    except OSError as error:
-        log.failure(f"{os.fsdecode(command[0])}: {error.strerror}")
-    os._exit(NO_PROGRAM)
