@@ -1,8 +1,10 @@
-"""`greylag db copy` between SQLite and a real MariaDB, both ways."""
+"""`greylag db copy` between SQLite, a real MariaDB and jgreylist's tree, both ways."""
 
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -78,12 +80,12 @@ def test_all_is_copied_and_a_second_time_nothing(
     if not to_mysql:
         source, target = target, source
     fill(source)
-    all_of_it = {"records": {"read": 3, "copied": 3}, "entries": 2, "hours": 1}
+    all_of_it = {"records": {"read": 3, "copied": 3, "left_out": 0}, "entries": 2, "hours": 1}
     assert copied(tmp_path, source, target, "--dry-run") == {"dry_run": True, **all_of_it}
     assert contents(target) == ({}, [], {})
     assert copied(tmp_path, source, target) == {"dry_run": False, **all_of_it}
     assert contents(target) == contents(source)
-    nothing = {"records": {"read": 3, "copied": 0}, "entries": 0, "hours": 0}
+    nothing = {"records": {"read": 3, "copied": 0, "left_out": 0}, "entries": 0, "hours": 0}
     assert copied(tmp_path, source, target) == {"dry_run": False, **nothing}
     assert contents(target) == contents(source)
 
@@ -91,7 +93,7 @@ def test_all_is_copied_and_a_second_time_nothing(
 def test_a_dry_run_makes_no_file(database: Database, tmp_path: Path) -> None:
     fill(database.url)
     found = copied(tmp_path, database.url, f"sqlite://{tmp_path}/new.db", "--dry-run")
-    assert found["records"] == {"read": 3, "copied": 3}
+    assert found["records"] == {"read": 3, "copied": 3, "left_out": 0}
     assert not (tmp_path / "new.db").exists()
 
 
@@ -165,10 +167,87 @@ def test_a_source_that_is_not_there_is_no_empty_one(tmp_path: Path) -> None:
     assert "missing.db" in said
 
 
-def test_a_tree_takes_over_nothing(tmp_path: Path) -> None:
-    (tmp_path / "tree").mkdir()
-    source = f"sqlite://{tmp_path}/x.db"
+DAY = 86400
+FILES = {  # first and last contact
+    "192/000/002": (NOW - 9 * DAY, NOW - DAY),
+    "198/051/100/007": (NOW - 500, NOW - 500),
+    "198/051/100/000": (NOW - 90, NOW - 30),  # the /24 beside its addresses; came too soon
+    "ipv6/2001/0db8/00000001": (NOW - 40 * DAY, NOW - 39 * DAY),  # dead by either count
+}
+
+
+def plant(root: Path, files: dict[str, tuple[int, int]]) -> str:
+    root.mkdir(mode=0o700)
+    for name, (first, last) in files.items():
+        (root / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (root / name).touch(0o600)
+        os.utime(root / name, (last, first))
+    return f"tree://{root}"
+
+
+def found(root: Path) -> dict[str, tuple[int, int]]:
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(root)): (int(path.stat().st_mtime), int(path.stat().st_atime))
+        for path in files
+    }
+
+
+def test_a_tree_there_and_back_is_equal(tmp_path: Path) -> None:
+    source, database = plant(tmp_path / "old", FILES), f"sqlite://{tmp_path}/x.db"
+    target = plant(tmp_path / "new", {})
+    all_of_it = {"read": 4, "copied": 4, "left_out": 0}
+    assert copied(tmp_path, source, database)["records"] == all_of_it
+    assert copied(tmp_path, database, target, "--dry-run")["records"] == all_of_it
+    assert found(tmp_path / "new") == {}
+    assert copied(tmp_path, database, target)["records"] == all_of_it
+    assert found(tmp_path / "new") == FILES
+    for again in ((source, database), (database, target)):
+        assert copied(tmp_path, *again)["records"] == {"read": 4, "copied": 0, "left_out": 0}
+    assert found(tmp_path / "old") == found(tmp_path / "new") == FILES
+
+
+def test_what_comes_from_a_tree_is_forgotten_in_its_time(tmp_path: Path) -> None:
+    source, database = plant(tmp_path / "old", FILES), f"sqlite://{tmp_path}/x.db"
+    copied(tmp_path, source, database)
+    with opened(database) as store:
+        assert store.count(NOW) == (2, 1)
+        known = connection_of(b"\xc0\x00\x02\x00", 24)
+        assert store.load([known])[known].expires == NOW - DAY + 36 * DAY
+        assert store.count(NOW + 36 * DAY) == (0, 0)
+
+
+def test_recipients_and_lists_are_left_out_of_a_tree_and_counted(tmp_path: Path) -> None:
+    source, target = f"sqlite://{tmp_path}/x.db", plant(tmp_path / "tree", {})
+    fill(source)
+    code, out, said = run(tmp_path, "memory:", "db", "copy", source, target)
+    assert code == 0, said
+    assert "1 of 3 records" in out
+    assert "2 records of recipients" in out
+    assert "2 entries of FROM are left out" in said
+    assert list(found(tmp_path / "tree")) == ["198/051/100/007"]
+
+
+def test_a_tree_keeps_the_earlier_and_the_later(tmp_path: Path) -> None:
+    source = plant(tmp_path / "one", {"192/000/002": (NOW - 50, NOW - 40)})
+    target = plant(tmp_path / "two", {"192/000/002": (NOW - 90, NOW - 60)})
+    copied(tmp_path, source, target)
+    assert found(tmp_path / "two") == {"192/000/002": (NOW - 90, NOW - 40)}
+
+
+def test_another_lifetime_makes_no_contact_of_the_future_t8(tmp_path: Path) -> None:
+    source, target = f"sqlite://{tmp_path}/x.db", plant(tmp_path / "tree", {})
     with opened(source) as store:
-        store.merge({connection_of(b"\xc6\x33\x64\x07", 32): PASSED})
-    code, _out, said = run(tmp_path, "memory:", "db", "copy", source, f"tree://{tmp_path}/tree")
-    assert (code != 0, "takes over nothing" in said) == (True, True), said
+        store.merge({CONNECTION: replace(PASSED, expires=int(time.time()) + 400 * DAY)})
+    copied(tmp_path, source, target)
+    ((first, last),) = found(tmp_path / "tree").values()
+    assert (first, last <= time.time()) == (NOW - 600, True)
+
+
+def test_a_planted_link_leads_nowhere_t21(tmp_path: Path) -> None:
+    source, target = plant(tmp_path / "old", FILES), plant(tmp_path / "new", {})
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "new" / "192").symlink_to(tmp_path / "outside")
+    code, _out, said = run(tmp_path, "memory:", "db", "copy", source, target)
+    assert (code != 0, "192" in said) == (True, True), said
+    assert list((tmp_path / "outside").iterdir()) == []

@@ -13,17 +13,19 @@ import click
 
 from greylag.cli.common import USAGE, CommandError, Run, examples, json_option, missing_file
 from greylag.cli.output import progress, say, write_fields, write_json
+from greylag.cli.treecopy import into_tree, is_connection, tree_pages
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.address import canonical
 from greylag.core.client import network
 from greylag.core.policy import Policy
 from greylag.core.record import Record, joined
 from greylag.core.subject import Subject
-from greylag.core.triplet import Triplet, connection_of
+from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.store import check_url, open_store, without_password
 from greylag.store.base import Filter, Store
 from greylag.store.memory import MemoryStore
+from greylag.store.tree import TreeStore
 
 PAGE = 2000  # records in one transaction
 _FAMILIES = (4, 16)  # bytes of a packed address
@@ -38,6 +40,7 @@ Records = dict[Triplet, Record]
         "greylag db copy mysql:?default_file=/var/qmail/control/mysql.cnf"
         " sqlite:///var/lib/greylag/greylag.db",
         "greylag db copy --dry-run sqlite:///var/lib/greylag/greylag.db mysql://greylag@db/mail",
+        "greylag db copy sqlite:///var/lib/greylag/greylag.db tree:///var/lib/jgreylist",
     ),
 )
 @click.argument("source", metavar="FROM")
@@ -50,6 +53,7 @@ def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
 
     Both are URLs as in `store.url`. What TO knows already stays: facts merge, and an entry of FROM
     replaces TO's for the same subject. It may be run again at any time, after an interruption too.
+    jgreylist's tree takes connections alone: the rest is left out, and counted.
     """
     for url in (source, target):
         try:
@@ -63,10 +67,14 @@ def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
         closing(open_store(source, timeout=timeout, create=False)) as old,
         closing(_open_target(target, timeout, dry_run)) as new,
     ):
-        read, copied = _copy_records(old, new, run.policy, dry_run)
-        entries = _copy_entries(old, new, dry_run)
-        hours = _copy_figures(old, new, dry_run)
-    _write(run, dry_run, (read, copied), entries, hours)
+        records = _copy_records(old, new, run, dry_run)
+        if isinstance(new, TreeStore):
+            entries = hours = 0
+            _tell_what_a_tree_lacks(old)
+        else:
+            entries = _copy_entries(old, new, dry_run)
+            hours = _copy_figures(old, new, dry_run)
+    _write(run, dry_run, records, entries, hours)
 
 
 def _open_target(url: str, timeout: float, dry_run: bool) -> Store:
@@ -79,17 +87,33 @@ def _open_target(url: str, timeout: float, dry_run: bool) -> Store:
     return store
 
 
-def _copy_records(old: Store, new: Store, policy: Policy, dry_run: bool) -> tuple[int, int]:
-    read = copied = 0
-    for page in progress(pages(old, PAGE), None, "copying"):
+def _copy_records(old: Store, new: Store, run: Run, dry_run: bool) -> dict[str, int]:
+    policy = run.policy
+    read = copied = left_out = 0
+    all_pages = tree_pages(old, policy, PAGE) if isinstance(old, TreeStore) else pages(old, PAGE)
+    for page in progress(all_pages, None, "copying"):
         read += len(page)
         given = _by_key(page, policy)
-        known = new.load(list(given))
-        changed = {t: r for t, r in given.items() if joined(known.get(t, r), r) != known.get(t)}
-        if changed and not dry_run:
-            new.merge(changed)
-        copied += len(changed)
-    return read, copied
+        if isinstance(new, TreeStore):
+            copied += into_tree(new, given, policy, run.now, dry_run=dry_run)
+            left_out += sum(not is_connection(triplet) for triplet, _ in page)
+        else:
+            copied += _merge_into(new, given, dry_run)
+    return {"read": read, "copied": copied, "left_out": left_out}
+
+
+def _merge_into(new: Store, given: Records, dry_run: bool) -> int:
+    known = new.load(list(given))
+    changed = {t: r for t, r in given.items() if joined(known.get(t, r), r) != known.get(t)}
+    if changed and not dry_run:
+        new.merge(changed)
+    return len(changed)
+
+
+def _tell_what_a_tree_lacks(old: Store) -> None:
+    entries = len(old.entries())
+    if entries:
+        say(f"a tree keeps no lists: {entries} entries of FROM are left out")
 
 
 def pages(store: Store, size: int) -> Iterator[list[tuple[Triplet, Record]]]:
@@ -121,7 +145,7 @@ def _by_key(page: list[tuple[Triplet, Record]], policy: Policy) -> Records:
 
 def _key(triplet: Triplet, policy: Policy) -> Triplet:
     net = triplet.network
-    if triplet == connection_of(net, 8 * len(net)):
+    if is_connection(triplet):
         return triplet  # its network is of the width that jgreylist was told
     return Triplet(
         network(net, policy.prefix_of(net)), _spelt(triplet.sender), _spelt(triplet.recipient)
@@ -159,17 +183,16 @@ def _copy_figures(old: Store, new: Store, dry_run: bool) -> int:
     return changed
 
 
-def _write(run: Run, dry_run: bool, records: tuple[int, int], entries: int, hours: int) -> None:
-    read, copied = records
+def _write(run: Run, dry_run: bool, records: dict[str, int], entries: int, hours: int) -> None:
     if run.json:
-        kept = {"read": read, "copied": copied}
-        write_json({"dry_run": dry_run, "records": kept, "entries": entries, "hours": hours})
+        write_json({"dry_run": dry_run, "records": records, "entries": entries, "hours": hours})
         return
     name = "would be copied" if dry_run else "copied"
-    write_fields(
-        [
-            (name, f"{copied} of {read} records"),
-            ("  entries", f"{entries} of the lists"),
-            ("  figures", f"of {hours} hours"),
-        ]
-    )
+    fields = [
+        (name, f"{records['copied']} of {records['read']} records"),
+        ("  entries", f"{entries} of the lists"),
+        ("  figures", f"of {hours} hours"),
+    ]
+    if records["left_out"]:
+        fields.append(("left out", f"{records['left_out']} records of recipients"))
+    write_fields(fields)

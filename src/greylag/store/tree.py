@@ -9,7 +9,6 @@ Source: spec/jgreylist.md "Records", "Cleaning".
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -36,6 +35,7 @@ from greylag.store.tree_files import (
     walk,
     why_gone,
 )
+from greylag.store.tree_places import Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class TreeStore:
         self._hold = hold
         with self._translated():
             self._root = Root(path)
+        self._places = Places(self._root)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -63,7 +64,8 @@ class TreeStore:
         except Strange as error:
             raise StoreError(f"{self._path}: {error.filename}: {error.strerror}") from error
         except OSError as error:
-            raise StoreUnavailable(f"{self._path}: {error.strerror}") from error
+            at = f"{error.filename}: " if isinstance(error.filename, str) else ""
+            raise StoreUnavailable(f"{self._path}: {at}{error.strerror}") from error
 
     def transaction(self) -> AbstractContextManager[None]:
         return nullcontext()  # what is written are facts that merge, whoever comes first
@@ -72,7 +74,7 @@ class TreeStore:
         found = {}
         with self._translated():
             for triplet in triplets:
-                times = self._find(self._way(triplet))
+                times = self._places.find(self._way(triplet))
                 if times is not None:
                     found[triplet] = self._record(times)
         return found
@@ -86,28 +88,6 @@ class TreeStore:
         may_pass = times.first + self._hold
         passed = int(times.last > times.first and times.last >= may_pass)
         return Record(times.first, may_pass, NEVER, blocked=1, passed=passed)
-
-    def _find(self, way: tuple[str, ...]) -> Times | None:
-        """Return what is known of a network, also where its record was kept by the other setting.
-
-        A client of a /24 that was known is known, when records are kept by address from then on;
-        and a /24 is known as long as its best known address, when they no longer are.
-        """
-        try:
-            with self._root.folder(way[:-1]) as parent:
-                found = self._root.times(parent, way[-1])
-        except FileNotFoundError:
-            return None
-        except NotADirectoryError:
-            if not _by_address(way):
-                raise
-            return self._find(way[:-1])  # the /24's: by address there was nothing yet
-        if found is not None:
-            return found
-        known = [times for _, times in walk(self._root, way)]
-        if not known:
-            return None
-        return Times(min(t.first for t in known), max(t.last for t in known))
 
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
         made = False
@@ -128,7 +108,7 @@ class TreeStore:
         return self._write(way, change, now)
 
     def _write(self, way: tuple[str, ...], change: Change, now: int) -> bool:
-        known = self._find(way)
+        known = self._places.find(way)
         after: Times
         if known is None:
             if not isinstance(change, Created):
@@ -138,36 +118,7 @@ class TreeStore:
             after = Times(change.first_seen, change.first_seen)
         else:
             after = Times(known.first, max(known.last, now))
-        return self._put_in_place(way, after)
-
-    def _put_in_place(self, way: tuple[str, ...], times: Times) -> bool:
-        try:
-            return self._put(way, times)
-        except NotADirectoryError:  # the record of the /24 makes room for those of its addresses
-            if not _by_address(way):
-                raise
-            with self._root.folder(way[:-2]) as parent:
-                if self._root.times(parent, way[-2]) is not None:
-                    os.unlink(way[-2], dir_fd=parent)
-            return self._put(way, times)
-
-    def _put(self, way: tuple[str, ...], times: Times) -> bool:
-        try:
-            with self._root.folder(way[:-1]) as parent:
-                if self._root.times(parent, way[-1]) is not None:
-                    self._root.set_times(parent, way[-1], times)
-                    return False
-        except FileNotFoundError:
-            pass
-        else:
-            if len(way) == DEPTH:
-                raise Strange(errno.EISDIR, "is a folder: expected a record", way[-1])
-            return self._put((*way, "000"), times)
-        if not self._root.has_room():
-            raise StoreUnavailable(f"{self._path}: the file system is nearly full: no new record")
-        with self._root.folder(way[:-1], create=True) as parent:
-            self._root.create(parent, way[-1], times)
-        return True
+        return self._places.put(way, after)
 
     def merge(self, records: Mapping[Triplet, Record]) -> None:
         raise StoreError(f"{self._path}: a tree takes over nothing; its files are jgreylist's")
@@ -251,14 +202,23 @@ class TreeStore:
         beside = len(way) < DEPTH and self._root.remove((*way, "000"), _any)
         return self._root.remove(way, _any) or beside
 
+    def times(self, triplets: Iterable[Triplet]) -> dict[Triplet, Times]:
+        """Return the first and last contact of those connections that have a record of their own.
+
+        `load` returns what they are known by, which can be that of the /24, or of its addresses.
+        """
+        with self._translated():
+            found = {triplet: self._places.own(self._way(triplet)) for triplet in triplets}
+        return {triplet: times for triplet, times in found.items() if times is not None}
+
     def remember(self, connections: Iterable[tuple[Triplet, Times]]) -> None:
         """Make records with these times; one that is there gets the earlier and the later."""
         with self._translated():
             for triplet, times in connections:
                 way = self._way(triplet)
-                known = self._find(way) or times
+                known = self._places.own(way) or times
                 both = Times(min(known.first, times.first), max(known.last, times.last))
-                self._put_in_place(way, both)
+                self._places.put_beside(way, both)
             self._root.settle()
 
     def walk(self) -> Iterator[tuple[tuple[str, ...], Times]]:
@@ -286,10 +246,6 @@ class TreeStore:
 
     def close(self) -> None:
         self._root.close()
-
-
-def _by_address(way: tuple[str, ...]) -> bool:
-    return len(way) == DEPTH and way[0] != SIXTH
 
 
 def _any(_times: Times) -> bool:

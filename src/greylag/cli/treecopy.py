@@ -1,0 +1,82 @@
+"""jgreylist's tree in `greylag db copy`: what its files say as records, and the other way.
+
+A file says when a client came first and last. A record says until when it is remembered, which is
+its last contact and the time that policy gives it from there on. So either tells the other, under
+one policy, and what goes there and back is equal. Source: spec/jgreylist.md "Records".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from greylag.core.connection import HOLD, Connection, policy_of
+from greylag.core.policy import Policy
+from greylag.core.record import Record
+from greylag.core.triplet import Triplet, connection_of
+from greylag.core.value import replace
+from greylag.store.tree import TreeStore
+from greylag.store.tree_files import Times, network_of
+
+
+def as_record(times: Times, policy: Policy) -> Record:
+    """Return what greylag would remember of a client that came first and last then."""
+    may_pass = times.first + HOLD
+    passed = int(times.last > times.first and times.last >= may_pass)
+    kept = times.last + _kept_for(passed, policy)
+    return Record(times.first, may_pass, kept, blocked=1, passed=passed)
+
+
+def as_times(record: Record, policy: Policy, now: int) -> Times:
+    """Return the first and the last contact, which is never before the first nor after `now`.
+
+    It would be, where the record was kept under another policy.
+    """
+    last = min(record.expires - _kept_for(record.passed, policy), now)
+    return Times(record.first_seen, max(record.first_seen, last))
+
+
+def _kept_for(passed: int, policy: Policy) -> int:
+    return policy.lifetime if passed else policy_of(Connection(None), policy).retry_window
+
+
+def is_connection(triplet: Triplet) -> bool:
+    """Tell whether a tree can keep it."""
+    return triplet == connection_of(triplet.network, 8 * len(triplet.network))
+
+
+def tree_pages(
+    tree: TreeStore, policy: Policy, size: int
+) -> Iterator[list[tuple[Triplet, Record]]]:
+    """Yield what a tree holds, some `size` records at a time."""
+    page: list[tuple[Triplet, Record]] = []
+    for way, times in tree.walk():
+        network = network_of(way)
+        if network is None:
+            continue  # a name that the old program never looks for
+        page.append((connection_of(network, 8 * len(network)), as_record(times, policy)))
+        if len(page) == size:
+            yield page
+            page = []
+    yield page
+
+
+def into_tree(
+    tree: TreeStore, records: Mapping[Triplet, Record], policy: Policy, now: int, *, dry_run: bool
+) -> int:
+    """Put the connections among the records into a tree; return how many say anything new."""
+    given = {t: as_times(r, policy, now) for t, r in records.items() if is_connection(t)}
+    known = tree.times(given)
+    changed = [
+        (triplet, times)
+        for triplet, times in given.items()
+        if triplet not in known or not _says_no_more(times, known[triplet])
+    ]
+    if changed and not dry_run:
+        tree.remember(changed)
+    return len(changed)
+
+
+def _says_no_more(times: Times, known: Times) -> bool:
+    return known == replace(
+        known, first=min(known.first, times.first), last=max(known.last, times.last)
+    )
