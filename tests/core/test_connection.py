@@ -143,16 +143,26 @@ def test_the_record(
     assert answers(hold, *times) == wanted
 
 
-def test_the_delay_of_now_counts_not_that_of_the_first_time() -> None:
+@pytest.mark.parametrize("passed", [0, 1])
+def test_the_delay_of_now_counts_not_that_of_the_first_time(passed: int) -> None:
     """As in the old program, which keeps the first time alone; a shorter one lets in at once."""
     question = precheck_connection(PLAIN, POLICY)
     assert isinstance(question, Question)
-    record = Record(NOW, NOW + 120, NOW + 86400, blocked=1)
+    record = Record(NOW, NOW + 120, NOW + 86400, blocked=1, passed=passed)
     for hold, verdict in ((59, Verdict.PASS), (60, Verdict.PASS), (61, Verdict.DEFER)):
         policy = policy_of(replace(PLAIN, hold=hold), POLICY)
         decision = decide(question, record, policy, NOW + 60)
         assert decision.verdict is verdict
         assert decision.retry_after == max(hold - 60, 0)
+
+
+def test_a_first_contact_in_the_future_keeps_nobody_who_is_known_p18() -> None:
+    """The clock was ahead for a while: a year of delay would be the price."""
+    question = precheck_connection(PLAIN, POLICY)
+    assert isinstance(question, Question)
+    record = Record(NOW + 365 * 86400, NOW, NOW + 400 * 86400, blocked=1, passed=1)
+    policy = policy_of(PLAIN, POLICY)
+    assert decide(question, record, policy, NOW).reason is Reason.KNOWN
 
 
 def test_the_policy_of_a_connection_lets_something_pass() -> None:

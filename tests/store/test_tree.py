@@ -65,11 +65,19 @@ def times(path: Path) -> tuple[int, int]:
     return int(found.st_mtime), int(found.st_atime)
 
 
-def ask(root: Path, address: bytes, at: int, *, by_address: bool = False, hold: int = 120) -> str:
+def ask(
+    root: Path,
+    address: bytes,
+    at: int,
+    *,
+    by_address: bool = False,
+    hold: int = 120,
+    opened_with: int | None = None,
+) -> str:
     """Connect at a time; return the reason of what the client hears."""
     connection = Connection(address, by_address=by_address, hold=hold)
     policy = policy_of(connection, Policy())
-    store = TreeStore(str(root), hold=hold)
+    store = TreeStore(str(root), hold=hold if opened_with is None else opened_with)
     service = Service(policy, lambda: store, report=lambda _: None, clock=lambda: at)
     decision = service.answer(precheck_connection(connection, policy))
     store.close()
@@ -138,6 +146,16 @@ def test_the_life_of_a_connection(root: Path) -> None:
 def test_who_came_only_too_soon_is_known_after_the_hold(root: Path) -> None:
     assert [ask(root, b"192.0.2.1", NOW + s) for s in (0, 60, 110)] == ["new", "early", "early"]
     assert ask(root, b"192.0.2.1", NOW + 40 * DAY) == "retried"
+
+
+def test_a_longer_hold_than_that_of_the_store_is_kept(root: Path) -> None:
+    """The daemon opens a tree once, and is told the time for each client."""
+
+    def at(seconds: int) -> str:
+        return ask(root, b"192.0.2.1", NOW + seconds, hold=600, opened_with=120)
+
+    reasons = [at(seconds) for seconds in (0, 130, 140, 599, 600)]
+    assert reasons == ["new", "early", "early", "early", "known"]
 
 
 def test_hold_zero_may_come_back_at_once(root: Path) -> None:

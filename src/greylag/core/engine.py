@@ -18,7 +18,7 @@ from greylag.core.address import canonical, domain_of
 from greylag.core.attempt import Attempt
 from greylag.core.client import parse_address
 from greylag.core.policy import NullSender, Policy
-from greylag.core.record import Blocked, Created, Passed, Record
+from greylag.core.record import CLOCK_TOLERANCE, Blocked, Created, Passed, Record
 from greylag.core.subject import Domain
 from greylag.core.triplet import Triplet, triplet_of
 from greylag.core.value import value
@@ -80,16 +80,13 @@ def decide(question: Question, record: Record | None, policy: Policy, now: int) 
     """Answer from the triplet's record, or from there being none."""
     if record is None or not record.live(now):
         return _first_contact(question, record, policy, now)
-    # Of a connection the delay of now counts, as in the old program, not that of its first time:
-    # it is said for each client anew.
-    until = record.first_seen + policy.delay if question.connection else record.defer_until
-    if not record.passed and now < until:
+    if _too_early(question, record, policy, now):
         # Moves neither first_seen nor the expiry: retrying early is neither punished nor
         # rewarded (RFC 6647 5.2).
         return Decision(
             Verdict.DEFER,
             Reason.EARLY,
-            retry_after=until - now,
+            retry_after=_until(question, record, policy) - now,
             at_data=_at_data(question, policy),
             changes=(Blocked(question.triplet),),
             record=record,
@@ -101,6 +98,27 @@ def decide(question: Question, record: Record | None, policy: Policy, now: int) 
         changes=(Passed(question.triplet, now + policy.lifetime),),
         record=record,
     )
+
+
+def _until(question: Question, record: Record, policy: Policy) -> int:
+    """Return from when on a retry passes.
+
+    Of a connection the delay of now counts, as in the old program, not that of its first time: it
+    is said for each client anew.
+    """
+    return record.first_seen + policy.delay if question.connection else record.defer_until
+
+
+def _too_early(question: Question, record: Record, policy: Policy, now: int) -> bool:
+    """Tell whether an attempt on a live record has to wait.
+
+    One that has passed needs not; but a connection has, in the old program, whenever the delay that
+    is said for it now is not over yet. A first contact in the future is no delay.
+    """
+    if record.passed and not question.connection:
+        return False
+    began = not record.passed or record.first_seen <= now + CLOCK_TOLERANCE
+    return began and now < _until(question, record, policy)
 
 
 def _first_contact(question: Question, record: Record | None, policy: Policy, now: int) -> Decision:
