@@ -8,14 +8,14 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.plugin import BIN, needed
-from tests.host.server import Client, ConnectionLost, Host, Reply, make_home, running
+from tests.host.server import PYTHON, SMTPD, Client, ConnectionLost, Host, Reply, make_home, running
 from tests.server.daemon import Daemon, serving, write_config
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
@@ -70,10 +70,20 @@ def to_rcpt(client: Client) -> Reply:
 
 @contextlib.contextmanager
 def set_up(
-    home: Path, *, native: bool, daemon: bool, settings: str = "", tree: Path | None = None
+    home: Path,
+    *,
+    native: bool,
+    daemon: bool,
+    tree: Path | None = None,
+    program: Sequence[str] = (PYTHON, "-IS", str(SMTPD)),
 ) -> Iterator[Setup]:
+    """Run jgreylist before a program; a tree is named by JGREYLIST_DIR, or to the daemon."""
     needed("tcpserver", "ucspi-tcp")
-    config = write_config(home, settings)
+    config = write_config(home)
+    if tree is not None and daemon:
+        config.write_text(
+            config.read_text().replace(f"sqlite://{home}/greylag.db", f"tree://{tree}")
+        )
     command = [str(BIN / "greylag"), "--config", str(config), "qmail", "install", "--force"]
     if native:
         needed("cc", "gcc")
@@ -87,7 +97,8 @@ def set_up(
                 home,
                 rules=RULES,
                 env={"JGREYLIST_HOLDTIME": str(HOLD)}
-                | ({"JGREYLIST_DIR": str(tree)} if tree else {}),
+                | ({"JGREYLIST_DIR": str(tree)} if tree and not daemon else {}),
+                program=program,
                 wrapper=[str(home / "plugins" / "jgreylist")],
                 log=home / "log",
             )
@@ -95,20 +106,35 @@ def set_up(
         yield Setup(host, served)
 
 
-@pytest.fixture(
-    scope="module",
-    params=["one-shot", "tree", "native, tree", "native with daemon", "native alone"],
+WAYS = (
+    "one-shot",
+    "one-shot, tree",
+    "native with daemon",
+    "native with daemon, tree",
+    "native, tree",
+    "native alone",
 )
+
+
+@contextlib.contextmanager
+def set_up_as(
+    way: str, home: Path, program: Sequence[str] = (PYTHON, "-IS", str(SMTPD))
+) -> Iterator[Setup]:
+    """Run it in one of the ways in which it can be."""
+    tree = None
+    if "tree" in way:
+        tree = home / "tree"
+        tree.mkdir(mode=0o700)
+    native, daemon = "native" in way, "daemon" in way
+    with set_up(home, native=native, daemon=daemon, tree=tree, program=program) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def setup(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Setup]:
-    home = tmp_path_factory.mktemp("jgreylist")
-    native = "native" in request.param
-    tree = None
-    if "tree" in request.param:
-        tree = home / "tree"
-        tree.mkdir(mode=0o700)
-    with set_up(home, native=native, daemon="with" in request.param, tree=tree) as made:
+    with set_up_as(request.param, tmp_path_factory.mktemp("jgreylist")) as made:
         yield made
 
 
@@ -125,6 +151,8 @@ def test_first_too_soon_and_then_a_whole_mail(setup: Setup) -> None:
             assert client.quit()[0] == 221
     assert setup.logged("127.0.0.1: OK known")
     assert any(message.endswith(b"body\n") for message in setup.host.messages())
+    if setup.daemon is not None:
+        assert setup.daemon.logged("reason=retried at=connect client_address=127.0.0.1")
 
 
 def test_who_is_allowed_is_let_in(setup: Setup) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import postfix as real
-from tests.e2e.plugin import BIN, needed
-from tests.host.server import PYTHON, SMTPD, Host, running
+from tests.e2e.plugin import needed
+from tests.e2e.test_jgreylist import HOLD, WAYS, set_up_as
+from tests.host.server import PYTHON, SMTPD, Host
 
-HOLD = 2
 BRIDGE = SMTPD.with_name("bridge.py")
 MESSAGE = b"Subject: hello\r\n\r\nhello\r\n"
 
@@ -32,21 +32,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def both(folder: Path) -> Iterator[tuple[Host, real.Postfix]]:
-    tree = folder / "tree"
-    tree.mkdir(mode=0o700)
-    with (
-        real.running(folder / "postfix", "permit") as postfix,
-        running(
-            folder,
-            env={"JGREYLIST_DIR": str(tree), "JGREYLIST_HOLDTIME": str(HOLD)},
-            wrapper=[str(BIN / "jgreylist")],
-            program=[PYTHON, "-IS", str(BRIDGE), str(postfix.port)],
-            log=folder / "log",
-        ) as host,
-    ):
-        yield host, postfix
+@pytest.fixture(params=WAYS)
+def both(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[Host, real.Postfix]]:
+    with real.running(folder / "postfix", "permit") as postfix:
+        bridge = [PYTHON, "-IS", str(BRIDGE), str(postfix.port)]
+        with set_up_as(request.param, folder, bridge) as setup:
+            yield setup.host, postfix
 
 
 def send(port: int) -> int:
