@@ -16,5 +16,6 @@ man_pages = [
     ("plugins", "greylisting", "qmail-spp plugin that greylists", author, 8),
     ("plugins", "ifauthskip", "qmail-spp plugin that spares those who have logged in", author, 8),
     ("jgreylist", "jgreylist", "greylists connections before qmail-smtpd", author, 8),
+    ("jgreylist-clean", "jgreylist-clean", "forgets clients of jgreylist's files", author, 8),
     ("configuration", "greylag.toml", "settings of greylag", author, 5),
 ]

@@ -14,6 +14,7 @@ import pytest
 from greylag import __version__
 from greylag.app.options import OPTIONS, Option
 from greylag.cli.config import written
+from greylag.cli.jgreylist_clean import clean
 from greylag.cli.main import cli
 from greylag.core.figures import DELAYED, EVICTED, STOPPED
 from greylag.core.policy import Room
@@ -99,6 +100,14 @@ def test_every_command_and_each_of_its_options(name: str, command: click.Command
     for parameter in command.params:
         for option in parameter.opts:
             assert f"`{option}" in section or not option.startswith("--"), option
+
+
+def test_every_option_of_the_cleaner() -> None:
+    for parameter in clean.params:
+        for option in parameter.opts:
+            assert f"| `{option}` |" in page("jgreylist-clean") or not option.startswith("-"), (
+                option
+            )
 
 
 def test_the_group_and_its_exit_codes() -> None:
