@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.mariadb import MariaDb, running
+from greylag.store.mysql_schema import DATA, LISTS
+from tests.servers.mariadb import Database, MariaDb, running
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,11 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
     """A private server, for all tests of a run."""
     with running(tmp_path_factory.mktemp("mariadb")) as server:
         yield server
+
+
+@pytest.fixture
+def database(mariadb: MariaDb) -> Iterator[Database]:
+    """A database of a test's own with the old plugin's tables."""
+    made = mariadb.database(LISTS, DATA)
+    yield made
+    made.drop()

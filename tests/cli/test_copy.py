@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from greylag.core.value import replace
 from greylag.store import open_store
 from greylag.store.base import Filter, Store
 from greylag.store.memory import MemoryStore
-from greylag.store.mysql_schema import DATA, LISTS
 from tests.cli.test_db import run
-from tests.servers.mariadb import Database, MariaDb, running
+from tests.servers.mariadb import Database
 
 NOW = 1_700_000_000
 HOUR = NOW - NOW % 3600
@@ -32,19 +30,6 @@ V4 = Triplet(b"\xc0\x00\x02\x00", "a@example.org", "b@example.net")
 V6 = Triplet(bytes.fromhex("20010db8") + bytes(12), "", r"odd\x20one@example.net")
 CONNECTION = connection_of(b"\xc6\x33\x64\x07", 32)
 RECORDS = {V4: WAITING, V6: PASSED, CONNECTION: PASSED}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
-    with running(tmp_path_factory.mktemp("mariadb")) as one:
-        yield one
-
-
-@pytest.fixture
-def database(server: MariaDb) -> Iterator[Database]:
-    made = server.database(DATA, LISTS)
-    yield made
-    made.drop()
 
 
 def opened(url: str) -> closing[Store]:

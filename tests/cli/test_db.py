@@ -12,21 +12,15 @@ import pymysql
 import pytest
 
 from tests.e2e.plugin import BIN
-from tests.servers.mariadb import Database, MariaDb, running
+from tests.servers.mariadb import Database, MariaDb
 
 PAST = "UTC_TIMESTAMP() - INTERVAL 1 DAY"
 FUTURE = "UTC_TIMESTAMP() + INTERVAL 1 DAY"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
-    with running(tmp_path_factory.mktemp("mariadb")) as one:
-        yield one
-
-
 @pytest.fixture
-def database(server: MariaDb) -> Iterator[Database]:
-    made = server.database()
+def database(mariadb: MariaDb) -> Iterator[Database]:
+    made = mariadb.database()
     yield made
     made.drop()
 

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from greylag.store.mysql_schema import DATA, LISTS
 from tests.e2e.plugin import BIN, TIMEOUT
-from tests.servers.mariadb import Database, MariaDb, running
+from tests.servers.mariadb import Database
 
 COLUMNS = (
     "(relay_ip, mail_from, rcpt_to, block_expires, record_expires, blocked_count, passed_count)"
 )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
-    with running(tmp_path_factory.mktemp("mariadb")) as one:
-        yield one
-
-
-@pytest.fixture
-def database(server: MariaDb) -> Iterator[Database]:
-    made = server.database(LISTS, DATA)
-    yield made
-    made.drop()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from greylag.core.record import Created
 from greylag.core.triplet import Triplet
 from greylag.store import open_store
 from greylag.store.base import Store, StoreUnavailable
-from greylag.store.mysql_schema import DATA, LISTS
 from greylag.store.mysql_session import Session
 from tests.servers.mariadb import USER, Database, MariaDb
 
@@ -21,13 +20,6 @@ NOW = 1_750_000_000
 NETWORKS, EACH = 200, 40  # clients, and records of each
 WRITERS, ROUNDS = 4, 50
 MANY_ROWS = 10_001  # list rows
-
-
-@pytest.fixture
-def database(mariadb: MariaDb) -> Iterator[Database]:
-    made = mariadb.database(LISTS, DATA)
-    yield made
-    made.drop()
 
 
 @pytest.fixture
