@@ -5,7 +5,8 @@ usage: python -m bench.hostile [--rounds N] [--requests N]
 Ten ordinary clients ask as fast as they are answered, about triplets that are known. Rounds go
 through all kinds of hostile peers in turn, with a quiet one before each; the figure of a kind is
 the median, over the rounds, of the 99th percentile beside it divided by that of the quiet one.
-Those that send again and again do so at a rate, or one would measure who gets the processors.
+Those that send again and again do so at a rate, and as processes of the lowest priority, or one
+would measure who gets the processors: hostile peers have machines of their own.
 """
 
 from __future__ import annotations
@@ -176,6 +177,7 @@ def main() -> None:
     _soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, most), most))
     if options.peer:
+        os.nice(19)
         PEERS[options.peer][1](options.place)
         return
     with tempfile.TemporaryDirectory() as name:
