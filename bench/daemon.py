@@ -32,6 +32,7 @@ from bench.common import (
     target,
     write_config,
 )
+from greylag.service.desk import CACHE_SIZE
 
 BLOCKED = 1000  # triplets that are repeated
 SLOW_PEERS = ("postgrey", "sqlgrey")  # get a fifth of the requests, or nobody would wait for them
@@ -88,6 +89,7 @@ def servers(folder: Path) -> Iterator[list[Server]]:
         add("a constant answer", constant, [f"{BIN}/python", "-m", "bench.constant", constant])
         pid = stack.enter_context(serving(write_config(folder)))
         found.append(Server("greylag", f"{folder}/s", pid))
+        load(folder, f"{folder}/s", CACHE_SIZE, 10**9, "full")  # its cache, as after some days
         if home := peer("postgrey"):
             place = f"127.0.0.1:{free_port()}"
             who = ["--user=postgrey", "--group=postgrey"]

@@ -8,6 +8,7 @@ host or the `greylag` command changes is seen within seconds.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic, time
 
@@ -50,7 +51,8 @@ class Desk:
         self._trusted_for = trusted_for
         self._clock = clock
         self._stopwatch = stopwatch
-        self._cache: dict[Triplet, Known] = {}
+        # A dict would pass over all who have gone before it finds its oldest.
+        self._cache: OrderedDict[Triplet, Known] = OrderedDict()
         self._lists: AccessIndex | None = None
         self.later = Later()
         self.hits = 0
@@ -109,7 +111,7 @@ class Desk:
         if answered.record is not None:
             self._cache[triplet] = Known(answered.record, self._stopwatch() + self._trusted_for)
             while len(self._cache) > self._size:
-                del self._cache[next(iter(self._cache))]
+                self._cache.popitem(last=False)
 
     def forget_all(self) -> None:
         """Drop the cache, as after the store was away: what it held may be gone."""

@@ -1,0 +1,113 @@
+"""What the daemon answers from memory, and what it asks the store."""
+
+from __future__ import annotations
+
+import pytest
+
+from greylag.core.accesslist import NEVER, AccessIndex, Entry
+from greylag.core.attempt import Attempt
+from greylag.core.policy import Policy
+from greylag.core.subject import parse_subject
+from greylag.core.verdict import Decision, Reason
+from greylag.service.batch import Asked, decide_batch
+from greylag.service.desk import Desk
+from greylag.service.later import Later
+from greylag.store.memory import MemoryStore
+
+POLICY = Policy(delay=1)
+
+
+class Counter:
+    """A desk with its store; clock and stopwatch stand where the test puts them."""
+
+    def __init__(self, *entries: Entry, size: int = 10) -> None:
+        self.now = 1_700_000_000.0
+        self.watch = 0.0
+        self.desk = Desk(size=size, clock=lambda: self.now, stopwatch=lambda: self.watch)
+        self.desk.use_lists(AccessIndex(list(entries)))
+        self.store = MemoryStore()
+
+    def ask(self, number: int) -> Decision | Asked:
+        """Return what the desk says to one of many triplets."""
+        attempt = Attempt(b"192.0.2.17", b"a@example.org", b"b%d@example.net" % number)
+        return self.desk.ask(attempt, POLICY)
+
+    def settle(self, number: int) -> Reason:
+        """Ask, the store too if need be; return the reason."""
+        found = self.ask(number)
+        if isinstance(found, Asked):
+            (answered,) = decide_batch(self.store, [found], Later(), int(self.now))
+            self.desk.learn(found, answered)
+            found = answered.decision
+        return found.reason
+
+    def remembers(self, number: int) -> bool:
+        """Tell whether a triplet is answered from memory."""
+        return isinstance(self.ask(number), Decision)
+
+
+def test_first_contact_and_first_pass_are_the_stores() -> None:
+    counter = Counter()
+    assert isinstance(counter.ask(1), Asked)
+    assert counter.settle(1) is Reason.NEW
+    early = counter.ask(1)
+    assert isinstance(early, Decision)
+    assert early.reason is Reason.EARLY
+    counter.now += POLICY.delay  # and the record is believed still
+    assert isinstance(counter.ask(1), Asked)
+    assert counter.settle(1) is Reason.RETRIED
+    known = counter.ask(1)
+    assert isinstance(known, Decision)
+    assert known.reason is Reason.KNOWN
+
+
+def test_a_record_is_believed_for_a_moment() -> None:
+    counter = Counter()
+    counter.settle(1)
+    counter.watch += 1.9
+    assert counter.remembers(1)
+    counter.watch += 0.1
+    assert not counter.remembers(1)
+
+
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_memory_is_bounded_and_the_oldest_go_first(size: int) -> None:
+    counter = Counter(size=size)
+    for number in range(50):
+        counter.settle(number)
+        kept = [n for n in range(number + 1) if counter.remembers(n)]
+        assert kept == list(range(max(0, number + 1 - size), number + 1))
+
+
+def test_who_is_learnt_again_is_young_again() -> None:
+    counter = Counter(size=2)
+    counter.settle(1)
+    counter.settle(2)
+    counter.watch += 2
+    counter.settle(1)
+    counter.watch -= 2
+    counter.settle(3)
+    assert [counter.remembers(n) for n in (1, 2, 3)] == [True, False, True]
+
+
+def test_nothing_is_remembered_of_a_store_that_was_away() -> None:
+    counter = Counter()
+    counter.settle(1)
+    counter.desk.forget_all()
+    assert not counter.remembers(1)
+
+
+def test_lists_are_asked_before_memory() -> None:
+    counter = Counter()
+    counter.settle(1)
+    net = parse_subject("192.0.2.0/24")
+    counter.desk.use_lists(AccessIndex([Entry(net, 0, NEVER)]))
+    assert counter.settle(1) is Reason.ALLOWLISTED
+
+
+def test_without_lists_only_the_store_knows() -> None:
+    counter = Counter()
+    counter.settle(1)
+    counter.desk = Desk()
+    assert not counter.desk.ready
+    assert not counter.remembers(1)
