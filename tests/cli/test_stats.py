@@ -75,6 +75,7 @@ def test_json_schema_and_values(greylag: Greylag) -> None:
         **part,
         "records": {"waiting": "int", "passed": "int"},
         "hours": [{"hour": "int", **part}],
+        "no_figures": "NoneType",
         "not_counted": ["str"],
     }
     assert [hour["hour"] for hour in found["hours"]] == [NOW - 3600, NOW]
@@ -168,3 +169,10 @@ def test_hostile_figure_names(greylag: Greylag) -> None:
     greylag.sql("INSERT INTO figures VALUES (?, ?, ?)", (NOW, f"pass:{EVIL}", 7))
     assert "\\x1b[2J" in greylag.run("stats", "--by-hour").stdout
     assert greylag.json("stats")["let_in_at_once"]["by_reason"] == [{"reason": EVIL, "count": 7}]
+
+
+def test_a_store_that_keeps_none_says_why(greylag: Greylag) -> None:
+    (greylag.home / "tree").mkdir(mode=0o700)
+    greylag.configure(f'store.url = "tree://{greylag.home}/tree"\n')
+    assert "no figures are kept: a tree of jgreylist" in greylag.run("stats").stderr
+    assert "tree" in greylag.json("stats")["no_figures"]

@@ -63,6 +63,14 @@ def test_the_life_of_a_triplet(database: Database, tmp_path: Path) -> None:
     assert (figures["defer:new"], figures["pass:known"]) == (1, 2)
 
 
+def test_why_there_are_no_figures_is_told(database: Database, tmp_path: Path) -> None:
+    database.grant_only("SELECT, INSERT, UPDATE, DELETE", ["greylisting_data", "greylisting_lists"])
+    with on(database, tmp_path) as daemon, daemon.connect() as client:
+        assert client.ask().startswith(DEFERRED)
+        assert daemon.logged("event=no-figures")
+        assert daemon.log.read_text().count("greylag db init --print") == 1
+
+
 def test_seen_first_on_one_server_passes_on_the_other_r7(
     database: Database, tmp_path: Path
 ) -> None:

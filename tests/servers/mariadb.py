@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -137,6 +137,13 @@ class Database:
         with self.server.connect(self.name) as cursor:
             cursor.execute(statement)
             return tuple(cursor.fetchall())
+
+    def grant_only(self, rights: str, tables: Iterable[str]) -> None:
+        """Take all rights from our user, and give these on some tables."""
+        with self.server.connect() as cursor:
+            cursor.execute(f"REVOKE ALL PRIVILEGES ON {self.name}.* FROM {USER}@localhost")
+            for table in tables:
+                cursor.execute(f"GRANT {rights} ON {self.name}.{table} TO {USER}@localhost")
 
     def drop(self) -> None:
         with self.server.connect() as cursor:

@@ -72,6 +72,7 @@ def stats(run: Run, since: int, by_hour: bool) -> None:
     with closing(run.open_store()) as store:
         hours = store.figures(start, end)
         waiting, passed = store.count(run.now)
+        no_figures = store.no_figures()
     total: Counter[str] = Counter()
     for figures in hours.values():
         total.update(figures)
@@ -79,6 +80,7 @@ def stats(run: Run, since: int, by_hour: bool) -> None:
         document: dict[str, object] = {"since": start, "until": run.now, **_document(total)}
         document["records"] = {"waiting": waiting, "passed": passed}
         document["hours"] = [{"hour": h, **_document(Counter(f))} for h, f in hours.items()]
+        document["no_figures"] = no_figures
         document["not_counted"] = [reason.value for reason in NOT_COUNTED]
         write_json(document)
         return
@@ -88,6 +90,8 @@ def stats(run: Run, since: int, by_hour: bool) -> None:
     if by_hour:
         write("")
         write_table(_HOUR_HEADER, [_hour_row(h, Counter(f)) for h, f in hours.items()])
+    if no_figures is not None:
+        say(f"no figures are kept: {no_figures}")
     names = ", ".join(reason.value for reason in NOT_COUNTED)
     say(f"not counted, because it is answered before or without the store: {names}")
 

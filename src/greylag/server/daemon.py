@@ -68,6 +68,10 @@ class StoreEvents:
         fields: dict[str, bytes | str | int] = {"event": "store-slow", "attempts": attempts}
         self._journal.event(WARN, {**fields, "milliseconds": int(seconds * 1000)})
 
+    def no_figures(self, cause: str) -> None:
+        """The store keeps no figures; told once."""
+        self._journal.event(WARN, {"event": "no-figures", "error": cause})
+
     def maintenance_failed(self, error: str) -> None:
         """Records that have had their time could not be forgotten; told at a limited rate."""
         self._journal.event(WARN, {"event": "maintenance-failed", "error": error})

@@ -36,7 +36,16 @@ class Job:
 class Batch:
     """What the thread does in one go, and what came of it."""
 
-    __slots__ = ("answers", "error", "jobs", "later", "lists", "look_at_lists", "took")
+    __slots__ = (
+        "answers",
+        "error",
+        "jobs",
+        "later",
+        "lists",
+        "look_at_lists",
+        "no_figures",
+        "took",
+    )
 
     def __init__(self, jobs: list[Job], later: Later, *, look_at_lists: bool) -> None:
         self.jobs = jobs
@@ -44,6 +53,7 @@ class Batch:
         self.look_at_lists = look_at_lists
         self.answers: list[Answered] = []
         self.lists: AccessIndex | None = None
+        self.no_figures: str | None = None  # why none are kept
         self.error: str | None = None
         self.took = 0.0
 
@@ -100,6 +110,7 @@ class StoreThread(threading.Thread):
             if generation != self._generation:
                 batch.lists = AccessIndex(store.entries())
                 self._generation = generation
+                batch.no_figures = store.no_figures()
         if batch.jobs or batch.later:
             asked = [job.asked for job in batch.jobs]
             batch.answers = decide_batch(store, asked, batch.later, int(self._clock()))

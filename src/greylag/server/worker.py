@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         def store_slow(self, seconds: float, attempts: int) -> None:
             """A batch took long; told at a limited rate."""
 
+        def no_figures(self, cause: str) -> None:
+            """The store keeps no figures; told once."""
+
         def maintenance_failed(self, error: str) -> None:
             """Records that have had their time could not be forgotten; told at a limited rate."""
 
@@ -72,6 +75,7 @@ class Worker:
         self._waiting: list[Job] = []
         self._flying: Batch | None = None
         self._scheduled = False
+        self._told_of_figures = False
         self._next_lists = 0.0
         self._next_later = 0.0
         self._ticker: asyncio.TimerHandle | None = None
@@ -146,6 +150,9 @@ class Worker:
             self._events.store_recovered()
         if batch.lists is not None:
             self._desk.use_lists(batch.lists)
+        if batch.no_figures is not None and not self._told_of_figures:
+            self._told_of_figures = True
+            self._events.no_figures(batch.no_figures)
         for job, answered in zip(batch.jobs, batch.answers, strict=True):
             job.answer(answered)
             self._desk.learn(job.asked, answered)

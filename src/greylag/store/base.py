@@ -97,6 +97,9 @@ class Store(Protocol):
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         """Return the figures of each hour that began in [since, until), by the hour's start."""
 
+    def no_figures(self) -> str | None:
+        """Return why no figures are kept here, or None where they are."""
+
     def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
         """Return how many live records, of one client network or of all, wait; and have passed."""
 

@@ -95,6 +95,9 @@ class MemoryStore:
             hours = sorted(h for h in self._figures if since <= h < until and self._figures[h])
             return {hour: dict(self._figures[hour]) for hour in hours}
 
+    def no_figures(self) -> str | None:
+        return None
+
     def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
         with self._lock:
             items = self._records.items()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _HIGHEST = b"\xff" * 16
+_NO_FIGURES = "there is no table greylag_figures, and we may not make it: greylag db init --print"
 
 
 class MysqlStore:
@@ -180,6 +181,9 @@ class MysqlStore:
                 for hour, name, number in self._session.read(sql.FIGURES, (since, until)):
                     hours.setdefault(int(hour), Counter())[figure_of(str(name))] += int(number)
         return hours
+
+    def no_figures(self) -> str | None:
+        return _NO_FIGURES if self._mark is None else None
 
     def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
         where = (date(now), date(now + CLOCK_TOLERANCE))

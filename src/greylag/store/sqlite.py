@@ -172,6 +172,9 @@ class SqliteStore:
                 hours.setdefault(hour, {})[name] = number
         return hours
 
+    def no_figures(self) -> str | None:
+        return None
+
     def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
         with self._guard:
             if network is None:

@@ -141,6 +141,9 @@ class TreeStore:
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         return {}
 
+    def no_figures(self) -> str | None:
+        return "a tree of jgreylist has no place for them"
+
     def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
         with self._translated():
             live = [r for t, r, _ in self._all(network) if r.live(now)]
