@@ -165,6 +165,15 @@ def test_a_first_contact_in_the_future_keeps_nobody_who_is_known_p18() -> None:
     assert decide(question, record, policy, NOW).reason is Reason.KNOWN
 
 
+def test_whoever_is_held_for_long_has_a_day_to_come_back() -> None:
+    held = policy_of(replace(PLAIN, hold=POLICY.retry_window), POLICY)
+    assert held.retry_window == POLICY.retry_window + 86400
+
+
+def test_the_hold_time_of_the_old_program() -> None:
+    assert PLAIN.hold == HOLD == 120
+
+
 def test_the_policy_of_a_connection_lets_something_pass() -> None:
     for hold in (0, 1, HOLD, 999_999_999):
         policy = policy_of(replace(PLAIN, hold=hold), replace(POLICY, explicit=True))

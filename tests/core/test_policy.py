@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 
 from greylag.core.client import parse_address
-from greylag.core.policy import NullSender, Policy
+from greylag.core.policy import NullSender, Policy, Room
 from greylag.core.triplet import Triplet, triplet_of
 from tests.core.asking import DELAY, LIFETIME, WINDOW
 
 
 def test_the_values_that_hold_if_nobody_says_otherwise() -> None:
     assert Policy() == Policy(DELAY, WINDOW, LIFETIME, 24, 64, NullSender.DATA, explicit=False)
+
+
+def test_how_many_may_wait_if_nobody_says_otherwise() -> None:
+    assert Room() == Room(total=5_000_000, per_network=10_000)
 
 
 def test_the_words_for_the_null_sender() -> None:

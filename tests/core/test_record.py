@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passed, Record, applied
+from greylag.core.record import (
+    CLOCK_TOLERANCE,
+    Blocked,
+    Change,
+    Created,
+    Passed,
+    Record,
+    applied,
+    joined,
+)
 from greylag.core.value import replace
 from tests.core.asking import BLOCKED, KEY, KNOWN, LIFETIME, WAITING, WINDOW, T, created, passed
 
@@ -69,3 +78,32 @@ def test_changes_of_one_moment_commute() -> None:
     for one, other in zip(changes, changes[::-1], strict=True):
         forth, back = applied(one, forth, T + 300), applied(other, back, T + 300)
     assert forth == back == replace(WAITING, blocked=3, passed=2, expires=T + 300 + LIFETIME)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "after"),
+    [
+        pytest.param(WAITING, WAITING, WAITING, id="copies: nothing counts twice"),
+        pytest.param(
+            Record(10, 40, 90, blocked=1, passed=7),
+            Record(20, 30, 80, blocked=5, passed=2),
+            Record(10, 30, 90, blocked=5, passed=7),
+            id="seen first the earliest, expiry the latest, the larger counts",
+        ),
+        pytest.param(
+            Record(10, 20, 30, blocked=9),
+            Record(30, 40, 90),
+            Record(30, 40, 90),
+            id="expired when the other began: no proof of a first contact",
+        ),
+        pytest.param(
+            Record(10, 20, 31, blocked=9),
+            Record(30, 40, 90),
+            Record(10, 20, 90, blocked=9),
+            id="not expired yet when the other began",
+        ),
+    ],
+)
+def test_two_of_one_triplet_come_to_one(one: Record, other: Record, after: Record) -> None:
+    assert joined(one, other) == joined(other, one) == after
+    assert joined(after, one) == joined(after, other) == after
