@@ -9,7 +9,7 @@ from greylag.core.client import parse_address
 from greylag.core.connection import HOLD, Connection, policy_of, precheck_connection
 from greylag.core.engine import Question, decide
 from greylag.core.policy import Policy
-from greylag.core.record import Record, applied
+from greylag.core.record import CLOCK_TOLERANCE, Record, applied
 from greylag.core.triplet import Triplet, triplet_of
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
@@ -62,7 +62,11 @@ def test_what_needs_no_record(connection: Connection, verdict: Verdict, reason: 
     ids=["plain", "no name, which is fine", "a name, which is asked for"],
 )
 def test_what_the_record_has_to_say(connection: Connection) -> None:
-    assert isinstance(precheck_connection(connection, POLICY), Question)
+    question = precheck_connection(connection, POLICY)
+    assert isinstance(question, Question)
+    assert question.connection
+    assert not question.null_sender
+    assert question.triplet == triplet(b"192.0.2.17", by_address=False)
 
 
 def triplet(address: bytes, *, by_address: bool = False) -> Triplet:
@@ -77,6 +81,7 @@ def triplet(address: bytes, *, by_address: bool = False) -> Triplet:
         (b"192.0.2.1", b"192.0.2.200", False, True),
         (b"192.0.2.1", b"192.0.3.1", False, False),
         (b"192.0.2.1", b"192.0.2.200", True, False),
+        (b"192.0.2.16", b"192.0.2.17", True, False),
         (b"192.0.2.1", b"::ffff:192.0.2.1", True, True),
         (b"2001:db8::1", b"2001:db8::2:1", False, True),
         (b"2001:db8::1", b"2001:db8::2:1", True, True),
@@ -163,6 +168,21 @@ def test_a_first_contact_in_the_future_keeps_nobody_who_is_known_p18() -> None:
     record = Record(NOW + 365 * 86400, NOW, NOW + 400 * 86400, blocked=1, passed=1)
     policy = policy_of(PLAIN, POLICY)
     assert decide(question, record, policy, NOW).reason is Reason.KNOWN
+
+
+@pytest.mark.parametrize(
+    ("ahead", "reason"),
+    [
+        (0, Reason.EARLY),
+        (CLOCK_TOLERANCE, Reason.EARLY),
+        (CLOCK_TOLERANCE + 1, Reason.KNOWN),
+    ],
+)
+def test_servers_clocks_may_differ_by_so_much_p18(ahead: int, reason: Reason) -> None:
+    question = precheck_connection(PLAIN, POLICY)
+    assert isinstance(question, Question)
+    record = Record(NOW + ahead, NOW, NOW + 86400, blocked=1, passed=1)
+    assert decide(question, record, policy_of(PLAIN, POLICY), NOW).reason is reason
 
 
 def test_whoever_is_held_for_long_has_a_day_to_come_back() -> None:
