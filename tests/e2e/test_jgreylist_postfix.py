@@ -1,4 +1,4 @@
-"""jgreylist under tcpserver before a real SMTP server: Debian's Postfix, joined by a bridge."""
+"""jgreylist under tcpserver before a real SMTP server on stdin and stdout: Debian's Postfix."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 from tests.e2e import postfix as real
 from tests.e2e.plugin import needed
 from tests.e2e.test_jgreylist import HOLD, WAYS, set_up_as
-from tests.host.server import PYTHON, SMTPD, Host
+from tests.host.server import Host
 
-BRIDGE = SMTPD.with_name("bridge.py")
 MESSAGE = b"Subject: hello\r\n\r\nhello\r\n"
 
 
@@ -35,8 +34,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(params=WAYS)
 def both(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[Host, real.Postfix]]:
     with real.running(folder / "postfix", "permit") as postfix:
-        bridge = [PYTHON, "-IS", str(BRIDGE), str(postfix.port)]
-        with set_up_as(request.param, folder, bridge) as setup:
+        # What `sendmail -bs` runs; on a socket it insists on Postfix's own user.
+        owner = ["setpriv", "--reuid=postfix", "--regid=postfix", "--clear-groups"]
+        place = ["env", f"MAIL_CONFIG={postfix.home}/conf"]
+        server = [*owner, *place, "/usr/lib/postfix/sbin/smtpd", "-S"]
+        with set_up_as(request.param, folder, server) as setup:
             yield setup.host, postfix
 
 
