@@ -88,7 +88,7 @@ def test_the_network_of_any_address(address: bytes, network: bytes) -> None:
         {"greylag_client": b"qmail-spp"},
         {"greylag_client": b""},
         *({"greylag_reply": reply} for reply in (
-            b"", b"450", b"450-more", b"45x no", b"250 ok", b"354 go", b"650 x", b"4500 x",
+            b"", b"450", b"450 ", b"450-more", b"45x no", b"250 ok", b"354 go", b"650 x", b"4500 x",
             b"450 a\rb", b"450 \xe9", b"450 a\tb", b"450 \x7f", b" 450 x", b"450 " + b"x" * 497,
         )),
     ],
@@ -106,7 +106,7 @@ def test_the_longest_reply_is_one() -> None:
 def test_whatever_is_said_the_reply_is_one_legal_line_t13(text: bytes, code: bytes) -> None:
     found = read(greylag_reply=code + text)
     if found is not None:
-        assert re.fullmatch(rb"[45][0-9]{2} [ -~]{0,496}\r\n", found.refusal)
+        assert re.fullmatch(rb"[45][0-9]{2} [ -~]{1,496}\r\n", found.refusal)
 
 
 def test_the_acknowledgement_ends_like_every_answer() -> None:

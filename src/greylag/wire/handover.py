@@ -47,6 +47,6 @@ def _refuses(reply: bytes) -> bool:
         reply[:1] in (b"4", b"5")
         and reply[1:3].isdigit()
         and reply[3:4] == b" "
-        and len(reply) <= _MAX_REPLY
+        and len(b"450 ") < len(reply) <= _MAX_REPLY
         and all(0x20 <= byte < 0x7F for byte in reply)
     )
