@@ -97,6 +97,10 @@ def test_what_could_not_be_said_to_a_client_is_no_opening_t13(changes: dict[str,
     assert read(**changes) is None
 
 
+def test_all_that_is_printable_may_be_said() -> None:
+    assert opened(greylag_reply=b"450 " + bytes(range(0x20, 0x7F))).refusal.endswith(b"~\r\n")
+
+
 def test_the_longest_reply_is_one() -> None:
     assert len(opened(greylag_reply=b"450 " + b"x" * 496).refusal) == 502
 

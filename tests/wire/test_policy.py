@@ -135,6 +135,18 @@ def test_a_request_just_within_the_limit_is_read() -> None:
     assert isinstance(RequestReader().feed(b"x" + data)[0], Broken)
 
 
+def test_many_requests_at_once_are_no_long_one() -> None:
+    many = 2 * MAX_REQUEST // len(POSTFIX)
+    found = RequestReader().feed(POSTFIX * many)
+    assert len(found) == many
+    assert all(isinstance(event, Request) for event in found)
+
+
+def test_a_header_is_for_who_asks_for_it() -> None:
+    late = Decision(Verdict.PASS, Reason.RETRIED, waited=300)
+    assert write_action(late, Replies(), "192.0.2.17") == b"action=DUNNO\n\n"
+
+
 def answers(pieces: list[bytes]) -> list[bytes]:
     """Return what a fresh server with an empty store would answer to these pieces."""
     store = MemoryStore()

@@ -179,6 +179,12 @@ def test_our_own_lines_are_replies(line: bytes) -> None:
     assert REPLY_LINE.fullmatch(line)
 
 
+def test_all_that_is_printable_is_said() -> None:
+    text = bytes(range(0x20, 0x7F)).replace(b"%", b"")
+    said = refusal(Decision(Verdict.REJECT, Reason.DENYLISTED), text, b"")
+    assert said == b"553 DENIED %b\r\n" % text
+
+
 def test_the_texts_of_the_old_program() -> None:
     early = Decision(Verdict.DEFER, Reason.EARLY)
     assert refusal(DEFER, b"", b"192.0.2.1") == b"450 GREYLIST Try again later.\r\n"
