@@ -73,7 +73,7 @@ def test_the_old_setup_keeps_texts_levels_and_minutes(plugin: Plugin) -> None:
     first = plugin.run()
     assert first.output == b"E451 temporary failure (#4.3.0)\n"
     assert "reason=new" in first.log
-    assert plugin.run(**at("+119s")).deferred
+    assert plugin.run(**at("+100s")).deferred
     assert plugin.run(**at("+121s")).output == b""
     assert plugin.run(SMTPMAILFROM="", SMTPRCPTTO="c@example.net").output.startswith(b"E451")
     plugin.write_old("loglevel=3\n")
