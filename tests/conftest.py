@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from greylag.store.mysql_schema import DATA, LISTS
 from tests.servers.mariadb import Database, MariaDb, running
+
+
+def pytest_configure() -> None:
+    """Undo what `nohup` and `&` leave ignored: programs under test would inherit it."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            usual = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")
