@@ -41,6 +41,18 @@ def test_the_verdict_does_not_depend_on_the_garbage_around_p15(
     assert rows(daemon, "SELECT count(*) FROM records") == [(1,)]
 
 
+@pytest.mark.parametrize("questions", [1, 3])
+def test_who_has_no_more_questions_still_gets_the_answers(daemon: Daemon, questions: int) -> None:
+    """As `printf ... | nc -N` asks: the store's answer comes after the end of the questions."""
+    with daemon.connect() as client:
+        client.socket.sendall(request() * questions)
+        client.socket.shutdown(socket.SHUT_WR)
+        found = [client.response() for _ in range(questions)]
+        assert [answer[:22] for answer in found] == [b"action=DEFER_IF_PERMIT"] * questions
+        assert client.closed()
+    assert rows(daemon, "SELECT blocked FROM records") == [(questions,)]
+
+
 def test_a_client_that_reads_64_bytes_once_gets_the_action(tmp_path: Path) -> None:
     """qmail-postgrey: no protocol_state, no instance, one read; all but the words is a pass."""
     port = free_port()

@@ -103,6 +103,11 @@ class Session(asyncio.Protocol):
         else:
             self._write_ready()
 
+    def eof_received(self) -> bool:
+        """Stay open for the answers that are owed to a client that has no more questions."""
+        self._closing = True
+        return self.busy
+
     def _set_deadline(self, *, complete: bool) -> None:
         """A slow writer has so many seconds for a request, however many bytes it dribbles."""
         now = monotonic()
@@ -144,8 +149,9 @@ class Session(asyncio.Protocol):
             self._slots.popleft()
         if ready:
             transport.write(b"".join(ready))
-        if self._closing and not self._slots:
-            transport.close()
+        if self._closing:
+            if not self._slots:
+                transport.close()
         elif len(self._slots) >= self._limits.pipelined or self._slow_reader:
             transport.pause_reading()
         elif not transport.is_reading():
