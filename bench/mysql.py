@@ -166,7 +166,7 @@ def taken_over(folder: Path, starts: int) -> None:
     config.write_text(f'[server]\nsocket = "{here}/s"\n')
     plugin = install_plugin(here, config)
     with serving(config, cwd=here / "home"), admin(folder, "greylisting") as cursor:
-        found = measure_plugin(folder, plugin, starts, "t", committing(cursor))
+        (found,) = measure_plugin(folder, [plugin], starts, committing(cursor))
     heading(
         f"an old database of {RECORDS:,} records and {ENTRIES:,} list rows taken over: plugin with"
         f" the daemon,\nfor each RCPT, in empty static programs ({found[FLOOR] * 1000:.2f} ms)"

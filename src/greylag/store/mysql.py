@@ -87,13 +87,15 @@ class MysqlStore:
         return self._held
 
     def _known(
-        self, triplets: Iterable[Triplet], statements: Mapping[int, str]
+        self, triplets: Iterable[Triplet], statements: Mapping[bool, Mapping[int, str]]
     ) -> dict[Triplet, Known]:
+        distinct = list(dict.fromkeys(triplets))
+        named = [*parts([t for t in distinct if t.sender])]
+        null = [*parts([t for t in distinct if not t.sender])]
+        questions = [_question(statements[False], part) for part in named]
+        questions += [_question(statements[True], part) for part in null]
         known: dict[Triplet, Known] = {}
-        for part in parts(list(dict.fromkeys(triplets))):
-            parameters = [address for t in part for address in addresses_of(t.network)]
-            names = [*(t.recipient for t in part), *(t.sender for t in part)]
-            found = self._session.read(statements[len(part)], (*parameters, *names))
+        for part, found in zip(named + null, self._session.read_all(questions), strict=True):
             known |= assigned(_rows(found), part)
         return known
 
@@ -273,6 +275,14 @@ class MysqlStore:
 
 def _rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
     return [row for row in map(read_row, found) if row is not None]
+
+
+def _question(statements: Mapping[int, str], part: Sequence[Triplet]) -> tuple[str, list[object]]:
+    """Return the statement that looks these triplets up, and its parameters."""
+    parameters: list[object] = [address for t in part for address in addresses_of(t.network)]
+    parameters += [t.recipient for t in part]
+    parameters += [t.sender for t in part if t.sender]  # all have one, or none
+    return statements[len(part)], parameters
 
 
 def _new_row(triplet: Triplet, record: Record) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ in one trip it does not always tell of that before the commit has found nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from greylag.store import mysql_sql as sql
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Rows = Sequence[tuple[Any, ...]]
 
-_MOST_WAITING = 256 * 1024  # characters; servers take at least 1 MiB at a time
+_MOST_AT_ONCE = 256 * 1024  # characters; servers take at least 1 MiB in one trip
 
 
 class Session:
@@ -35,20 +35,21 @@ class Session:
             self._together = not cursor.execute(sql.CLUSTERED)
         self._first: list[str] = []  # takes the lock, and begins
         self._waiting: list[str] = []  # writes
-        self._size = 0  # characters that wait
 
     def read(self, statement: str, parameters: Sequence[object] = ()) -> Rows:
         """Run a statement, after all that waits; return its rows."""
         return self._send(self._filled(statement, parameters))[-1]
 
+    def read_all(self, questions: Iterable[tuple[str, Sequence[object]]]) -> list[Rows]:
+        """Run statements with their parameters as `read` does; return the rows of each."""
+        texts = [self._filled(*question) for question in questions]
+        return self._send(*texts)[-len(texts) :] if texts else []
+
     def write(self, statements: Mapping[int, str], rows: Sequence[Sequence[object]]) -> None:
         """Put rows to be written, with that of the statements that takes so many."""
         for part in parts(rows):
-            text = self._filled(statements[len(part)], [item for row in part for item in row])
-            self._waiting.append(text)
-            self._size += len(text)
-            if self._size > _MOST_WAITING:
-                self._send()
+            items = [item for row in part for item in row]
+            self._waiting.append(self._filled(statements[len(part)], items))
 
     def _filled(self, statement: str, parameters: Sequence[object]) -> str:
         with self._connection.cursor() as cursor:
@@ -61,7 +62,7 @@ class Session:
     def end(self, *, commit: bool) -> None:
         """End it. One in which nothing was said costs nothing."""
         if self._first and not (commit and self._waiting):
-            self._first, self._waiting, self._size = [], [], 0
+            self._first, self._waiting = [], []
             return
         if commit:
             try:
@@ -74,12 +75,12 @@ class Session:
             self._roll_back()
 
     def _roll_back(self) -> None:
-        self._waiting, self._size = [], 0
+        self._waiting = []
         self._send(sql.ROLLBACK, sql.UNLOCK)
 
     def _send(self, *texts: str) -> list[Rows]:
         first, waiting = self._first, self._waiting
-        self._first, self._waiting, self._size = [], [], 0
+        self._first, self._waiting = [], []
         if first and waiting:
             # Nothing is written but under the lock, and whether we have it the answer tells.
             self._begun(self._exchange(first))
@@ -92,14 +93,26 @@ class Session:
     def _exchange(self, texts: Sequence[str]) -> list[Rows]:
         """Run statements; return the rows of each. After an error none is run."""
         results: list[Rows] = []
-        together = [";\n".join(texts)] if self._together and texts else texts
         with self._connection.cursor() as cursor:
-            for statement in together:
-                cursor.execute(statement)
+            for trip in self._trips(texts):
+                cursor.execute(trip)
                 results.append(cursor.fetchall())
                 while cursor.nextset():
                     results.append(cursor.fetchall())
         return results
+
+    def _trips(self, texts: Sequence[str]) -> Iterator[str]:
+        """Join statements into as few trips as the server takes."""
+        trip: list[str] = []
+        size = 0
+        for text in texts:
+            size += len(text)
+            if trip and (not self._together or size > _MOST_AT_ONCE):
+                yield ";\n".join(trip)
+                trip, size = [], len(text)
+            trip.append(text)
+        if trip:
+            yield ";\n".join(trip)
 
     def _begun(self, results: list[Rows]) -> None:
         if results[0][0][0] != 1:
