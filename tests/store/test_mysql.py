@@ -69,6 +69,18 @@ def test_a_look_up_reads_rows_of_the_client_alone(store: Store, database: Databa
     assert rows_read(database) - before < NETWORKS * EACH / 4
 
 
+def test_a_step_of_the_expiry_reads_little_more_than_it_looks_at(
+    store: Store, database: Database
+) -> None:
+    for net in range(NETWORKS):
+        keep(store, [triplet(net, net * EACH + number) for number in range(EACH)])
+    database.rows("ANALYZE TABLE greylisting_data")
+    after = store.expire(NOW, 100).after
+    before = rows_read(database)
+    store.expire(NOW, 100, after)
+    assert rows_read(database) - before < 100 * EACH / 4
+
+
 def test_first_contacts_of_a_big_provider_do_not_read_all_its_rows(
     store: Store, database: Database
 ) -> None:

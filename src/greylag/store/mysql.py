@@ -213,7 +213,7 @@ class MysqlStore:
         """Return rows in the order of their keys, sorting little more than what is returned.
 
         The old tables have an index on relay_ip alone: so first the rest of the address where the
-        walk stands, then as many whole addresses as can be needed.
+        walk stands, then the rows up to the address of the last one that is needed.
         """
         found: list[Row] = []
         relay = b""

@@ -76,8 +76,8 @@ REST_OF_GROUP = f"""{_SELECT} WHERE relay_ip = %s
     AND (CAST(LOWER(COALESCE(mail_from, '')) AS BINARY), CAST(LOWER(rcpt_to) AS BINARY))
         > (CAST(%s AS BINARY), CAST(%s AS BINARY))
     {_ORDER} LIMIT %s"""
-NEXT_GROUPS = """SELECT MAX(relay_ip) FROM (SELECT DISTINCT relay_ip FROM greylisting_data
-    WHERE relay_ip > %s ORDER BY relay_ip LIMIT %s) AS groups_ahead"""
+NEXT_GROUPS = """SELECT MAX(relay_ip) FROM (SELECT relay_ip FROM greylisting_data
+    WHERE relay_ip > %s ORDER BY relay_ip LIMIT %s) AS rows_ahead"""
 GROUPS = f"{_SELECT} WHERE relay_ip > %s AND relay_ip <= %s {_ORDER} LIMIT %s"
 SEARCH = f"""{_SELECT} WHERE relay_ip BETWEEN %s AND %s AND (%s = 0 OR LENGTH(relay_ip) = %s)
     AND INSTR(CAST(COALESCE(mail_from, '') AS BINARY), CAST(%s AS BINARY))
