@@ -17,10 +17,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 
 import pymysql
 
-from bench.common import answers, build, free_port, heading, process, serving, target, write_config
+from bench.common import (
+    answers,
+    build,
+    free_port,
+    heading,
+    load,
+    process,
+    serving,
+    target,
+    write_config,
+)
 from bench.daemon import SLOW_PEERS, Server, measure, sqlgrey_config
 from bench.plugin import FLOOR
 from bench.plugin import install as install_plugin
@@ -154,8 +165,8 @@ def committing(cursor: pymysql.cursors.Cursor) -> Callable[[], float]:
     return commit
 
 
-def taken_over(folder: Path, starts: int) -> None:
-    """Name a full database in control/greylisting, and print what one RCPT costs."""
+def taken_over(folder: Path, rounds: int, requests: int, starts: int) -> None:
+    """Name a full database in control/greylisting; print what one RCPT costs, and what many do."""
     here = folder / "old"
     control = here / "home" / "control"
     control.mkdir(parents=True)
@@ -177,6 +188,10 @@ def taken_over(folder: Path, starts: int) -> None:
         row = cursor.fetchone()
     if row != (starts + 1,):  # else it would be the time of something else
         raise SystemExit(f"expected {starts + 1} new records in the old table, found {row}")
+    with serving(config, cwd=here / "home"):
+        loads = [load(folder, f"{here}/s", requests, 10**9, f"o{n}") for n in range(rounds)]
+    rate, high = (median(getattr(one, what) for one in loads) for what in ("rate", "high"))
+    print(f"  50 connections, all new: {rate:.0f} a second, 99th percentile {high:.1f} ms")
 
 
 def main() -> None:
@@ -196,7 +211,7 @@ def main() -> None:
                 version, flushed = cursor.fetchall()[0]
                 heading(f"MariaDB {version}, innodb_flush_log_at_trx_commit={flushed}")
             against_sqlgrey(folder, options.rounds, options.requests)
-            taken_over(folder, options.starts)
+            taken_over(folder, options.rounds, options.requests, options.starts)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,7 @@ INDEXES = {
     (table, column): f"ALTER TABLE {table} ADD INDEX {column} ({length})"
     for table, column, length in (
         ("greylisting_data", "relay_ip", "relay_ip"),
+        ("greylisting_data", "mail_from", "mail_from(20)"),
         ("greylisting_data", "rcpt_to", "rcpt_to(20)"),
         ("greylisting_lists", "ipaddr_start", "ipaddr_start"),
         ("greylisting_lists", "rcpt_to", "rcpt_to(20)"),
