@@ -94,7 +94,7 @@ def test_sql_is_constant_and_parameters_are_positional(path: Path) -> None:
     """T10, CVE-2004-1113 (text pasted into SQL), CVE-2024-36039 (dict keys are not escaped)."""
     for name, call in calls_in(path):
         method = name.rpartition(".")[2]
-        asks = name.endswith(("session.read", "session.write"))
+        asks = name.endswith(("session.read", "session.ask", "session.write"))
         if not asks and method not in ("execute", "executemany", "executescript", "mogrify"):
             continue
         statement = call.args[0]

@@ -90,12 +90,16 @@ class MysqlStore:
         self, triplets: Iterable[Triplet], statements: Mapping[bool, Mapping[int, str]]
     ) -> dict[Triplet, Known]:
         distinct = list(dict.fromkeys(triplets))
-        named = [*parts([t for t in distinct if t.sender])]
-        null = [*parts([t for t in distinct if not t.sender])]
-        questions = [_question(statements[False], part) for part in named]
-        questions += [_question(statements[True], part) for part in null]
+        asked: list[Sequence[Triplet]] = []
+        for null, sized in statements.items():
+            for part in parts([t for t in distinct if (not t.sender) is null]):
+                networks = [address for t in part for address in addresses_of(t.network)]
+                senders = [] if null else [t.sender for t in part]
+                names = (*networks, *(t.recipient for t in part), *senders)
+                self._session.ask(sized[len(part)], names)
+                asked.append(part)
         known: dict[Triplet, Known] = {}
-        for part, found in zip(named + null, self._session.read_all(questions), strict=True):
+        for part, found in zip(asked, self._session.answers(), strict=True):
             known |= assigned(_rows(found), part)
         return known
 
@@ -275,14 +279,6 @@ class MysqlStore:
 
 def _rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
     return [row for row in map(read_row, found) if row is not None]
-
-
-def _question(statements: Mapping[int, str], part: Sequence[Triplet]) -> tuple[str, list[object]]:
-    """Return the statement that looks these triplets up, and its parameters."""
-    parameters: list[object] = [address for t in part for address in addresses_of(t.network)]
-    parameters += [t.recipient for t in part]
-    parameters += [t.sender for t in part if t.sender]  # all have one, or none
-    return statements[len(part)], parameters
 
 
 def _new_row(triplet: Triplet, record: Record) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ in one trip it does not always tell of that before the commit has found nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from greylag.store import mysql_sql as sql
@@ -35,15 +35,20 @@ class Session:
             self._together = not cursor.execute(sql.CLUSTERED)
         self._first: list[str] = []  # takes the lock, and begins
         self._waiting: list[str] = []  # writes
+        self._asked: list[str] = []  # questions
 
     def read(self, statement: str, parameters: Sequence[object] = ()) -> Rows:
         """Run a statement, after all that waits; return its rows."""
         return self._send(self._filled(statement, parameters))[-1]
 
-    def read_all(self, questions: Iterable[tuple[str, Sequence[object]]]) -> list[Rows]:
-        """Run statements with their parameters as `read` does; return the rows of each."""
-        texts = [self._filled(*question) for question in questions]
-        return self._send(*texts)[-len(texts) :] if texts else []
+    def ask(self, statement: str, parameters: Sequence[object] = ()) -> None:
+        """Put a question, to be sent together with others."""
+        self._asked.append(self._filled(statement, parameters))
+
+    def answers(self) -> list[Rows]:
+        """Run what was asked, after all that waits; return the rows of each question."""
+        asked, self._asked = self._asked, []
+        return self._send(*asked)[-len(asked) :] if asked else []
 
     def write(self, statements: Mapping[int, str], rows: Sequence[Sequence[object]]) -> None:
         """Put rows to be written, with that of the statements that takes so many."""
@@ -75,7 +80,7 @@ class Session:
             self._roll_back()
 
     def _roll_back(self) -> None:
-        self._waiting = []
+        self._waiting, self._asked = [], []
         self._send(sql.ROLLBACK, sql.UNLOCK)
 
     def _send(self, *texts: str) -> list[Rows]:
@@ -94,8 +99,8 @@ class Session:
         """Run statements; return the rows of each. After an error none is run."""
         results: list[Rows] = []
         with self._connection.cursor() as cursor:
-            for trip in self._trips(texts):
-                cursor.execute(trip)
+            for statement in self._trips(texts):
+                cursor.execute(statement)
                 results.append(cursor.fetchall())
                 while cursor.nextset():
                     results.append(cursor.fetchall())
