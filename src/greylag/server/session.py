@@ -98,10 +98,10 @@ class Session(asyncio.Protocol):
             answer = self._answering(event, self._owe, trusted=self._trusted)
             if answer is not None:
                 self._slots.append(Slot(answer))
-        if len(self._slots) < self._limits.pipelined:
-            self._write_soon()
-        else:
+        if len(self._slots) >= self._limits.pipelined:
             self._write_ready()
+        elif self._closing or (self._slots and self._slots[0].answer is not None):
+            self._write_soon()
 
     def eof_received(self) -> bool:
         """Stay open for the answers that are owed to a client that has no more questions."""
