@@ -10,6 +10,8 @@ import resource
 import signal
 import sqlite3
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -234,6 +236,84 @@ def test_whoever_waits_is_answered_where_memory_ends_p1(tmp_path: Path) -> None:
     told = r"greylag: level=error event=internal-error error=MemoryError where=test_faults.py:\d+"
     assert all(re.fullmatch(told, line) for line in lines), lines
     assert len(lines) == 2
+
+
+class Bare(MemoryStore):
+    """A store whose maintenance finds no memory."""
+
+    def expire(self, *_arguments: Any) -> Any:
+        raise MemoryError
+
+
+class Deaf(Worker):
+    """A worker that there is no memory to tell of a batch, at first."""
+
+    refused = 0
+
+    def _landed(self, batch: Any) -> None:
+        if self.refused < 3:
+            self.refused += 1
+            raise MemoryError
+        super()._landed(batch)
+
+
+def test_the_thread_outlives_the_want_of_memory_p1() -> None:
+    """Were it to end, no answer would come from the store until the daemon is started again."""
+
+    async def ask() -> list[Answered | None]:
+        desk = Desk()
+        desk.use_lists(AccessIndex([]))
+        worker = Deaf(desk, Bare, Quiet(), deadline=5.0, room=Room())
+        worker.start()
+        found = [await asked(worker, desk, number) for number in range(3)]
+        await worker.stop(5)
+        assert worker.refused == 3
+        return found
+
+    assert None not in asyncio.run(ask())
+
+
+def test_a_batch_that_ends_after_the_loop_hurts_nobody(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    opened = threading.Event()
+
+    def slowly() -> MemoryStore:
+        opened.wait(5)
+        return MemoryStore()
+
+    async def leave() -> Worker:
+        worker = Worker(Desk(), slowly, Quiet(), deadline=5.0, room=Room())
+        worker.start()
+        await asyncio.sleep(0.2)  # the look at the lists is under way
+        return worker
+
+    worker = asyncio.run(leave())
+    opened.set()
+    worker._thread.stop()
+    worker._thread.join(5)
+    assert not worker._thread.is_alive()
+    assert capfd.readouterr().err == ""
+
+
+NO_MEMORY = """
+import sys
+from greylag.server.daemon import Daemon
+from greylag.app.serve import serve
+
+async def end(self):
+    raise MemoryError
+
+Daemon.serve = end
+serve({b"GREYLAG_CONFIG": sys.argv[1].encode()}, "/nonexistent")
+"""
+
+
+def test_a_loop_without_memory_ends_in_one_line(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", NO_MEMORY, str(write_config(tmp_path))]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == os.EX_OSERR
+    assert done.stderr == "greylag: level=fatal event=ended error=MemoryError\n"
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 
@@ -66,7 +68,11 @@ def serve(environ: Mapping[bytes, bytes], home: str) -> None:
         raise ListenError("server.metrics: needs prometheus-client (pip install greylag[daemon])")
     _collect_rarely()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(plan, environ, home))
+        try:
+            runner.run(_serve(plan, environ, home))
+        except MemoryError:  # in the loop itself; to close all in order takes memory, too
+            os.write(sys.stderr.fileno(), b"greylag: level=fatal event=ended error=MemoryError\n")
+            os._exit(os.EX_OSERR)  # whoever looks after us starts another
 
 
 async def _serve(plan: Plan, environ: Mapping[bytes, bytes], home: str) -> None:

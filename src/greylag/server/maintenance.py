@@ -10,7 +10,7 @@ from time import monotonic, time
 
 from greylag.core.triplet import Triplet
 from greylag.service.quota import Quota
-from greylag.store.base import Store, StoreError
+from greylag.store.base import Store
 
 STEP = 500  # records looked at in one transaction: a few milliseconds
 STEP_EVERY = 0.1  # seconds between steps: 5,000 records a second at the most
@@ -61,8 +61,8 @@ class Maintenance:
                 self._expire(store)
             if self.quota.exceeded:
                 self.quota.make_room(store, int(self._clock()))
-        except StoreError as error:
-            self._error = str(error)
+        except Exception as error:  # noqa: BLE001 - no memory, or a bug: the thread must go on
+            self._error = str(error) or type(error).__name__
 
     def _expire(self, store: Store) -> None:
         page = store.expire(int(self._clock()), STEP, self._after)

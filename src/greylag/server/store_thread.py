@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 
 from greylag.core.accesslist import AccessIndex
 from greylag.server.maintenance import Maintenance
 from greylag.service.batch import Answered, Asked, decide_batch
 from greylag.service.later import Later
 from greylag.store.base import Store, StoreError
+
+NO_MEMORY = 0.05  # seconds until what there was no memory for is tried again
 
 Reply = Callable[[Answered | None], None]
 
@@ -97,10 +99,19 @@ class StoreThread(threading.Thread):
             if batch.error is not None:
                 self._close()
             batch.took = monotonic() - began
-            done(batch)
+            self._hand_back(batch, done)
             if self._store is not None and self._maintenance.due():
                 self._maintenance.step(self._store)  # when all answers are out
         self._close()
+
+    def _hand_back(self, batch: Batch, done: Callable[[Batch], None]) -> None:
+        """Hand a batch back; where there is no memory to do so, when there is: all wait for it."""
+        while True:
+            try:
+                done(batch)
+                return
+            except MemoryError:
+                sleep(NO_MEMORY)
 
     def _do(self, batch: Batch) -> None:
         store = self._opened()

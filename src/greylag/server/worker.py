@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic, time
 
 from greylag.core.policy import Room
@@ -129,8 +130,9 @@ class Worker:
         self._thread.put(self._flying, self._landed)
 
     def _landed(self, batch: Batch) -> None:
-        """Tell the loop; called in the thread."""
-        self._loop.call_soon_threadsafe(self._done, batch)
+        """Tell the loop, unless it has gone, with all who waited; called in the thread."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._done, batch)
 
     def _done(self, batch: Batch) -> None:
         self._flying = None
