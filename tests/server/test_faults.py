@@ -147,6 +147,7 @@ class Quiet:
 
     def __init__(self) -> None:
         self.failures = 0
+        self.attempts = 0
 
     def store_failed(self, error: str) -> None:
         self.failures += 1
@@ -155,7 +156,9 @@ class Quiet:
     def store_slow(self, seconds: float, attempts: int) -> None: ...
     def no_figures(self, cause: str) -> None: ...
     def maintenance_failed(self, error: str) -> None: ...
-    def batch_done(self, seconds: float, attempts: int) -> None: ...
+
+    def batch_done(self, seconds: float, attempts: int) -> None:
+        self.attempts += attempts
 
 
 ERRORS: dict[str, Callable[[], Exception]] = {
@@ -253,6 +256,8 @@ class Deaf(Worker):
     def _landed(self, batch: Any) -> None:
         if self.refused < 3:
             self.refused += 1
+            if self.refused > 1:
+                super()._landed(batch)  # it was told, and will be again
             raise MemoryError
         super()._landed(batch)
 
@@ -263,11 +268,13 @@ def test_the_thread_outlives_the_want_of_memory_p1() -> None:
     async def ask() -> list[Answered | None]:
         desk = Desk()
         desk.use_lists(AccessIndex([]))
-        worker = Deaf(desk, Bare, Quiet(), deadline=5.0, room=Room())
+        events = Quiet()
+        worker = Deaf(desk, Bare, events, deadline=5.0, room=Room())
         worker.start()
         found = [await asked(worker, desk, number) for number in range(3)]
         await worker.stop(5)
         assert worker.refused == 3
+        assert events.attempts == 3  # told again, it counts once
         return found
 
     assert None not in asyncio.run(ask())

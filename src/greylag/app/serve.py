@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 
 from greylag.app.config import ConfigError, Settings, load
@@ -18,6 +18,8 @@ from greylag.server.listeners import ListenError, TcpPlace, UnixPlace
 from greylag.server.reception import ReceptionPlan
 from greylag.server.session import Limits
 from greylag.store import open_store, without_password
+
+STDERR = 2  # itself: `sys.stderr` may be gone
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -71,7 +73,8 @@ def serve(environ: Mapping[bytes, bytes], home: str) -> None:
         try:
             runner.run(_serve(plan, environ, home))
         except MemoryError:  # in the loop itself; to close all in order takes memory, too
-            os.write(sys.stderr.fileno(), b"greylag: level=fatal event=ended error=MemoryError\n")
+            with suppress(OSError):
+                os.write(STDERR, b"greylag: level=fatal event=ended error=MemoryError\n")
             os._exit(os.EX_OSERR)  # whoever looks after us starts another
 
 

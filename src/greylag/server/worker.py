@@ -135,6 +135,8 @@ class Worker:
             self._loop.call_soon_threadsafe(self._done, batch)
 
     def _done(self, batch: Batch) -> None:
+        if batch is not self._flying:
+            return  # told of it twice: there was no memory left after the first time
         self._flying = None
         try:
             if batch.error is None:
