@@ -35,6 +35,7 @@ from bench.common import (
 from greylag.service.desk import CACHE_SIZE
 
 BLOCKED = 1000  # triplets that are repeated
+FEW = 16  # connections
 SLOW_PEERS = ("postgrey", "sqlgrey")  # get a fifth of the requests, or nobody would wait for them
 
 
@@ -49,6 +50,7 @@ class Server:
     repeats: list[Load] = field(default_factory=list)
     cpu_new: list[float] = field(default_factory=list)  # seconds for 1,000 requests
     cpu_repeats: list[float] = field(default_factory=list)
+    few: list[Load] = field(default_factory=list)  # all new, from a few connections
 
     def rates(self) -> tuple[float, float]:
         """Return the median of requests a second: all new, and repeats."""
@@ -118,6 +120,7 @@ def measure(folder: Path, found: list[Server], rounds: int, requests: int) -> No
             before = processor(server.pid)
             server.repeats.append(load(folder, server.place, size, BLOCKED, "r"))
             server.cpu_repeats.append((processor(server.pid) - before) * 1000 / size)
+            server.few.append(load(folder, server.place, size, 10**9, f"f{number}", FEW))
 
 
 def report(found: list[Server]) -> None:
@@ -140,6 +143,9 @@ def report(found: list[Server]) -> None:
                 target(f"repeats, against {name}", again_ratio, 14, more=True)
             else:
                 print(f"  against {name}: all new {new_ratio:.1f}, repeats {again_ratio:.1f}")
+    rate, high = median(x.rate for x in ours.few), median(x.high for x in ours.few)
+    target(f"{FEW} connections, all new, a second", rate, 3000, more=True)
+    target(f"{FEW} connections, all new, 99th percentile in ms", high, 5)
     target("processor seconds for 1,000 new", median(ours.cpu_new), 0.065)
     target("processor seconds for 1,000 repeats", median(ours.cpu_repeats), 0.035)
 

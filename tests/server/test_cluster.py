@@ -221,7 +221,7 @@ def test_a_node_that_is_killed_under_load_costs_no_record_p1_p8(
     """What was deferred is known to the others, nobody is let in as known, and work goes on."""
     *_, second, last = nodes
     with on(tmp_path / "a", last, nodes[0]) as struck, on(tmp_path / "b", second) as spared:
-        clients = [Load((struck, spared)[number % 2], number) for number in range(CLIENTS)]
+        clients = [Load((struck, spared)[number % 2], f"c{number}") for number in range(CLIENTS)]
         for client in clients:
             client.start()
         try:

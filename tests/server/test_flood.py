@@ -13,6 +13,7 @@ from tests.server.daemon import Connection, Daemon, request, serving
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 FLOOD = 1_000_000 if SOAK else 30_000  # new triplets of each kind
 ROOM = "max_waiting = 10000\nmax_waiting_per_network = 1000"
+NETWORKS = 100_000 if SOAK else 10_000
 PIPELINED = 50
 MEGABYTE = 1 << 20
 
@@ -50,7 +51,7 @@ def test_a_flood_fills_neither_disk_nor_memory_and_evicts_nobody_who_passed_p12_
     tmp_path: Path,
 ) -> None:
     text = 'policy.delay = "1s"'
-    many = [f"10.{n >> 8 & 255}.{n & 255}.1" for n in range(10_000)]
+    many = [f"{10 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.1" for n in range(NETWORKS)]
     with serving(tmp_path, text, store=ROOM) as daemon, daemon.connect() as client:
         friends = [f"friend{number}@example.org" for number in range(50)]
         for friend in friends:

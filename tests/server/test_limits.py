@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import resource
 import signal
 import socket
 import statistics
@@ -23,26 +24,30 @@ from tests.server.daemon import Connection, Daemon, request, serving
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 IDLE = 1000 if SOAK else 200
 SLOW = 2000 if SOAK else 100
+MOST_SENT = 253  # descriptors that the kernel takes along with one message
 MEGABYTE = 1 << 20
+ROOM = 256 * MEGABYTE
 NOISE = 64 * MEGABYTE if SOAK else 10 * MEGABYTE
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all of them; P2: 256 MB are enough for it, whatever comes."""
     with serving(tmp_path_factory.mktemp("limits")) as running:
+        resource.prlimit(running.process.pid, resource.RLIMIT_AS, (ROOM, ROOM))
         yield running
 
 
 @pytest.fixture(autouse=True)
 def others_are_answered(daemon: Daemon) -> Iterator[None]:
-    """After whatever a test did: the process is there, and answers the next one."""
+    """P3: after whatever a test did the process is there, and answers the next one at once."""
     yield
     assert daemon.process.poll() is None
-    with daemon.connect() as client:
-        assert client.ask().startswith(b"action=")
+    soonest = min(waits(daemon, 10))
+    assert not SOAK or soonest <= 0.01
 
 
-def waits(daemon: Daemon, number: int = 300) -> list[float]:
+def waits(daemon: Daemon, number: int = 3000 if SOAK else 300) -> list[float]:
     """Return how long a good client waits for its answers, in seconds."""
     found = []
     with daemon.connect() as client:
@@ -53,6 +58,19 @@ def waits(daemon: Daemon, number: int = 300) -> list[float]:
     return found
 
 
+def bearable(alone: list[float], beside: list[float]) -> bool:
+    """Tell whether others cost a good client next to nothing; only the soak has a quiet machine.
+
+    The 99th percentile stays within 2 times (bench.hostile prints it under load); what is below
+    5 ms nobody feels.
+    """
+    if not SOAK:
+        return statistics.median(beside) < 0.25
+    before, after = (statistics.quantiles(times, n=100)[-1] for times in (alone, beside))
+    print(f"99th percentile: {before * 1000:.2f} ms alone, {after * 1000:.2f} ms beside")
+    return after <= max(2 * before, 0.005)
+
+
 @contextlib.contextmanager
 def crowd(daemon: Daemon, number: int) -> Iterator[list[Connection]]:
     with contextlib.ExitStack() as stack:
@@ -60,10 +78,10 @@ def crowd(daemon: Daemon, number: int) -> Iterator[list[Connection]]:
 
 
 def test_idle_connections_cost_the_others_nothing(daemon: Daemon) -> None:
-    waits(daemon)
+    alone = waits(daemon)
     before = daemon.memory()
     with crowd(daemon, IDLE):
-        assert statistics.median(waits(daemon)) < 0.25
+        assert bearable(alone, waits(daemon))
         assert daemon.memory() - before < IDLE * 64 * 1024
     end = time.monotonic() + 10
     while daemon.descriptors() >= IDLE and time.monotonic() < end:
@@ -84,11 +102,12 @@ def test_a_burst_of_connections_waits_for_a_daemon_that_is_busy(daemon: Daemon) 
 
 def test_slow_writers_cost_the_others_nothing_t7(daemon: Daemon) -> None:
     text = request()
+    alone = waits(daemon)
     with crowd(daemon, SLOW) as slow:
         for position in range(20):
             for one in slow:
                 one.socket.send(text[position : position + 1])
-        assert statistics.median(waits(daemon)) < 0.25
+        assert bearable(alone, waits(daemon))
         for one in slow:
             one.socket.sendall(text[20:])
         assert all(one.response().startswith(b"action=") for one in slow)
@@ -189,7 +208,7 @@ def test_descriptors_that_are_sent_along_are_not_taken_t20(daemon: Daemon) -> No
     rounds = 1000 if SOAK else 50
     with daemon.connect() as client, open(os.devnull) as null:
         for _ in range(rounds):
-            socket.send_fds(client.socket, [request()], [null.fileno()] * 100)
+            socket.send_fds(client.socket, [request()], [null.fileno()] * MOST_SENT)
             assert client.response().startswith(b"action=")
     assert daemon.descriptors() <= before + 1
 
