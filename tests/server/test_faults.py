@@ -282,6 +282,27 @@ def test_the_thread_outlives_the_want_of_memory_p1() -> None:
     assert None not in asyncio.run(ask())
 
 
+def test_a_session_whose_maintenance_failed_is_not_used_again_p1() -> None:
+    """It may have gone, or stand in the middle of an answer: who asks next would pay for it."""
+    opened: list[MemoryStore] = []
+
+    def another() -> MemoryStore:
+        opened.append(Bare())
+        return opened[-1]
+
+    async def ask() -> list[Answered | None]:
+        desk = Desk()
+        desk.use_lists(AccessIndex([]))
+        worker = Worker(desk, another, Quiet(), deadline=5.0, room=Room())
+        worker.start()
+        found = [await asked(worker, desk, number) for number in range(5)]
+        await worker.stop(5)
+        return found
+
+    assert None not in asyncio.run(ask())
+    assert len(opened) == 2  # for a second nothing but attempts is done
+
+
 def test_a_batch_that_ends_after_the_loop_hurts_nobody(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

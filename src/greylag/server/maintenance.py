@@ -15,6 +15,7 @@ from greylag.store.base import Store
 STEP = 500  # records looked at in one transaction: a few milliseconds
 STEP_EVERY = 0.1  # seconds between steps: 5,000 records a second at the most
 PASS_EVERY = 600.0  # seconds from the end of one walk to the beginning of the next
+AFTER_FAILURE = 1.0  # seconds until anything is tried again
 JUMP = 3600.0  # seconds by which the clock may differ from the stopwatch before nothing is expired
 
 
@@ -39,12 +40,15 @@ class Maintenance:
         self._after: Triplet | None = None
         self._walked = (0, 0)
         self._next = 0.0
+        self._resume = 0.0  # after a failure
         self._error: str | None = None
         self.jumped = False
         self.records: tuple[int, int] | None = None  # waiting, passed: as the last walk found them
 
     def due(self) -> bool:
         """Tell whether it is time for a step."""
+        if self._stopwatch() < self._resume:
+            return False
         return self.quota.exceeded or self._expiry_is_due()
 
     def _expiry_is_due(self) -> bool:
@@ -53,8 +57,8 @@ class Maintenance:
             self.jumped = True
         return not self.jumped and now >= self._next
 
-    def step(self, store: Store) -> None:
-        """Do what is due. Never raises: nobody's answer depends on it."""
+    def step(self, store: Store) -> bool:
+        """Do what is due; tell whether the store can be used as before. Never raises."""
         try:
             if self._expiry_is_due():
                 self._next = self._stopwatch() + STEP_EVERY
@@ -63,6 +67,9 @@ class Maintenance:
                 self.quota.make_room(store, int(self._clock()))
         except Exception as error:  # noqa: BLE001 - no memory, or a bug: the thread must go on
             self._error = str(error) or type(error).__name__
+            self._resume = self._stopwatch() + AFTER_FAILURE
+            return False
+        return True
 
     def _expire(self, store: Store) -> None:
         page = store.expire(int(self._clock()), STEP, self._after)

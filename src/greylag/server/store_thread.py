@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from time import monotonic, sleep
 
@@ -100,9 +101,15 @@ class StoreThread(threading.Thread):
                 self._close()
             batch.took = monotonic() - began
             self._hand_back(batch, done)
-            if self._store is not None and self._maintenance.due():
-                self._maintenance.step(self._store)  # when all answers are out
+            self._maintain()
         self._close()
+
+    def _maintain(self) -> None:
+        """When all answers are out; where it fails, the next batch is not to meet that session."""
+        if self._store is None or not self._maintenance.due():
+            return
+        if not self._maintenance.step(self._store):
+            self._close()
 
     def _hand_back(self, batch: Batch, done: Callable[[Batch], None]) -> None:
         """Hand a batch back; where there is no memory to do so, when there is: all wait for it."""
@@ -137,7 +144,5 @@ class StoreThread(threading.Thread):
     def _close(self) -> None:
         store, self._store = self._store, None
         if store is not None:
-            try:
+            with suppress(Exception):  # it failed already, and that was told
                 store.close()
-            except StoreError:
-                return  # it failed already, and that was told
