@@ -20,8 +20,8 @@ from tests.servers.mariadb import Database
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 DIALOGUES = 10_000 if SOAK else 24
-SESSIONS = 100 if SOAK else 8
-ONESHOTS = 10 if SOAK else 8  # at once: each takes some 30 ms of one processor
+SESSIONS = 40 if SOAK else 8
+ONESHOTS = 8  # at once: each takes some 30 ms of one processor
 PATIENCE = 60.0  # seconds that a client goes on trying after the fault
 BUDGET_MS = 1000
 DEADLINE = 1.05  # seconds: what an answer takes at most
