@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import threading
 import time
@@ -22,6 +23,7 @@ SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 DIALOGUES = 10_000 if SOAK else 24
 SESSIONS = 40 if SOAK else 8
 ONESHOTS = 8  # at once: each takes some 30 ms of one processor
+PAUSE = 0.2 if SOAK else 0.0  # seconds at most between two mails: servers do not march in step
 PATIENCE = 60.0  # seconds that a client goes on trying after the fault
 BUDGET_MS = 1000
 DEADLINE = 1.05  # seconds: what an answer takes at most
@@ -171,6 +173,7 @@ def dialogues(stage: Stage, fault: Fault, sessions: int) -> Figures:
         with closing(Sender(stage.host, figures)) as sender:
             for mail in part:
                 sender.sent(mail)
+                time.sleep(random.uniform(0, PAUSE))
 
     def until_sent(part: list[str]) -> None:
         end = time.monotonic() + PATIENCE
