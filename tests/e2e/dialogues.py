@@ -17,6 +17,7 @@ from tests.e2e.test_failure import small_disk
 from tests.host.server import Client, ConnectionLost, Host, make_home, running
 from tests.native.building import Builder
 from tests.server.daemon import Daemon, serving, write_config
+from tests.servers.faults import Mend
 from tests.servers.mariadb import Database
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
@@ -52,7 +53,6 @@ class Stage:
         return self.daemon.log.read_text() + self.host.log.read_text()
 
 
-Mend = Callable[[], None]
 Fault = Callable[[Stage], Mend]  # strikes, and returns what mends it
 
 

@@ -22,7 +22,6 @@ from tests.e2e.dialogues import (
     ONESHOTS,
     SESSIONS,
     Fault,
-    Mend,
     Stage,
     dialogues,
     nothing_is_lost,
@@ -32,6 +31,7 @@ from tests.e2e.test_failure import fill
 from tests.native.daemon import Script, answering
 from tests.native.daemon import running as scripted
 from tests.servers import faults
+from tests.servers.faults import Mend
 from tests.servers.mariadb import PASSWORD, MariaDb, running
 
 

@@ -17,7 +17,7 @@ from greylag.server.maintenance import Maintenance
 from greylag.service.batch import Asked, decide_batch
 from greylag.service.later import Later
 from greylag.service.quota import MAX_NETWORKS, Quota
-from greylag.store.base import Filter, Page, StoreUnavailable
+from greylag.store.base import Filter, Page, StoreConflict, StoreError, StoreUnavailable
 from greylag.store.memory import MemoryStore
 
 NOW = 1_700_000_000
@@ -148,6 +148,23 @@ def test_a_step_that_fails_is_told_and_tried_again_later() -> None:
     assert not work.due()
     clock[0] = 1.1
     assert work.due()
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_on"),
+    [
+        (StoreUnavailable("gone away"), False),
+        (StoreConflict("deadlock"), True),
+        (StoreError("DELETE command denied"), True),
+        (MemoryError(), False),
+    ],
+)
+def test_a_session_goes_on_where_the_store_has_answered(error: Exception, goes_on: bool) -> None:
+    class Refusing(MemoryStore):
+        def expire(self, *_arguments: object) -> Page:
+            raise error
+
+    assert Maintenance(Quota(Room())).step(Refusing()) is goes_on
 
 
 def test_a_walk_tells_how_many_records_there_are() -> None:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,33 @@ def test_a_transaction_that_fails_leaves_the_state_before_p7(store: Store) -> No
         fail_in_the_middle()
     assert store.load([KEY])[KEY].blocked == 1
     assert [*store.figures(0, NEVER).values()] == [{"defer:new": 1}]
+
+
+class Short(sqlite3.Connection):
+    """A connection that once finds no memory, when a transaction has just begun."""
+
+    failed = True
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        if self.in_transaction and "busy_timeout" in arguments[0] and not Short.failed:
+            Short.failed = True
+            raise MemoryError
+        return super().execute(*arguments)
+
+
+def test_a_transaction_that_hardly_began_is_ended_p7(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next would take itself for a part of it, and what it writes would be lost."""
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **b: connect(*a, **b, factory=Short))
+    with closing(SqliteStore(str(path))) as short, closing(SqliteStore(str(path))) as other:
+        Short.failed = False
+        with pytest.raises(MemoryError):
+            short.apply([BORN], {}, NOW)
+        assert Short.failed
+        short.apply([BORN], {}, NOW)
+        assert other.load([KEY])
 
 
 def test_the_files_are_for_owner_and_group_alone(store: Store, path: Path) -> None:

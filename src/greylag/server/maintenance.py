@@ -10,7 +10,7 @@ from time import monotonic, time
 
 from greylag.core.triplet import Triplet
 from greylag.service.quota import Quota
-from greylag.store.base import Store
+from greylag.store.base import Store, StoreConflict, StoreError, StoreUnavailable
 
 STEP = 500  # records looked at in one transaction: a few milliseconds
 STEP_EVERY = 0.1  # seconds between steps: 5,000 records a second at the most
@@ -68,7 +68,7 @@ class Maintenance:
         except Exception as error:  # noqa: BLE001 - no memory, or a bug: the thread must go on
             self._error = str(error) or type(error).__name__
             self._resume = self._stopwatch() + AFTER_FAILURE
-            return False
+            return _has_answered(error)
         return True
 
     def _expire(self, store: Store) -> None:
@@ -84,3 +84,10 @@ class Maintenance:
         """Return why a step failed since the last call, or None."""
         error, self._error = self._error, None
         return error
+
+
+def _has_answered(error: Exception) -> bool:
+    """Tell whether a store is as good as before: it lost against another writer, or refused."""
+    if isinstance(error, StoreUnavailable):
+        return isinstance(error, StoreConflict)
+    return isinstance(error, StoreError)

@@ -47,7 +47,12 @@ class _Transaction:
         self._outer = self._connection.in_transaction
         if not self._outer:
             with self._guard:
-                begin(self._connection, self._timeout)
+                try:
+                    begin(self._connection, self._timeout)
+                except BaseException:  # begun, and yet no memory: nobody else would end it
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._outer:
