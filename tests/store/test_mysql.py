@@ -178,12 +178,19 @@ def test_rights_to_the_old_tables_are_enough_t10(database: Database, tables: lis
         assert store.count(1_700_000_000) == (0, 0)
 
 
-def test_nonsense_while_it_is_opened_is_a_store_error_t26(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (IndexError("bytes index out of range"), "not what a MySQL server says"),
+        (MemoryError(), "no memory for what the server says"),
+    ],
+)
+def test_nonsense_or_no_memory_while_it_is_opened_is_a_store_error_t26(
+    database: Database, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
 ) -> None:
-    def nonsense(*_arguments: object) -> None:
-        raise IndexError("bytes index out of range")
+    def stumbles(*_arguments: object) -> None:
+        raise error
 
-    monkeypatch.setattr(Session, "read", nonsense)
-    with pytest.raises(StoreUnavailable, match="not what a MySQL server says"):
+    monkeypatch.setattr(Session, "read", stumbles)
+    with pytest.raises(StoreUnavailable, match=told):
         open_store(database.url, timeout=4)

@@ -55,6 +55,8 @@ class Guard:
             return StoreError(text) if number in _DENIED else StoreUnavailable(text)
         if isinstance(error, pymysql.MySQLError):
             return StoreError(text)
+        if isinstance(error, MemoryError):  # perhaps in the middle of an answer
+            return StoreUnavailable(f"{self._place}: no memory for what the server says")
         # A server that talks nonsense makes the driver stumble in many ways.
         return StoreUnavailable(f"{text} (not what a MySQL server says)")
 
