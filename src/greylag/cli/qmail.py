@@ -6,12 +6,15 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
 
 from greylag.app.config import ServerSettings
 from greylag.cli.common import DEFAULT_HOME, Run
+from greylag.cli.folder import Folder
 from greylag.cli.native import compile_plugin
 
 PLUGINS = {
@@ -67,13 +70,10 @@ def install(
     config = run.config_option
     texts = {name: script(module, config) for name, module in PLUGINS.items()}
     contents = {folder / name: text.encode() for name, text in texts.items()}
-    for path in contents:
-        if path.is_dir():
-            raise click.ClickException(f"{path}: is a folder")
     if native:
         contents = _compiled(folder, contents, run.settings.server)
-    said = [_install_one(path, content, dry_run=dry_run) for path, content in contents.items()]
-    click.echo("\n".join(said))  # when all is done: whoever reads this may go away
+    programs = {path.name: content for path, content in contents.items()}
+    click.echo("\n".join(_put(folder, programs, dry_run=dry_run)))  # whoever reads it may go away
     click.echo(
         "Now name them in control/smtpplugins:\n\n[rcpt]\nplugins/ifauthskip\nplugins/greylisting\n"
         '\nand set GREYLISTING="" for the clients to greylist (run script or tcprules).'
@@ -118,20 +118,22 @@ def _check_reach(folder: Path, *, force: bool) -> None:
 def uninstall(qmail_home: Path, *, dry_run: bool) -> None:
     """Remove our plugins from QMAIL_HOME/plugins and put back what was there before."""
     would = "would be " if dry_run else ""
-    for name in (*PLUGINS, *ONESHOTS.values()):
-        path = qmail_home / "plugins" / name
-        kept = path.with_name(name + KEPT)
-        if not _is_ours(path):
-            if path.exists():
-                click.echo(f"{path}: not ours, left as it is")
-        elif kept.exists():
-            click.echo(f"{path}: {would}restored from {kept.name}")
-            if not dry_run:
-                kept.replace(path)
-        else:
-            click.echo(f"{path}: {would}removed")
-            if not dry_run:
-                path.unlink()
+    with _opened(qmail_home / "plugins") as folder:
+        for name in (*PLUGINS, *ONESHOTS.values()):
+            if folder is None:
+                break  # there is nothing to remove
+            path, kept = folder.path / name, name + KEPT
+            if not _is_ours(folder.read(name)):
+                if folder.kind(name) is not None:
+                    click.echo(f"{path}: not ours, left as it is")
+            elif folder.kind(kept) is not None:
+                click.echo(f"{path}: {would}restored from {kept}")
+                if not dry_run:
+                    folder.rename(kept, name)
+            else:
+                click.echo(f"{path}: {would}removed")
+                if not dry_run:
+                    folder.remove(name)
 
 
 def script(module: str, config: str | None = None) -> str:
@@ -172,37 +174,42 @@ def unreachable(plugins: Path) -> list[Path]:
     return sorted(way for way in ways if way.stat().st_mode & _OTHERS_MAY_USE != _OTHERS_MAY_USE)
 
 
-def _is_ours(path: Path) -> bool:
+@contextmanager
+def _opened(path: Path, *, create: bool = False) -> Iterator[Folder | None]:
+    """Open the folder of the plugins; None where there is none. Ends with click's exception."""
     try:
-        content = path.read_bytes()
-    except OSError:
-        return False
-    return _MARK.encode() in content[:1024] or content.endswith(f"\n{_MARK}\n".encode())
-
-
-def _install_one(path: Path, content: bytes, *, dry_run: bool) -> str:
-    """Write one plugin; return what was done."""
-    if _is_ours(path) and path.read_bytes() == content:
-        return f"{path}: up to date"
-    old = path.with_name(path.name + KEPT)
-    keep = os.path.lexists(path) and not _is_ours(path)
-    kept = f", the program that was there is now {old.name}" if keep else ""
-    if dry_run:
-        return f"{path}: would be written{kept}"
-    new = path.with_name(path.name + ".new")
-    try:
-        if not path.parent.exists():
-            path.parent.mkdir()
-            path.parent.chmod(0o755)  # whatever the umask
-        new.write_bytes(content)
-        new.chmod(0o755)
-        if keep:
-            # A link first, so that at no moment there is no program under the name: qmail-spp
-            # answers 451 to every RCPT while a plugin is missing.
-            old.unlink(missing_ok=True)
-            os.link(path, old, follow_symlinks=False)
-        new.replace(path)
+        if not create and not os.path.lexists(path):
+            yield None
+            return
+        with closing(Folder(path, create=create)) as folder:
+            yield folder
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+
+
+def _is_ours(content: bytes | None) -> bool:
+    return content is not None and (
+        _MARK.encode() in content[:1024] or content.endswith(f"\n{_MARK}\n".encode())
+    )
+
+
+def _put(path: Path, programs: dict[str, bytes], *, dry_run: bool) -> list[str]:
+    """Write the plugins; return what was done."""
+    with _opened(path, create=not dry_run) as folder:
+        for name in (name + end for name in programs for end in ("", KEPT)):
+            if folder is not None and folder.kind(name) == stat.S_IFDIR:
+                raise click.ClickException(f"{path / name}: is a folder")
+        return [_put_one(folder, path / n, c, dry_run=dry_run) for n, c in programs.items()]
+
+
+def _put_one(folder: Folder | None, path: Path, content: bytes, *, dry_run: bool) -> str:
+    name = path.name
+    there = folder.read(name) if folder else None
+    if there == content:
+        return f"{path}: up to date"
+    keep = folder is not None and folder.kind(name) is not None and not _is_ours(there)
+    kept = f", the program that was there is now {name + KEPT}" if keep else ""
+    if dry_run or folder is None:
+        return f"{path}: would be written{kept}"
+    folder.put(name, content, 0o755, name + KEPT if keep else None)
     return f"{path}: written{kept}"

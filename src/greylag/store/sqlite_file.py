@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Sequence
 from time import monotonic, sleep
 
@@ -46,6 +47,7 @@ def connect(
             _create_file(path)
         else:
             os.stat(path)  # and so tell "no such file" from a folder that may not be entered
+        _refuse_planted(path)
         db = sqlite3.connect(path, timeout=timeout, isolation_level=None)
         db.text_factory = _text
         try:
@@ -107,6 +109,17 @@ def _create_file(path: str) -> None:
             os.fchown(handle, folder.st_uid, folder.st_gid)
     finally:
         os.close(handle)
+
+
+def _refuse_planted(path: str) -> None:
+    """Refuse a link or a pipe where SQLite keeps its other files: root would write through it."""
+    for name in (f"{path}-wal", f"{path}-shm", f"{path}-journal"):
+        try:
+            found = os.lstat(name)
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise StoreError(f"{name}: expected a plain file with one name, as SQLite makes it")
 
 
 def _version(db: sqlite3.Connection) -> int:
