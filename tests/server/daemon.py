@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -135,12 +135,14 @@ def serving(
     store: str = "",
     env: Mapping[str, str] | None = None,
     config: Path | None = None,
+    *,
+    program: Sequence[str | Path] = (BIN / "greylag",),
 ) -> Iterator[Daemon]:
     """Run the daemon in a folder until the end of the block."""
     config, log = config or write_config(folder, text, server, store), folder / "daemon.log"
     with log.open("ab") as stderr:
         process = subprocess.Popen(
-            [BIN / "greylag", "--config", config, "serve"],
+            [*program, "--config", config, "serve"],
             env={"PATH": os.defpath, **(env or {})},
             stdin=subprocess.DEVNULL,
             stderr=stderr,

@@ -19,6 +19,7 @@ from greylag.server.listeners import BACKLOG, TcpPlace, UnixListener, UnixPlace,
 from greylag.server.metrics import Metrics
 from greylag.server.reception import Reception, ReceptionPlan
 from greylag.server.session import Limits, Session
+from greylag.server.ticks import Ticks
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.store.base import Store
@@ -120,12 +121,13 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        sweeper = asyncio.create_task(self._sweep())
+        sweeper = Ticks(loop, SWEEP, self._sweep, self._reception.sweep)
+        sweeper.start()
         self.journal.event(INFO, {"event": "started", "store": plan.store_name, "pid": os.getpid()})
         notify("READY=1")
         await self._stop.wait()
         notify("STOPPING=1")
-        sweeper.cancel()
+        sweeper.end()
         await self._drain(servers)
         stop_export()
 
@@ -168,14 +170,17 @@ class Daemon:
             self.journal.event(WARN, {"event": "reloaded"})
         notify("READY=1")
 
-    async def _sweep(self) -> None:
+    def _sweep(self) -> None:
         """Close connections that are idle or slow for too long."""
-        while True:
-            await asyncio.sleep(SWEEP)
-            now = monotonic()
-            for session in [one for one in self._sessions if one.deadline <= now]:
+        now = monotonic()
+        failed = None
+        for session in [one for one in self._sessions if one.deadline <= now]:
+            try:
                 session.abort()
-            self._reception.sweep(now)
+            except Exception as error:  # noqa: BLE001 - no memory: the others all the same
+                failed = error
+        if failed is not None:
+            raise failed
 
     async def _drain(self, servers: list[asyncio.Server]) -> None:
         self._reception.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import Counter
+from functools import partial
 from time import monotonic
 
 from greylag.core.value import value
@@ -20,7 +21,8 @@ from greylag.wire.tempfail import BANNER, BUSY, ROOM, STOPPING, TIMEOUT, Dialogu
 
 _AT_ONCE = 4096  # bytes of replies in one go: what a client may have unread, beside the kernel's
 _FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
-_DISCARD = 1 << 20  # bytes thrown away before closing: unread ones would take our reply with them
+# What is thrown away before closing: unread bytes would take our reply with them. It stays empty.
+_DISCARDED = bytearray(1 << 20)
 
 
 @value
@@ -88,12 +90,12 @@ class Dialogues:
     def sweep(self, now: float) -> None:
         """Go on where a reply has waited long enough; hang up on those whose time is over."""
         for client in list(self._clients):
-            client.look_at_clock(now)
+            self.poller.guard(client, partial(client.look_at_clock, now))
 
     def stop(self) -> None:
         """Hang up on everybody: a temporary failure to them."""
         for client in list(self._clients):
-            client.hang_up(End.STOPPED, STOPPING)
+            self.poller.guard(client, partial(client.hang_up, End.STOPPED, STOPPING))
 
 
 class _Client:
@@ -220,11 +222,11 @@ class _Client:
 
     def hang_up(self, end: End, reply: bytes = b"") -> None:
         """Close, after a last reply unless the one before it is torn."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, MemoryError):
             if reply and not self._torn:
                 self._log("sent", reply)
                 self._connection.send(reply, _FLAGS)
             self._connection.shutdown(socket.SHUT_WR)
-            self._connection.recv(_DISCARD, _FLAGS | socket.MSG_TRUNC)
+            self._connection.recv_into(_DISCARDED, 0, _FLAGS | socket.MSG_TRUNC)
         self._all.poller.close(self._connection)
         self._all.ended(self, end, self._lines)

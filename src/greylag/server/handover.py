@@ -72,13 +72,13 @@ class HandOver:
         """Hang up on those who connect and say nothing."""
         self._poller.change(self._listener.fileno(), READ)
         for giver in [one for one in self._givers if one.until <= now]:
-            giver.close()
+            self._poller.guard(giver, giver.close)
 
     def stop(self) -> None:
         """Take no more, and hang up on those who wait."""
         self._poller.close(self._listener)
         for giver in list(self._givers):
-            giver.close()
+            self._poller.guard(giver, giver.close)
 
 
 class _Giver:

@@ -66,10 +66,16 @@ class Maintenance:
             if self.quota.exceeded:
                 self.quota.make_room(store, int(self._clock()))
         except Exception as error:  # noqa: BLE001 - no memory, or a bug: the thread must go on
-            self._error = str(error) or type(error).__name__
-            self._resume = self._stopwatch() + AFTER_FAILURE
+            self.failed(error)
             return _has_answered(error)
         return True
+
+    def failed(self, error: Exception) -> None:
+        """Remember why a step failed, and let a while pass before the next."""
+        self._error = "MemoryError"  # what needs no memory to say
+        self._resume = self._stopwatch() + AFTER_FAILURE
+        if not isinstance(error, MemoryError):
+            self._error = str(error) or type(error).__name__
 
     def _expire(self, store: Store) -> None:
         page = store.expire(int(self._clock()), STEP, self._after)

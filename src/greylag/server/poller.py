@@ -9,6 +9,8 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,9 +71,15 @@ class Poller:
             watched = self._watched.get(descriptor)
             if watched is None:
                 continue  # closed by what was ready before it
-            try:
-                watched.ready(events)
-            except Exception as error:  # noqa: BLE001 - a bug must cost a client, not the daemon
-                self._report(f"{type(error).__name__}: {error}")
-                if self._watched.get(descriptor) is watched:
+            self.guard(watched, partial(watched.ready, events))
+
+    def guard(self, watched: Watched, work: Callable[[], object]) -> None:
+        """Do something for whoever watches: a bug, or no memory, must cost one, not the daemon."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001
+            with suppress(Exception):
+                self._report(f"{type(error).__name__}: {error}".removesuffix(": "))
+            if watched in self._watched.values():
+                with suppress(Exception):
                     watched.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from time import monotonic
 
 from greylag.core.policy import Policy
 from greylag.core.value import replace, value
@@ -60,8 +61,9 @@ class Reception:
     def _failed(self, error: str) -> None:
         self._journal.event(ERROR, {"event": "dialogue-failed", "error": error})
 
-    def sweep(self, now: float) -> None:
+    def sweep(self) -> None:
         """Look at the clock, once a second."""
+        now = monotonic()
         self.dialogues.sweep(now)
         self._hand_over.sweep(now)
 

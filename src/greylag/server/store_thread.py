@@ -93,6 +93,8 @@ class StoreThread(threading.Thread):
             began = monotonic()
             try:
                 self._do(batch)
+            except MemoryError:
+                batch.error = "MemoryError"  # what needs no memory to say
             except StoreError as error:
                 batch.error = str(error)
             except Exception as error:  # noqa: BLE001 - a bug must cost an answer, not the daemon
@@ -106,10 +108,13 @@ class StoreThread(threading.Thread):
 
     def _maintain(self) -> None:
         """When all answers are out; where it fails, the next batch is not to meet that session."""
-        if self._store is None or not self._maintenance.due():
-            return
-        if not self._maintenance.step(self._store):
-            self._close()
+        try:
+            if self._store is None or not self._maintenance.due():
+                return
+            if not self._maintenance.step(self._store):
+                self._close()
+        except Exception as error:  # noqa: BLE001 - no memory, or a bug: the thread must go on
+            self._maintenance.failed(error)
 
     def _hand_back(self, batch: Batch, done: Callable[[Batch], None]) -> None:
         """Hand a batch back; where there is no memory to do so, when there is: all wait for it."""

@@ -15,6 +15,7 @@ from time import monotonic, time
 from greylag.core.policy import Room
 from greylag.server.maintenance import Maintenance
 from greylag.server.store_thread import Batch, Job, Reply, StoreThread
+from greylag.server.ticks import Ticks
 from greylag.service.batch import Asked
 from greylag.service.breaker import Breaker
 from greylag.service.desk import Desk
@@ -79,7 +80,7 @@ class Worker:
         self._told_of_figures = False
         self._next_lists = 0.0
         self._next_later = 0.0
-        self._ticker: asyncio.TimerHandle | None = None
+        self._ticks: Ticks | None = None
 
     @property
     def queue_length(self) -> int:
@@ -95,7 +96,8 @@ class Worker:
         """Begin to work; to be called in the loop."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
-        self._tick()
+        self._ticks = Ticks(self._loop, TICK, self._tick)
+        self._ticks.start()
 
     def ask(self, asked: Asked, reply: Reply) -> None:
         """Put a question to the store; `reply` is called once, within the deadline."""
@@ -108,26 +110,28 @@ class Worker:
 
     def _schedule(self) -> None:
         if not self._scheduled and self._flying is None:
-            self._scheduled = True
             # At the end of this iteration of the loop: all that it has read goes together.
             self._loop.call_soon(self._dispatch)
+            self._scheduled = True  # only now: there may have been no memory
 
     def _dispatch(self) -> None:
         self._scheduled = False
         if self._flying is not None:
             return
         now = monotonic()
-        jobs, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-        jobs = [job for job in jobs if job.reply is not None]
+        taken, left = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        jobs = [job for job in taken if job.reply is not None]
         look = now >= self._next_lists
         if look:
             self._next_lists = now + LISTS_EVERY
         later = self._desk.take_later()
         self._next_later = now + WRITE_LATER_EVERY
         if not (jobs or later or look or self.maintenance.due()):
+            self._waiting = left
             return
-        self._flying = Batch(jobs, later, look_at_lists=look)
-        self._thread.put(self._flying, self._landed)
+        batch = Batch(jobs, later, look_at_lists=look)
+        self._thread.put(batch, self._landed)
+        self._flying, self._waiting = batch, left  # only now: there may have been no memory
 
     def _landed(self, batch: Batch) -> None:
         """Tell the loop, unless it has gone, with all who waited; called in the thread."""
@@ -184,7 +188,6 @@ class Worker:
 
     def _tick(self) -> None:
         """Answer those whose time is over; write what may wait no longer; look at the lists."""
-        self._ticker = self._loop.call_later(TICK, self._tick)
         now = monotonic()
         flying = self._flying.jobs if self._flying is not None else []
         late = [job for job in (*flying, *self._waiting) if job.reply and job.deadline <= now]
@@ -194,8 +197,10 @@ class Worker:
                 job.answer(None)
         if self._flying is not None:
             return
+        self._scheduled = False  # what was scheduled may have found no memory
         due = (
-            now >= self._next_lists
+            self._waiting
+            or now >= self._next_lists
             or (self._desk.later and now >= self._next_later)
             or self.maintenance.due()
         )
@@ -211,7 +216,7 @@ class Worker:
                     await asyncio.sleep(TICK / 5)
         except TimeoutError:
             pass
-        if self._ticker is not None:
-            self._ticker.cancel()
+        if self._ticks is not None:
+            self._ticks.end()
         self._thread.stop()
         await asyncio.to_thread(self._thread.join, patience)

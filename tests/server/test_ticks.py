@@ -1,0 +1,163 @@
+"""T39: what the daemon does again and again goes on when it has failed once, and tells of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from greylag.server.ticks import Ticks
+from tests.server.clients import talking
+from tests.server.daemon import Daemon, request, serving
+from tests.server.test_failure import DEFERRED, LET_IN, until_deferred
+
+SOAK = os.environ.get("GREYLAG_SOAK") == "1"
+TIMES = 20 if SOAK else 1  # how often there is no memory
+# The daemon, short of patience, in which one function finds no memory so many times.
+FAILING = """
+import importlib, sys
+from functools import partial
+from greylag.app import serve
+from greylag.server import handover, session
+from greylag.cli.main import main
+
+place, times = sys.argv[1], int(sys.argv[2])
+module, kind, name = place.split(":")
+owner = getattr(importlib.import_module("greylag." + module), kind)
+real, failed = getattr(owner, name), []
+
+def failing(*words, **named):
+    if len(failed) < times:
+        failed.append(1)
+        raise MemoryError
+    return real(*words, **named)
+
+serve.Limits = partial(session.Limits, request=1.0)
+limits = serve.DialogueLimits
+serve.DialogueLimits = lambda **named: limits(**{**named, "idle": 1.0})
+handover._PATIENCE = 1.0
+setattr(owner, name, failing)
+sys.argv = ["greylag", *sys.argv[3:]]
+main()
+"""
+
+
+def slow_requests_are_cut_off(daemon: Daemon) -> None:
+    for _ in range(2):
+        with daemon.connect() as client:
+            client.socket.sendall(request()[:20])
+            assert client.closed()
+
+
+def idle_dialogues_end(daemon: Daemon) -> None:
+    for _ in range(2):
+        with talking(daemon.folder) as client:
+            assert client.reply().startswith(b"220")
+            assert client.rest() in ([], [b"421 timeout"])
+
+
+def silent_givers_are_hung_up_on(daemon: Daemon) -> None:
+    for _ in range(2):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as giver:
+            giver.settimeout(20)
+            giver.connect(str(daemon.folder / "handover.sock"))
+            assert giver.recv(10) == b""
+
+
+def nobody_waits_for_a_locked_store(daemon: Daemon) -> None:
+    with daemon.connect() as client:
+        until_deferred(client, "before@example.org")
+        with closing(sqlite3.connect(daemon.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with suppress(TimeoutError):
+                assert client.ask(sender="locked@example.org") == LET_IN
+                return
+    raise AssertionError("nobody looked at the deadline")
+
+
+def counts_are_written(daemon: Daemon) -> None:
+    with daemon.connect() as client:
+        until_deferred(client, "s@example.org")
+        assert client.ask(sender="s@example.org").startswith(DEFERRED)
+    until(daemon, "SELECT max(blocked) >= 2 FROM records")
+
+
+def until(daemon: Daemon, question: str) -> None:
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        with closing(sqlite3.connect(daemon.database)) as db:
+            if db.execute(question).fetchone() == (1,):
+                return
+        time.sleep(0.05)
+    raise AssertionError(question)
+
+
+@pytest.mark.parametrize(
+    ("place", "check"),
+    [
+        ("server.session:Session:abort", slow_requests_are_cut_off),
+        ("server.reception:Reception:sweep", slow_requests_are_cut_off),
+        ("server.dialogues:Dialogues:sweep", idle_dialogues_end),
+        ("server.dialogues:_Client:look_at_clock", idle_dialogues_end),
+        ("server.handover:HandOver:sweep", silent_givers_are_hung_up_on),
+        ("server.handover:_Giver:close", silent_givers_are_hung_up_on),
+        ("server.worker:Worker:_tick", nobody_waits_for_a_locked_store),
+        ("server.worker:Worker:_dispatch", nobody_waits_for_a_locked_store),
+        ("service.breaker:Breaker:allows", nobody_waits_for_a_locked_store),
+        ("server.maintenance:Maintenance:due", counts_are_written),
+        ("server.maintenance:Maintenance:step", counts_are_written),
+        ("server.store_thread:StoreThread:_do", counts_are_written),
+        ("service.desk:Desk:take_later", counts_are_written),
+    ],
+)
+def test_whatever_failed_once_goes_on_t39(
+    tmp_path: Path, place: str, check: Callable[[Daemon], None]
+) -> None:
+    program = [sys.executable, "-c", FAILING, place, str(TIMES)]
+    with serving(tmp_path, program=program) as daemon:
+        for _ in range(TIMES if SOAK else 1):
+            check(daemon)
+        assert daemon.logged("MemoryError")
+        assert daemon.process.poll() is None
+
+
+def test_no_memory_for_a_tick_costs_that_tick_alone_t39() -> None:
+    """Where the loop cannot even be told, and where the work itself fails."""
+
+    async def count() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        told, failures, done = [], 3, asyncio.Event()
+        loop.set_exception_handler(lambda _loop, context: told.append(context))
+        real = loop.call_soon_threadsafe
+
+        def refusing(*words: object) -> object:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise MemoryError
+            return real(*words)  # type: ignore[arg-type]
+
+        calls = []
+
+        def work() -> None:
+            calls.append(1)
+            if len(calls) < 5:
+                raise MemoryError
+            done.set()
+
+        loop.call_soon_threadsafe = refusing  # type: ignore[assignment,method-assign]
+        ticks = Ticks(loop, 0.01, work)
+        ticks.start()
+        await asyncio.wait_for(done.wait(), 10)
+        ticks.end()
+        return len(told), failures
+
+    assert asyncio.run(count()) == (4, 0)
