@@ -7,6 +7,7 @@ length are worse than linear, and tests/test_house.py keeps the first out of cor
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -27,7 +28,11 @@ MOST = 80  # growth from 1 KiB to 64 KiB: 64, and something for what is done onc
 
 
 def steps_of(function: Callable[[Any], object], argument: object) -> int:
-    """Count the bytecode instructions that a call executes, its callees' too."""
+    """Count the bytecode instructions that a call executes, its callees' too.
+
+    It is called twice, and the second call counts: Python 3.13 gives the events of a function only
+    from the call after the one in which they were first asked for.
+    """
     steps = 0
 
     def trace(frame: FrameType, event: str, _arg: object) -> Any:
@@ -40,12 +45,19 @@ def steps_of(function: Callable[[Any], object], argument: object) -> int:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        function(argument)
-    except ValueError:
-        pass  # a refusal is an answer, too
+        for _ in range(2):
+            steps = 0
+            with contextlib.suppress(ValueError):  # a refusal is an answer, too
+                function(argument)
     finally:
         sys.settrace(before)
     return steps
+
+
+def grows_linearly(function: Callable[[Any], object], parts: tuple[bytes, bytes, bytes]) -> bool:
+    small, big = (steps_of(function, grown(parts, 1024 * k)) for k in (1, 64))
+    assert small > 0, "the work was not seen, so nothing is known of its growth"
+    return big <= MOST * small
 
 
 FUNCTIONS: list[Callable[[bytes], object]] = [
@@ -108,16 +120,40 @@ def test_64_times_the_input_is_64_times_the_work_cve_2020_35573(
 ) -> None:
     """CVE-2020-35573 and PostSRSd 1.11: a long tag made the normaliser superlinear."""
     for function in FUNCTIONS:
-        small, big = (steps_of(function, grown(parts, 1024 * k)) for k in (1, 64))
-        assert big <= MOST * small
+        assert grows_linearly(function, parts)
 
 
-def test_the_count_sees_a_quadratic_function() -> None:
-    def peel(raw: bytes) -> None:
-        while raw:
-            for _ in raw:
-                pass
-            raw = raw[64:]
+def in_a_loop(raw: bytes) -> None:
+    """Look through all that is left, again and again."""
+    while raw:
+        for _ in raw:
+            pass
+        raw = raw[4096:]
 
-    small, big = (steps_of(peel, bytes(512 * k)) for k in (1, 4))
-    assert big > 2 * 4 * small
+
+def in_a_callee(raw: bytes) -> None:
+    def look_through(rest: bytes) -> None:
+        for _ in rest:
+            pass
+
+    for start in range(0, len(raw), 4096):
+        look_through(raw[start:])
+
+
+def in_a_comprehension(raw: bytes) -> None:
+    for start in range(0, len(raw), 4096):
+        [byte for byte in raw[start:]]  # noqa: C416 (the loop is meant)
+
+
+def in_what_is_long_alone(raw: bytes) -> None:
+    """What a short input never reaches."""
+    if len(raw) > 4096:
+        in_a_loop(raw)
+
+
+@pytest.mark.parametrize(
+    "quadratic", [in_a_loop, in_a_callee, in_a_comprehension, in_what_is_long_alone]
+)
+def test_a_quadratic_function_is_found(quadratic: Callable[[bytes], object]) -> None:
+    """Whatever the Python: the events of 3.11, 3.12 and 3.13 differ."""
+    assert not grows_linearly(quadratic, (b"prvs=", b"a=", b"@example.org"))
