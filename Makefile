@@ -2,6 +2,7 @@
 # run    set everything up and show the main job: a RCPT is greylisted on embedded SQLite
 # test   set everything up and pass every check: lint, types, all tests
 # check  lint, types and unit tests alone: fast
+# test-in  the same on another release of Debian, in a chroot: make test-in RELEASE=trixie (root)
 # soak   the big sizes of the tests
 # bench  the figures that README quotes
 # native the C plugins for `greylag serve`, into build/native (fuzz: one minute of hostile input)
@@ -22,7 +23,7 @@ BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc po
 	libdbd-mysql-perl:/usr/lib/*/perl5/*/DBD/mysql.pm mariadb-server:mariadbd
 
 .NOTPARALLEL:
-.PHONY: fuzz install run test cluster-test check soak bench docs clean lint venv-package runtime-packages test-packages bench-packages
+.PHONY: fuzz install run test cluster-test check soak bench docs clean lint venv-package runtime-packages test-packages bench-packages test-in chroot-packages
 
 install: venv-package .venv/installed
 
@@ -38,6 +39,9 @@ check: lint
 # Three nodes of Galera; `make test` has them too.
 cluster-test: test-packages .venv/dev
 	$(BIN)/python -m pytest --no-cov tests/server/test_cluster.py tests/core/test_cluster.py
+
+test-in: chroot-packages
+	@tools/test-in "$(RELEASE)"
 
 soak: test-packages .venv/dev
 	GREYLAG_SOAK=1 $(BIN)/python -m pytest tests
@@ -72,6 +76,9 @@ runtime-packages:
 
 test-packages:
 	@tools/debian-packages $(foreach p,$(TESTING),"$(p)")
+
+chroot-packages:
+	@tools/debian-packages debootstrap:debootstrap git:git
 
 # The virtual environment holds greylag as a user would install it: built, not linked.
 .venv/created:
