@@ -49,6 +49,7 @@ soak: test-packages .venv/dev
 bench: bench-packages .venv/installed
 	$(BIN)/python -m bench.oneshot
 	$(BIN)/python -m bench.plugin
+	$(BIN)/python -m bench.session
 	$(BIN)/python -m bench.daemon
 	$(BIN)/python -m bench.hostile
 	$(BIN)/python -m bench.mysql
