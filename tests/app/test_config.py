@@ -72,6 +72,7 @@ def test_every_key_of_the_file(home: Path) -> None:
         [reply]
         defer = "450 4.2.0 later, {client_address}"
         deny = "550 5.7.1 no"
+        deny_recipient = "550 5.7.1 not to it"
         [log]
         level = "debug"
         """,
@@ -79,10 +80,12 @@ def test_every_key_of_the_file(home: Path) -> None:
     assert settings.policy == Policy(120, 5400, 35 * DAY, 32, 48, NullSender.NEVER, explicit=True)
     assert settings.store_url == "sqlite:///var/lib/x.db"
     assert (settings.store_timeout, settings.on_failure) == (2, Verdict.DEFER)
-    assert settings.replies == Replies("450 4.2.0 later, {client_address}", "550 5.7.1 no")
+    assert settings.replies == Replies(
+        "450 4.2.0 later, {client_address}", "550 5.7.1 no", "550 5.7.1 not to it"
+    )
     assert settings.log_level == 5
     assert settings.origins["policy.delay"] == f"{home}/greylag.toml:3"
-    assert settings.origins["log.level"] == f"{home}/greylag.toml:18"
+    assert settings.origins["log.level"] == f"{home}/greylag.toml:19"
 
 
 def test_the_system_wide_file_is_read_where_none_is_named(home: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_deny_entry_refuses_and_is_shown(greylag: Greylag) -> None:
 
 
 def test_an_endless_deny_entry_never_lets_in(greylag: Greylag) -> None:
-    greylag.run("deny", "add", "example.net")
+    greylag.run("deny", "add", "example.net", "--yes")
     assert greylag.json(*CHECK, code=11)["may_pass_at"] is None
     assert "never, as the lists are" in greylag.run(*CHECK).stdout
 
@@ -168,6 +168,7 @@ def test_json_schema(greylag: Greylag) -> None:
         "retry_after": "int",
         "may_pass_at": "int",
         "at_data": "bool",
+        "explicit": "bool",
     }
     assert shape(greylag.json(*CHECK, code=10)) == schema
     greylag.remember(KEY, first_seen=NOW - 60)

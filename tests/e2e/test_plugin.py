@@ -157,7 +157,7 @@ def test_fault_2_long_addresses_stay_apart(plugin: Plugin) -> None:
 
 def test_fault_4_families_never_match(plugin: Plugin) -> None:
     for subject in ("42.0.0.0/8", "0.0.0.0/0"):
-        assert plugin.greylag("deny", "add", subject).returncode == 0
+        assert plugin.greylag("deny", "add", subject, "--yes").returncode == 0
     assert plugin.run(TCPREMOTEIP="2a00:1450::1").deferred
     assert plugin.run(TCPREMOTEIP="42.9.9.9").output.startswith(b"E553")
     plugin.greylag("deny", "remove", "42.0.0.0/8", "0.0.0.0/0")

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greylag.core.accesslist import Entry
+from greylag.core.subject import Domain
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.reply import MAX_LENGTH, OLD_REPLIES, Replies, check_template, render
 from tests.core.asking import refusal
@@ -17,6 +19,9 @@ from tests.wire.hostile import VALUES
 
 DEFER = Decision(Verdict.DEFER, Reason.NEW, retry_after=300)
 REJECT = Decision(Verdict.REJECT, Reason.DENYLISTED)
+REJECT_DOMAIN = Decision(
+    Verdict.REJECT, Reason.DENYLISTED, entry=Entry(Domain("example.net"), denied_until=1)
+)
 REPLY = re.compile(rb"[45][0-9][0-9] [ -~]{1,496}")
 WIDEST = "2001:db8:1111:2222:3333:4444:5555:6666"
 
@@ -27,6 +32,9 @@ WIDEST = "2001:db8:1111:2222:3333:4444:5555:6666"
         (DEFER, Replies(), b"451 4.7.1 Greylisted, please try again in 300 seconds"),
         (REJECT, Replies(), b"553 5.7.1 Mail from 192.0.2.17 is not accepted here"),
         (DEFER, OLD_REPLIES, b"451 temporary failure (#4.3.0)"),
+        (REJECT_DOMAIN, Replies(), b"553 5.7.1 Mail to this recipient is not accepted here"),
+        (REJECT_DOMAIN, Replies(deny_recipient="550 no"), b"550 no"),
+        (REJECT_DOMAIN, OLD_REPLIES, OLD_REPLIES.deny.encode()),
         (REJECT, OLD_REPLIES, b"553 sorry, your envelope sender has been denied (#5.7.1)"),
         (DEFER, Replies(defer="450 {retry_after}{retry_after} {client_address}"),
          b"450 300300 192.0.2.17"),

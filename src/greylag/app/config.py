@@ -113,6 +113,7 @@ _OLD_PLUGIN = [
     Given("policy.null_sender", NullSender.RCPT, "the old plugin's way"),
     Given("reply.defer", OLD_REPLIES.defer, "the old plugin's text"),
     Given("reply.deny", OLD_REPLIES.deny, "the old plugin's text"),
+    Given("reply.deny_recipient", OLD_REPLIES.deny_recipient, "the old plugin's text"),
 ]
 
 
@@ -165,7 +166,9 @@ def _settle(given: list[Given], errors: list[str], notes: list[str]) -> Settings
         raise ConfigError(errors)
     return Settings(
         policy=policy,
-        replies=Replies(values["reply.defer"], values["reply.deny"]),
+        replies=Replies(
+            values["reply.defer"], values["reply.deny"], values["reply.deny_recipient"]
+        ),
         store_url=values["store.url"],
         store_timeout=values["store.timeout"],
         on_failure=values["store.on_failure"],

@@ -110,7 +110,13 @@ OPTIONS = (
         "reply.deny",
         lambda raw: check_template(reading.text(raw), "5"),
         _REPLIES.deny,
-        "the SMTP reply to what the denylist refuses; {client_address} is filled in",
+        "the SMTP reply to a client that the denylist refuses; {client_address} is filled in",
+    ),
+    Option(
+        "reply.deny_recipient",
+        lambda raw: check_template(reading.text(raw), "5"),
+        _REPLIES.deny_recipient,
+        "the SMTP reply where the denylist names the recipient's domain",
     ),
     Option(
         "reply.header",

@@ -16,6 +16,7 @@ from greylag.cli.common import (
     json_option,
     report_store,
 )
+from greylag.cli.effects import EXPLICIT
 from greylag.cli.output import moment, span, when, write_fields, write_json
 from greylag.cli.shown import denying, entry_json, network_text, record_json, subject_text
 from greylag.cli.typed import typed_address, typed_client, typed_recipient
@@ -96,6 +97,7 @@ def _document(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> 
         "retry_after": decision.retry_after,
         "may_pass_at": _may_pass_at(decision, run.now),
         "at_data": decision.at_data,
+        "explicit": run.policy.explicit,
     }
 
 
@@ -109,6 +111,8 @@ def _fields(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> li
         ("sender", triplet.sender or "<> (the null sender)"),
         ("recipient", triplet.recipient),
     ]
+    if run.policy.explicit:
+        fields.append(("mode", EXPLICIT))
     return fields + _record_fields(decision, run.now) + _entry_fields(decision, run.now)
 
 

@@ -5,16 +5,27 @@ Everything is read before anything is stored, and every error is reported, not t
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from greylag.core.accesslist import NEVER
 from greylag.core.duration import EXPECTED, parse_duration
-from greylag.core.subject import Subject, parse_subject
+from greylag.core.subject import Domain, Subject, parse_subject
 
 MAX_COMMENT = 255  # characters: varchar(255) in the tables of spec/greylisting-plugin.md
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _BOM = b"\xef\xbb\xbf"
+_STDIN = ("-", "stdin", "<stdin>")
+_LONGEST_SOURCE = 64  # characters
+_SHOWN = 80  # characters of a wrong value that an error quotes
+# What Postfix's access(5) and sendmail's access table have behind a key.
+_ACTION = re.compile(
+    r"ok|permit|dunno|reject|deny|block|allow|accept|defer|defer_if_permit|defer_if_reject|discard"
+    r"|hold|filter|prepend|redirect|bcc|info|warn|ignore|relay|skip|error:.*|\d+",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def read_expires(text: str | None, now: int) -> int:
@@ -62,11 +73,51 @@ def read_subjects(texts: tuple[str, ...], *, domain: bool) -> tuple[list[Subject
         try:
             subjects.append(parse_subject(text, domain=domain))
         except ValueError as error:
-            errors.append(str(error))
+            errors.append(f"{error}{_instead(text)}")
     return subjects, errors
 
 
-def read_lines(data: bytes, name: str) -> tuple[dict[Subject, str], list[str]]:
+def _instead(text: str) -> str:
+    """Return what an admin who typed a mailbox can do instead."""
+    if "@" not in text:
+        return ""
+    return (
+        " (to let a sender in, add the address of its mail server, which greylag search --sender "
+        "shows; to let in mail TO a mailbox, add its domain)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the lines of a file are to be read."""
+
+    name: str  # of the file, for errors
+    source: str = ""  # what each comment begins with: where the entry came from
+    domain: bool = False  # a name is a recipient domain; else a name is an error
+    mask: bool = False  # clear the host bits of ranges; else they are an error
+
+
+def source_of(path: str, name: str | None) -> str:
+    """Return what the comments of a file's entries begin with; nothing for standard input.
+
+    That is how `import --replace` knows an entry again. Raises ValueError for a bad name.
+    """
+    given = name if name is not None else ("" if path in _STDIN else os.path.basename(path))
+    if name is not None and not given.strip():
+        raise ValueError("expected a name that is not empty")
+    if len(given) > _LONGEST_SOURCE or set(given) & set("[]"):
+        raise ValueError(
+            f"expected a name of at most {_LONGEST_SOURCE} characters without brackets: "
+            "--source NAME gives one"
+        )
+    return f"[{read_comment(given)}]" if given else ""
+
+
+def _from(source: str, comment: str) -> str:
+    return f"{source} {comment}".strip()[:MAX_COMMENT]
+
+
+def read_lines(data: bytes, how: Reading) -> tuple[dict[Subject, str], list[str]]:
     """Return the subjects of a file with their comments, and its errors as `file:line: ...`.
 
     One subject a line, and after a blank, if wanted, a comment; `#` begins a line to skip. Of
@@ -78,10 +129,57 @@ def read_lines(data: bytes, name: str) -> tuple[dict[Subject, str], list[str]]:
         line = raw.decode("utf-8", "surrogateescape").strip()
         if not line or line.startswith("#"):
             continue
-        text, *rest = line.split(None, 1)
         try:
-            subject = parse_subject(text)
-            comments[subject] = read_comment(rest[0].lstrip("#")) if rest else ""
+            text, comment = _subject_and_comment(line)
+            comments[_subject(text, how)] = _from(how.source, read_comment(comment))
         except ValueError as error:
-            errors.append(f"{name}:{number}: {error}")
+            errors.append(f"{how.name}:{number}: {error}")
     return comments, errors
+
+
+def _subject(text: str, how: Reading) -> Subject:
+    """Read a subject of a file of which nobody has looked at each line.
+
+    A name may be meant as a client's or a sender's, as in postgrey's whitelist_clients. Taken for
+    a recipient domain it would let in all mail to it, and the client stays greylisted.
+    """
+    subject = parse_subject(text, mask=how.mask)
+    if isinstance(subject, Domain) and not how.domain:
+        raise ValueError(
+            f"expected a client address or range; {text[:_SHOWN]!r} is a name, and would let in "
+            "or refuse mail TO that domain: --domain takes names for recipient domains"
+        )
+    return subject
+
+
+def _subject_and_comment(line: str) -> tuple[str, str]:
+    """Cut a line into its subject and its comment.
+
+    What stands behind the subject without a `#` is a comment only if it cannot be anything else.
+    Raises ValueError for a second subject, and for the action of a Postfix or sendmail table.
+    """
+    subject, *rest = line.split(None, 1)
+    comment = rest[0] if rest else ""
+    if comment.startswith("#"):
+        return subject, comment.lstrip("#")
+    words = comment.partition("#")[0].split()
+    if words and _ACTION.fullmatch(words[0]):
+        raise ValueError(
+            f"expected one subject and a comment; {words[0][:_SHOWN]!r} is an action of an access "
+            "table, which is not read (write # before a comment)"
+        )
+    for word in words:
+        if _is_subject(word.strip(",;")):
+            raise ValueError(
+                f"expected one subject a line; {word[:_SHOWN]!r} is another "
+                "(write # before a comment)"
+            )
+    return subject, comment
+
+
+def _is_subject(word: str) -> bool:
+    try:
+        parse_subject(word, mask=True)
+    except ValueError:
+        return False
+    return True

@@ -26,10 +26,11 @@ from greylag.cli.common import (
 from greylag.cli.completion import completion
 from greylag.cli.config import config
 from greylag.cli.db import db
+from greylag.cli.effects import ALLOW, DENY
 from greylag.cli.expire import expire
 from greylag.cli.forget import forget
 from greylag.cli.imports import import_group
-from greylag.cli.lists import ALLOW, DENY, list_group
+from greylag.cli.lists import list_group
 from greylag.cli.output import say
 from greylag.cli.qmail import qmail
 from greylag.cli.search import search

@@ -38,20 +38,23 @@ class Domain:
 Subject = Network | Domain
 
 
-def parse_subject(text: str, *, domain: bool = False) -> Subject:
+def parse_subject(text: str, *, domain: bool = False, mask: bool = False) -> Subject:
     """Read what an admin typed: an address, a CIDR range or a recipient domain.
 
-    With `domain`, any name is a domain, also one without a dot. Raises ValueError with what was
+    With `domain`, any name is a domain, also one without a dot. With `mask`, the host bits of a
+    range are cleared; else a range that has some is an error. Raises ValueError with what was
     expected; the old program stored wrong values as rows that never match (its fault 6).
     """
     text = text.strip()
     if not text:
         raise ValueError(f"expected {EXPECTED}, got an empty text")
     numeric = "/" in text or ":" in text or text.rpartition(".")[2].isdigit()
-    return _network(text) if numeric and not domain else _domain(text, dotted=not domain)
+    if numeric and not domain:
+        return _network(text, mask=mask)
+    return _domain(text, dotted=not domain)
 
 
-def _network(text: str) -> Network:
+def _network(text: str, *, mask: bool) -> Network:
     address, slash, bits = text.partition("/")
     shown = repr(text[:_SHOWN])
     packed = parse_address(address.encode("utf-8", "replace"))
@@ -67,8 +70,10 @@ def _network(text: str) -> Network:
     if not decimal or not lowest <= int(bits) <= longest:
         raise ValueError(f"expected a prefix from {lowest} to {longest} after the slash of {shown}")
     found = Network(packed, int(bits) - lowest)
-    if network(packed, found.prefix) != packed:
-        whole = Network(network(packed, found.prefix), found.prefix)
+    whole = Network(network(packed, found.prefix), found.prefix)
+    if mask:
+        return whole
+    if whole != found:
         raise ValueError(
             f"expected a range without host bits: {shown} is either the range {whole} "
             f"or the address {format_address(packed)}"
@@ -79,7 +84,7 @@ def _network(text: str) -> Network:
 def _domain(text: str, *, dotted: bool) -> Domain:
     shown = repr(text[:_SHOWN])
     if "@" in text:
-        raise ValueError(f"expected a recipient domain without a mailbox, got {shown}")
+        raise ValueError(f"expected {EXPECTED}; {shown} is a mailbox, which no entry can name")
     if dotted and "." not in text.strip("."):
         raise ValueError(f"expected {EXPECTED}, got {shown}")
     name = canonical(text.encode("utf-8", "replace"))

@@ -6,6 +6,7 @@ can reach anything else (CVE-2005-1127: a sender that was used as a format).
 
 from __future__ import annotations
 
+from greylag.core.subject import Domain
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Verdict
 
@@ -20,14 +21,21 @@ class Replies:
 
     defer: str = "451 4.7.1 Greylisted, please try again in {retry_after} seconds"
     deny: str = "553 5.7.1 Mail from {client_address} is not accepted here"
+    # A recipient domain on the denylist: the client has done nothing wrong.
+    deny_recipient: str = "553 5.7.1 Mail to this recipient is not accepted here"
 
     def of(self, decision: Decision) -> str:
         """Return the text for a DEFER or REJECT."""
-        return self.defer if decision.verdict is Verdict.DEFER else self.deny
+        if decision.verdict is Verdict.DEFER:
+            return self.defer
+        entry = decision.entry
+        of_recipient = entry is not None and isinstance(entry.subject, Domain)
+        return self.deny_recipient if of_recipient else self.deny
 
 
 OLD_REPLIES = Replies(  # word for word, as admins' log filters know them
     "451 temporary failure (#4.3.0)",
+    "553 sorry, your envelope sender has been denied (#5.7.1)",
     "553 sorry, your envelope sender has been denied (#5.7.1)",
 )
 
