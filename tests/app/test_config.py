@@ -11,6 +11,7 @@ from greylag.app.config import ConfigError, Settings, load
 from greylag.app.options import OPTIONS
 from greylag.core.policy import NullSender, Policy
 from greylag.core.verdict import Verdict
+from greylag.wire.oldplugin import OLD_OPTIONS
 from greylag.wire.reply import OLD_REPLIES, Replies
 
 DAY, MINUTE = 86400, 60
@@ -245,36 +246,81 @@ def test_the_variables_that_say_it_is_the_old_setup(home: Path) -> None:
     assert named.policy.delay == 55 * MINUTE
 
 
+OLD_DELAY, OLD_WINDOW, OLD_LIFETIME = 55 * MINUTE, 500 * MINUTE, 36 * DAY
+
+
 @pytest.mark.parametrize(
-    ("text", "error"),
+    ("text", "times", "warning"),
     [
-        ("block_expire=-5\n", "control/greylisting:1: block_expire: expected a whole number"),
-        ("\n# x\nblock_expire=soon\n", "control/greylisting:3: block_expire: expected a whole"),
-        ("record_expire_good=0\n", "control/greylisting:1: record_expire_good: expected at least"),
-        ("block_expire=99999999999\n", "control/greylisting:1: block_expire: expected"),
+        ("block_expire=-5\n", (OLD_DELAY, OLD_WINDOW), "1: block_expire: expected 0 or more"),
+        ("\n# x\nblock_expire=soon\n", (0, OLD_WINDOW), "3: block_expire: expected a number"),
+        ("record_expire=soon\n", (OLD_DELAY, OLD_WINDOW), "1: record_expire: expected a number"),
+        ("block_expire=99999999999\n", (OLD_DELAY, OLD_WINDOW), "1: block_expire: expected a sm"),
+        ("explicit=no\n", (OLD_DELAY, OLD_WINDOW), "1: explicit: expected a number"),
+        ("explicit=\n", (OLD_DELAY, OLD_WINDOW), "1: explicit: expected a number"),
+        ("loglevel=debug\n", (OLD_DELAY, OLD_WINDOW), "1: loglevel: expected a number"),
+        ("block_expire=+2\n", (2 * MINUTE, OLD_WINDOW), "1: block_expire: expected a number"),
+        ("record_expire_good=0\n", (OLD_DELAY, OLD_WINDOW), "1: record_expire_good: with 0"),
         (
             "block_expire=60\nrecord_expire=60\n",
-            (
-                "control/greylisting:2 (record_expire), control/greylisting:1 (block_expire): "
-                "the retry window (1h) must be longer than the delay (1h)"
-            ),
+            (60 * MINUTE, OLD_WINDOW),
+            "2 (record_expire): the retry window (1h) must be longer than the delay (1h)",
         ),
         (
             "block_expire=600\n",
-            (
-                "the old plugin's default (record_expire), control/greylisting:1 (block_expire): "
-                "the retry window (8h20m) must be longer than the delay (10h)"
-            ),
+            (OLD_DELAY, OLD_WINDOW),
+            "1 (block_expire): the retry window (8h20m) must be longer than the delay (10h)",
         ),
     ],
 )
-def test_fault_8_is_reported(home: Path, text: str, error: str) -> None:
-    """Negative values, and times under which nothing could pass: silent in the old program."""
+def test_fault_8_is_a_warning_and_mail_is_greylisted(
+    home: Path, text: str, times: tuple[int, int], warning: str
+) -> None:
+    """What the old program reads is read; a time under which nothing could pass is passed over."""
     write_old(home, text)
-    with pytest.raises(ConfigError) as caught:
-        load({}, str(home))
-    (found,) = caught.value.errors
-    assert found.startswith(error)
+    settings = load({}, str(home))
+    assert (settings.policy.delay, settings.policy.retry_window) == times
+    assert settings.warnings[0].startswith(f"control/greylisting:{warning}")
+    variables = {
+        option.variable.encode(): line.partition("=")[2].encode()
+        for line in text.splitlines()
+        for option in OLD_OPTIONS
+        if line.startswith(f"{option.name}=")
+    }
+    write_old(home, "")
+    settings = load(variables, str(home))
+    assert (settings.policy.delay, settings.policy.retry_window) == times
+    assert settings.warnings[0].startswith("environment")
+
+
+def test_variables_that_let_nothing_pass_leave_the_file_in_force(home: Path) -> None:
+    write_old(home, "block_expire=2\nrecord_expire=30\n")
+    settings = load({b"GLBLOCKEXPIRE": b"40"}, str(home))
+    assert (settings.policy.delay, settings.policy.retry_window) == (2 * MINUTE, 30 * MINUTE)
+    assert "must be longer" in settings.warnings[0]
+
+
+def test_a_tree_and_the_old_plugins_database_are_an_error_that_names_both(home: Path) -> None:
+    write_old(home, "mysql_default_file=my.cnf\n")
+    (found,) = errors_of(home, 'store.url = "tree:///var/lib/jgreylist"\n')
+    assert found == (
+        "greylag.toml:1: store.url = tree:///var/lib/jgreylist, but "
+        "control/greylisting:1 (mysql_default_file) names a MySQL database: remove one of them"
+    )
+
+
+def test_another_database_that_the_old_file_overrides_is_noted(home: Path) -> None:
+    write_old(home, "mysql_default_file=my.cnf\n")
+    settings = load_toml(home, 'store.url = "mysql://grey:geheim@db/mail"\n')
+    assert settings.store_url.endswith("/my.cnf")
+    assert "store.url = mysql://grey:***@db/mail does not count" in settings.notes[0]
+
+
+def test_the_account_of_version_0_3_is_the_store(home: Path) -> None:
+    write_old(home, "mysql_host=db\nmysql_user=grey\nmysql_pass=geheim\nmysql_db=mail\n")
+    settings = load({}, str(home))
+    assert settings.store_url == "mysql://grey:geheim@db/mail"
+    assert "mysql_user" in settings.origins["store.url"]
 
 
 def test_fault_8_spaces_around_the_sign_are_taken_as_meant(home: Path) -> None:
@@ -283,8 +329,8 @@ def test_fault_8_spaces_around_the_sign_are_taken_as_meant(home: Path) -> None:
 
 
 def test_errors_of_all_layers_come_together(home: Path) -> None:
-    write_old(home, "block_expire=x\n")
-    found = errors_of(home, "[polcy]\n", GLRECORDEXPIRE="-1")
+    write_old(home, "mysql_default_file=\n")
+    found = errors_of(home, "[polcy]\n", GLMYSQLDEFAULTFILE="")
     assert [line.partition(":")[0] for line in found] == [
         "greylag.toml",
         "control/greylisting",

@@ -29,6 +29,7 @@ def test_json(greylag: Greylag) -> None:
     found = greylag.json("config")
     assert shape(found) == {
         "settings": [dict.fromkeys(("key", "value", "origin"), "str")],
+        "warnings": [],
         "notes": [],
     }
     values = {item["key"]: item["value"] for item in found["settings"]}
@@ -65,7 +66,7 @@ def test_the_option_config_goes_before_the_variable(greylag: Greylag) -> None:
 def test_check(greylag: Greylag) -> None:
     result = greylag.run("config", "--check")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "ok\n", "")
-    assert greylag.json("config", "--check") == {"ok": True, "errors": []}
+    assert greylag.json("config", "--check") == {"ok": True, "errors": [], "warnings": []}
 
 
 def test_check_reports_every_error(greylag: Greylag) -> None:

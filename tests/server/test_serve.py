@@ -106,9 +106,14 @@ def test_tcprules_of_one_client_change_its_policy(daemon: Daemon) -> None:
         plugin = {"greylag_client": "qmail-spp", "recipient": "c@example.net"}
         assert b"in 60 seconds" in client.ask(**plugin, greylag_glblockexpire="1")
         assert client.ask(**plugin, greylag_glexplicit="1") == b"action=DUNNO"
-        assert client.ask(**plugin, greylag_glblockexpire="-1") == b"action=DUNNO"
-    assert daemon.logged("reason=config-error")
-    assert daemon.logged("GLBLOCKEXPIRE: expected a whole number")
+        for _ in range(3):
+            wrong = client.ask(**plugin, greylag_glblockexpire="-1")
+            assert wrong.startswith(b"action=451"), "it is passed over: the file's delay holds"
+        never = client.ask(**plugin, greylag_glblockexpire="9999", greylag_glrecordexpire="no")
+        assert never.startswith(b"action=451")
+    assert daemon.logged("reason=config-warning")
+    assert daemon.logged("GLRECORDEXPIRE: expected a number")
+    assert daemon.log.read_text().count("GLBLOCKEXPIRE: expected 0 or more") == 1, "once"
 
 
 @pytest.mark.parametrize("trusted", ["false", "true"])

@@ -193,8 +193,11 @@ def log(data: bytes) -> None:
 
 
 def control(data: bytes) -> None:
-    given, errors, notes = read_file(data, "control/greylisting")
-    assert len(given) + len(errors) + len(notes) <= data.count(b"\n") + data.count(b"\r") + 2
+    found = read_file(data, "control/greylisting")
+    assert (
+        len(found.given) + len(found.errors) + len(found.notes)
+        <= data.count(b"\n") + data.count(b"\r") + 2
+    )
 
 
 CASES: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {

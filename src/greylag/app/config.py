@@ -1,7 +1,8 @@
 """The effective settings: defaults, `greylag.toml`, `control/greylisting`, GL* variables.
 
 In this order, and a later layer wins. All is read and checked before anything starts; one error
-anywhere, and nothing of it is applied.
+anywhere, and nothing of it is applied. A number of the old plugin's that cannot be meant is passed
+over with a warning.
 """
 
 from __future__ import annotations
@@ -14,8 +15,15 @@ from greylag.app.toml_file import read_toml
 from greylag.core.policy import NullSender, Policy, Room
 from greylag.core.value import value
 from greylag.core.verdict import Verdict
-from greylag.store import MYSQL_BY_FILE
-from greylag.wire.oldplugin import Given, old_defaults, read_file, read_variables
+from greylag.store import MYSQL_BY_FILE, check_url, without_password
+from greylag.wire.oldplugin import (
+    Found,
+    Given,
+    old_defaults,
+    passing,
+    read_file,
+    read_variables,
+)
 from greylag.wire.reply import OLD_REPLIES, Replies
 
 TYPE_CHECKING = False
@@ -72,6 +80,7 @@ class Settings:
     server: ServerSettings
     origins: dict[str, str]
     values: dict[str, Any]
+    warnings: tuple[str, ...] = ()  # logged once
     notes: tuple[str, ...] = ()
 
 
@@ -80,24 +89,40 @@ def load(environ: Mapping[bytes, bytes], home: str = ".") -> Settings:
 
     Raises ConfigError with every error there is.
     """
-    given = [Given(option.key, option.default, "default") for option in OPTIONS]
+    base = [Given(option.key, option.default, "default") for option in OPTIONS]
     errors: list[str] = []
-    notes: list[str] = []
     old_file = _old_file(environ, home)
     if old_file is not None:
-        given += [*_OLD_PLUGIN, *old_defaults()]
+        base += [*_OLD_PLUGIN, *old_defaults()]
+    toml: list[Given] = []
     for found, wrong in _toml_layer(environ):
-        given += found
+        toml += found
         errors += wrong
-    if old_file is not None:
-        found, wrong, ignored = _read_old(*old_file)
-        given += found
-        errors += wrong
-        notes += ignored
-    found, wrong = read_variables(environ)
-    given += found
-    errors += wrong
-    return _settle([_in_home(item, home) for item in given], errors, notes)
+    old = _read_old(*old_file) if old_file is not None else Found()
+    old.add(read_variables(environ))
+    errors += old.errors
+    _compare_urls(toml, old, errors)
+    base += toml
+    old.given, wrong = passing(old.given, lambda given: _policy(_values(base + given)).fault())
+    old.warnings += wrong
+    return _settle([_in_home(item, home) for item in base + old.given], errors, old)
+
+
+def _compare_urls(toml: list[Given], old: Found, errors: list[str]) -> None:
+    """Tell where `greylag.toml` names one database and the old plugin's settings another."""
+    ours = [item for item in toml if item.key == "store.url"][-1:]
+    theirs = [item for item in old.given if item.key == "store.url"][-1:]
+    for one, other in zip(ours, theirs, strict=False):
+        both = f"{one.origin}: store.url = {without_password(str(one.value))}"
+        if str(one.value).startswith("tree:"):
+            errors.append(f"{both}, but {other.origin} names a MySQL database: remove one of them")
+        elif one.value != other.value:
+            old.notes.append(f"{both} does not count: {other.origin} names the database")
+    for item in theirs:
+        try:
+            check_url(str(item.value))
+        except ValueError as error:
+            errors.append(f"{item.origin}: {error}")
 
 
 def _in_home(item: Given, home: str) -> Given:
@@ -141,13 +166,15 @@ def _old_file(environ: Mapping[bytes, bytes], home: str) -> tuple[str, str] | No
     return (path, shown) if in_use else None
 
 
-def _read_old(path: str, shown: str) -> tuple[list[Given], list[str], list[str]]:
+def _read_old(path: str, shown: str) -> Found:
     try:
         return read_file(_read(path), shown)
     except FileNotFoundError:
-        return [], [], []  # "a missing file means defaults"
+        return Found()  # "a missing file means defaults"
     except OSError as error:
-        return [], [f"{shown}: {error.strerror}"], []
+        found = Found()
+        found.errors.append(f"{shown}: {error.strerror}")
+        return found
 
 
 def _read(path: str) -> bytes:
@@ -155,10 +182,18 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
-def _settle(given: list[Given], errors: list[str], notes: list[str]) -> Settings:
-    values: dict[str, Any] = {item.key: item.value for item in given}
+def _values(given: list[Given]) -> dict[str, Any]:
+    return {item.key: item.value for item in given}
+
+
+def _policy(values: dict[str, Any]) -> Policy:
+    return Policy(**_section(values, "policy"))
+
+
+def _settle(given: list[Given], errors: list[str], old: Found) -> Settings:
+    values = _values(given)
     origins = {item.key: item.origin for item in given}
-    policy = Policy(**_section(values, "policy"))
+    policy = _policy(values)
     fault = policy.fault()
     if fault:
         errors.append(f"{origins['policy.retry_window']}, {origins['policy.delay']}: {fault}")
@@ -178,7 +213,8 @@ def _settle(given: list[Given], errors: list[str], notes: list[str]) -> Settings
         server=ServerSettings(**_section(values, "server"), log_file=values["log.file"]),
         origins=origins,
         values=values,
-        notes=tuple(notes),
+        warnings=tuple(old.warnings),
+        notes=tuple(old.notes),
     )
 
 

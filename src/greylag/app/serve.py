@@ -13,7 +13,7 @@ from greylag.app.config import ConfigError, Settings, load
 from greylag.server.answering import Rules
 from greylag.server.daemon import Daemon, Plan
 from greylag.server.dialogues import DialogueLimits
-from greylag.server.journal import ERROR
+from greylag.server.journal import ERROR, WARN
 from greylag.server.listeners import ListenError, TcpPlace, UnixPlace
 from greylag.server.reception import ReceptionPlan
 from greylag.server.session import Limits
@@ -65,31 +65,41 @@ def _tcp_place(text: str) -> TcpPlace:
 
 def serve(environ: Mapping[bytes, bytes], home: str) -> None:
     """Serve until told to stop. Raises ConfigError, ListenError, OSError before anything starts."""
-    plan = plan_of(load(environ, home))
+    settings = load(environ, home)
+    plan = plan_of(settings)
     if plan.metrics is not None and find_spec("prometheus_client") is None:
         raise ListenError("server.metrics: needs prometheus-client (pip install greylag[daemon])")
     _collect_rarely()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            runner.run(_serve(plan, environ, home))
+            runner.run(_serve(plan, settings.warnings, environ, home))
         except MemoryError:  # in the loop itself; to close all in order takes memory, too
             with suppress(OSError):
                 os.write(STDERR, b"greylag: level=fatal event=ended error=MemoryError\n")
             os._exit(os.EX_OSERR)  # whoever looks after us starts another
 
 
-async def _serve(plan: Plan, environ: Mapping[bytes, bytes], home: str) -> None:
+async def _serve(
+    plan: Plan, warnings: tuple[str, ...], environ: Mapping[bytes, bytes], home: str
+) -> None:
     daemon: Daemon
+
+    def warn(lines: tuple[str, ...]) -> None:
+        for line in lines:
+            daemon.journal.event(WARN, {"reason": "config-warning", "error": line})
 
     def reload() -> Plan | None:
         try:
-            return plan_of(load(environ, home))
+            settings = load(environ, home)
         except ConfigError as error:
             for line in error.errors:
                 daemon.journal.event(ERROR, {"reason": "config-error", "error": line})
             return None
+        warn(settings.warnings)
+        return plan_of(settings)
 
     daemon = Daemon(plan, reload)
+    warn(warnings)
     await daemon.serve()
 
 

@@ -47,17 +47,18 @@ def config(run: Run, check: bool, example: bool) -> int:
 
 def _check(run: Run) -> int:
     errors: list[str] = []
+    warnings: tuple[str, ...] = ()
     try:
-        _ = run.settings
+        warnings = run.settings.warnings
     except ConfigError as error:
         errors = error.errors
     if run.json:
-        write_json({"ok": not errors, "errors": errors})
-    elif errors:
-        for line in errors:
-            say(line)
+        write_json({"ok": not errors, "errors": errors, "warnings": list(warnings)})
     else:
-        write("ok")
+        for line in (*errors, *warnings):
+            say(line)
+        if not errors:
+            write("ok")
     return CONFIG_ERROR if errors else OK
 
 
@@ -72,13 +73,14 @@ def _show(run: Run) -> None:
         write_json(
             {
                 "settings": [dict(zip(names, (k, _plain(v), o), strict=True)) for k, v, o in rows],
+                "warnings": list(settings.warnings),
                 "notes": list(settings.notes),
             }
         )
         return
     write_table(("setting", "value", "from"), [(key, _toml(v), origin) for key, v, origin in rows])
-    for note in settings.notes:
-        say(note)
+    for line in (*settings.warnings, *settings.notes):
+        say(line)
 
 
 def written(option: Option, value: object) -> object:

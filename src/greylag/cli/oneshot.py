@@ -117,6 +117,8 @@ def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer) -> None:
             log.event(ERROR, reason="config-error", error=line)
         return
     log.level = settings.log_level
+    for line in settings.warnings:
+        log.event(WARN, reason="config-warning", error=line)
     attempt = read_environment(environ)
     late = unanswered(Reason.STORE_UNAVAILABLE, settings.on_failure, settings.policy)
     given.late = write_command(late, settings.replies, attempt)

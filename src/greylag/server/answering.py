@@ -13,12 +13,12 @@ from greylag.core.engine import Question, unanswered
 from greylag.core.policy import Policy
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason, Verdict
-from greylag.server.journal import ERROR, Journal
+from greylag.server.journal import WARN, Journal
 from greylag.server.worker import Worker
 from greylag.service.batch import Answered, Asked
 from greylag.service.desk import Desk
 from greylag.wire.connection import JGREYLIST, read_connection, write_connection_action
-from greylag.wire.oldplugin import read_variables
+from greylag.wire.oldplugin import Given, passing, read_variables
 from greylag.wire.policy import (
     PLUGIN,
     Request,
@@ -59,7 +59,7 @@ class Answering:
         self._worker = worker
         self._journal = journal
         self._metrics = metrics
-        self._overridden: dict[tuple[tuple[bytes, bytes], ...], Policy | None] = {}
+        self._overridden: dict[tuple[tuple[bytes, bytes], ...], Policy] = {}
 
     def use(self, rules: Rules) -> None:
         """Answer by these rules from now on."""
@@ -72,7 +72,7 @@ class Answering:
         if client == JGREYLIST:
             return self._connection(read_connection(request), owe)
         rules = self._rules
-        policy: Policy | None = rules.policy
+        policy = rules.policy
         plugin = client == PLUGIN
         if plugin:
             attempt = read_plugin_attempt(request)
@@ -80,10 +80,7 @@ class Answering:
         else:
             attempt = read_attempt(request, rules.policy.null_sender)
         began = monotonic()
-        if policy is None:
-            found: Decision | Asked = unanswered(Reason.CONFIG_ERROR, Verdict.PASS, rules.policy)
-        else:
-            found = self._desk.ask(attempt, policy)
+        found = self._desk.ask(attempt, policy)
         if isinstance(found, Decision):
             return self._finish(rules, attempt, plugin, began, found)
         finish = partial(self._finish, rules, attempt, plugin, began)
@@ -137,8 +134,8 @@ class Answering:
             return write_plugin_action(decision, rules.replies, shown)
         return write_action(decision, rules.replies, shown, header=rules.header)
 
-    def _policy_for(self, variables: dict[bytes, bytes]) -> Policy | None:
-        """Return the policy under what tcprules set for this client; None if that is wrong."""
+    def _policy_for(self, variables: dict[bytes, bytes]) -> Policy:
+        """Return the policy under what tcprules set for this client."""
         if not variables:
             return self._rules.policy
         key = tuple(sorted(variables.items()))
@@ -148,15 +145,14 @@ class Answering:
             self._overridden[key] = self._read_overrides(variables)
         return self._overridden[key]
 
-    def _read_overrides(self, variables: dict[bytes, bytes]) -> Policy | None:
-        given, errors = read_variables(variables)
-        changes = {
-            item.key.removeprefix("policy."): item.value
-            for item in given
-            if item.key.startswith("policy.")
-        }
-        policy = replace(self._rules.policy, **changes)
-        errors += filter(None, [policy.fault()])
-        for line in errors:
-            self._journal.event(ERROR, {"reason": Reason.CONFIG_ERROR.value, "error": line})
-        return None if errors else policy
+    def _read_overrides(self, variables: dict[bytes, bytes]) -> Policy:
+        found = read_variables(variables)
+        old = [item for item in found.given if item.key.startswith("policy.")]
+        old, warnings = passing(old, lambda given: self._changed(given).fault())
+        for line in found.warnings + warnings:  # once, as the policy is kept
+            self._journal.event(WARN, {"reason": "config-warning", "error": line})
+        return self._changed(old)
+
+    def _changed(self, given: list[Given]) -> Policy:
+        changes = {item.key.removeprefix("policy."): item.value for item in given}
+        return replace(self._rules.policy, **changes)

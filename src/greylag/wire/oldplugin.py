@@ -1,8 +1,10 @@
 """The old plugin's settings: `control/greylisting` and the GL* variables, in our words and units.
 
 Source: spec/greylisting-plugin.md "Configuration". Old names live here and nowhere further in.
-Where the old program went wrong without a word (its fault 8), this reader speaks: a negative or
-unreadable number is an error. Spaces around `=`, which it overlooked, are taken as meant.
+A file that worked there works here: numbers are read as C's atoi does, and what was hardly meant so
+gets a warning. A value under which the old program let everybody in, or nobody, is passed
+over with a warning: the layer below holds. Spaces around `=`, which it overlooked, are
+taken as meant.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from greylag.core.value import value
 
 MINUTE, DAY = 60, 86400
 MOST_VERBOSE = 5
+ACCOUNT = ("mysql_host", "mysql_user", "mysql_pass", "mysql_db")  # of the old plugin's version 0.3
 _BOM = b"\xef\xbb\xbf"  # some editors put it first
 
 
@@ -37,20 +40,30 @@ class OldOption:
     default: object
 
 
+def _digits(text: str) -> str:
+    unsigned = text.strip().removeprefix("-").removeprefix("+")
+    return unsigned[: len(unsigned) - len(unsigned.lstrip("0123456789"))]
+
+
 def _number(text: str) -> int:
-    """Read an integer by its leading digits, as the old program does ("2 # minutes" is 2)."""
-    stripped = text.strip()
-    digits = stripped[: len(stripped) - len(stripped.lstrip("0123456789"))]
-    if not digits:
-        raise ValueError("expected a whole number, 0 or more")
-    if len(digits) > len(str(LONGEST)):
+    """Read an integer as C's atoi does: "2 # minutes" is 2, "+2" is 2, "no" and "" are 0."""
+    digits = _digits(text)
+    if len(digits.lstrip("0")) > len(str(LONGEST)):
         raise ValueError("expected a smaller number")
-    return int(digits)
+    number = int(digits[-len(str(LONGEST)) :] or "0")
+    return -number if text.strip().startswith("-") else number
+
+
+def _from_nought(text: str) -> int:
+    number = _number(text)
+    if number < 0:
+        raise ValueError("expected 0 or more")
+    return number
 
 
 def _times(unit: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        seconds = _number(text) * unit
+        seconds = _from_nought(text) * unit
         if seconds > LONGEST:
             raise ValueError(f"expected at most {LONGEST // unit}")
         return seconds
@@ -58,21 +71,16 @@ def _times(unit: int) -> Callable[[str], int]:
     return read
 
 
-def _days(text: str) -> int:
-    seconds = _times(DAY)(text)
-    if not seconds:
-        raise ValueError("expected at least 1 day, or every mail would be greylisted again")
-    return seconds
-
-
 def _mysql_url(text: str) -> str:
-    if not text.strip():
+    """Return the URL of an option file; whoever writes the database's own there is not quoted."""
+    path = text.strip()
+    if not path or "://" in path or (":" in path and "@" in path):
         raise ValueError("expected the path of a MySQL option file")
-    return f"mysql:?default_file={text.strip()}"
+    return f"mysql:?default_file={path}"
 
 
 def _level(text: str) -> int:
-    return min(_number(text), MOST_VERBOSE)
+    return min(max(_number(text), 0), MOST_VERBOSE)
 
 
 OLD_OPTIONS = (
@@ -81,18 +89,59 @@ OLD_OPTIONS = (
     OldOption(
         "record_expire", "GLRECORDEXPIRE", "policy.retry_window", _times(MINUTE), 500 * MINUTE
     ),
-    OldOption("record_expire_good", "GLRECORDEXPIREGOOD", "policy.lifetime", _days, 36 * DAY),
+    OldOption("record_expire_good", "GLRECORDEXPIREGOOD", "policy.lifetime", _times(DAY), 36 * DAY),
     OldOption("loglevel", "GLLOGLEVEL", "log.level", _level, 3),
-    OldOption("explicit", "GLEXPLICIT", "policy.explicit", lambda text: _number(text) > 0, False),
+    OldOption(
+        "explicit", "GLEXPLICIT", "policy.explicit", lambda text: _from_nought(text) > 0, False
+    ),
 )
+_TIMES = ("policy.delay", "policy.retry_window")
 _BY_NAME = {option.name: option for option in OLD_OPTIONS}
 
 
-def read_file(data: bytes, path: str) -> tuple[list[Given], list[str], list[str]]:
-    """Return what a `control/greylisting` sets, its errors, and notes on what it ignores."""
-    given: list[Given] = []
-    errors: list[str] = []
-    notes: list[str] = []
+class Found:
+    """What a layer holds: the settings, and what there is to say of it, one line each."""
+
+    def __init__(self) -> None:
+        self.given: list[Given] = []
+        self.errors: list[str] = []  # it cannot be used
+        self.warnings: list[str] = []  # it can, but this was hardly meant so
+        self.notes: list[str] = []  # it is ignored, as the old program ignores it
+
+    def add(self, other: Found) -> None:
+        """Take over what a later layer holds."""
+        self.given += other.given
+        self.errors += other.errors
+        self.warnings += other.warnings
+        self.notes += other.notes
+
+    def read(self, option: OldOption, text: str, where: str, name: str) -> None:
+        """Read one setting, which `where` has under this name."""
+        shown = f"{text.strip()[:80]!r}"
+        try:
+            item = Given(option.key, option.read(text), f"{where} ({name})")
+        except ValueError as error:
+            if option.key == "store.url":
+                self.errors.append(f"{where}: {name}: {error}")
+            else:
+                self.warnings.append(f"{where}: {name}: {error}, got {shown}: it is passed over")
+            return
+        self.given.append(item)
+        if option.key == "store.url":
+            return
+        number = _number(text)
+        if not _digits(text) or text.strip()[0] in "+-":
+            self.warnings.append(
+                f"{where}: {name}: expected a number, got {shown}: read as {number}"
+            )
+        if option.key == "policy.lifetime" and not number:
+            self.warnings.append(f"{where}: {name}: with 0 days every mail is greylisted again")
+
+
+def read_file(data: bytes, path: str) -> Found:
+    """Return what a `control/greylisting` sets."""
+    found = Found()
+    accounts: dict[str, tuple[str, str]] = {}
     for number, raw in enumerate(data.removeprefix(_BOM).split(b"\n"), 1):
         line = raw.decode("utf-8", "surrogateescape").strip()
         if not line or line[0] in "#;":
@@ -100,34 +149,66 @@ def read_file(data: bytes, path: str) -> tuple[list[Given], list[str], list[str]
         name, equals, text = line.partition("=")
         option = _BY_NAME.get(name.strip()) if equals else None
         where = f"{path}:{number}"
-        if option is None:
-            notes.append(f"{where}: {name.strip()[:80]!r} is not a setting: ignored")
+        if option is not None:
+            found.read(option, text, where, option.name)
+        elif equals and name.strip() in ACCOUNT:
+            accounts[name.strip()] = (text.strip(), where)
+        elif "pass" in name.lower() or "@" in name:
+            found.notes.append(f"{where}: a line that may hold a password is no setting: ignored")
         else:
-            _read_one(option, text, (where, option.name), given, errors)
-    return given, errors, notes
+            found.notes.append(f"{where}: {name.strip()[:80]!r} is not a setting: ignored")
+    if accounts:
+        _add_account(found, accounts)
+    return found
 
 
-def read_variables(environ: Mapping[bytes, bytes]) -> tuple[list[Given], list[str]]:
-    """Return what the GL* variables set, as tcprules give them for a client network; and errors."""
-    given: list[Given] = []
-    errors: list[str] = []
+def _add_account(found: Found, accounts: dict[str, tuple[str, str]]) -> None:
+    """Add the database that the old plugin's version 0.3 names by four settings of their own."""
+    place = next(iter(accounts.values()))[1]
+    origin = f"{place} ({', '.join(accounts)})"
+    if any(item.key == "store.url" for item in found.given):
+        found.notes.append(f"{origin}: ignored, mysql_default_file names the database")
+        return
+    host, user, password, database = (accounts.get(name, ("", ""))[0] for name in ACCOUNT)
+    if not user or not database:
+        found.errors.append(
+            f"{origin}: expected mysql_user and mysql_db, or mysql_default_file in their place"
+        )
+        return
+    host = "" if host == "localhost" else host  # MySQL's clients take its socket
+    account = f"{_quoted(user)}:{_quoted(password)}" if password else _quoted(user)
+    found.given.append(Given("store.url", f"mysql://{account}@{host}/{_quoted(database)}", origin))
+
+
+def _quoted(text: str) -> str:
+    raw = text.encode("utf-8", "surrogateescape")
+    return "".join([chr(b) if chr(b).isalnum() and b < 0x80 else f"%{b:02X}" for b in raw])
+
+
+def read_variables(environ: Mapping[bytes, bytes]) -> Found:
+    """Return what the GL* variables set, as tcprules give them for a client network."""
+    found = Found()
     for option in OLD_OPTIONS:
         raw = environ.get(option.variable.encode())
         if raw is not None:
             text = raw.decode("utf-8", "surrogateescape")
-            _read_one(option, text, ("environment", option.variable), given, errors)
-    return given, errors
+            found.read(option, text, "environment", option.variable)
+    return found
 
 
-def _read_one(
-    option: OldOption, text: str, place: tuple[str, str], given: list[Given], errors: list[str]
-) -> None:
-    where, name = place
-    origin = f"{where} ({name})"
-    try:
-        given.append(Given(option.key, option.read(text), origin))
-    except ValueError as error:
-        errors.append(f"{where}: {name}: {error}, got {text.strip()[:80]!r}")
+def passing(
+    given: list[Given], fault: Callable[[list[Given]], str | None]
+) -> tuple[list[Given], list[str]]:
+    """Return the settings without the times under which no mail could ever pass, and warnings."""
+    warnings: list[str] = []
+    while (why := fault(given)) is not None:
+        times = [n for n, item in enumerate(given) if item.key in _TIMES]
+        if not times:
+            break  # it is not for us to mend
+        last = times[-1]  # of the latest layer
+        warnings.append(f"{given[last].origin}: {why}: it is passed over")
+        given = given[:last] + given[last + 1 :]
+    return given, warnings
 
 
 def old_defaults() -> list[Given]:
