@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -11,39 +12,73 @@ from greylag.core.attempt import Attempt
 from greylag.core.engine import Question, precheck
 from greylag.core.figures import EVICTED
 from greylag.core.policy import Policy, Room
+from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
 from greylag.server.maintenance import Maintenance
 from greylag.service.batch import Asked, decide_batch
 from greylag.service.later import Later
-from greylag.service.quota import MAX_NETWORKS, Quota
-from greylag.store.base import Filter, Page, StoreConflict, StoreError, StoreUnavailable
+from greylag.service.quota import Quota
+from greylag.service.shares import (
+    LOOK,
+    MAX_ADDRESSES,
+    MAX_NETWORKS,
+    MAX_WATCHED,
+    REST,
+    STEP,
+    TRICKLE,
+    Share,
+)
+from greylag.store.base import (
+    Filter,
+    Page,
+    Position,
+    Store,
+    StoreConflict,
+    StoreError,
+    StoreUnavailable,
+    Stretch,
+)
 from greylag.store.memory import MemoryStore
 
 NOW = 1_700_000_000
 POLICY = Policy()
 VICTIM = b"198.51.100.9"
+NET = bytes((198, 51, 100, 0))
 
 
 @dataclass
 class Site:
     """A store under attack, with its quota."""
 
-    quota: Quota
-    store: MemoryStore = field(default_factory=MemoryStore)
+    room: Room
+    store: Store = field(default_factory=MemoryStore)
     now: int = NOW
     numbers: count[int] = field(default_factory=count)
 
-    def ask(self, client: bytes, sender: bytes | None = None) -> Reason:
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew with the same store, as another daemon does."""
+        self.quota = Quota(self.room, stopwatch=lambda: float(self.now))
+
+    def asked(self, client: bytes, sender: bytes | None = None, policy: Policy = POLICY) -> Asked:
         fresh = b"s%d@example.org" % next(self.numbers) if sender is None else sender
-        question = precheck(Attempt(client, fresh, b"b@example.net"), POLICY)
+        question = precheck(Attempt(client, fresh, b"b@example.net"), policy)
         assert isinstance(question, Question)
-        asked = Asked(question, POLICY)
-        (answered,) = decide_batch(self.store, [asked], Later(), self.now)
-        self.quota.answered(asked, answered)
-        while self.quota.exceeded and self.quota.make_room(self.store, self.now):
-            pass
-        return answered.decision.reason
+        return Asked(question, policy)
+
+    def ask_all(self, asked: list[Asked]) -> list[Reason]:
+        answers = decide_batch(self.store, asked, Later(), self.now, self.quota.admission)
+        for one, answered in zip(asked, answers, strict=True):
+            self.quota.answered(one, answered)
+        while self.quota.exceeded:
+            self.quota.make_room(self.store, self.now)
+        return [answered.decision.reason for answered in answers]
+
+    def ask(self, client: bytes, sender: bytes | None = None) -> Reason:
+        return self.ask_all([self.asked(client, sender)])[0]
 
     def waiting(self) -> int:
         return self.store.count(self.now)[0]
@@ -53,7 +88,7 @@ class Site:
 
 
 def test_a_flood_from_one_network_costs_that_network_alone_p12_t5() -> None:
-    site = Site(Quota(Room(total=10_000, per_network=100)))
+    site = Site(Room(total=10_000, per_network=100))
     site.ask(VICTIM, b"friend@example.org")
     for _ in range(1000):
         assert site.ask(b"192.0.2.66") is Reason.NEW
@@ -64,7 +99,7 @@ def test_a_flood_from_one_network_costs_that_network_alone_p12_t5() -> None:
 
 
 def test_a_flood_from_everywhere_is_bounded_and_spares_who_passed_p12_t6() -> None:
-    site = Site(Quota(Room(total=500, per_network=100)))
+    site = Site(Room(total=500, per_network=100))
     friends = [b"f%d@example.org" % n for n in range(50)]
     for friend in friends:
         site.ask(VICTIM, friend)
@@ -78,14 +113,14 @@ def test_a_flood_from_everywhere_is_bounded_and_spares_who_passed_p12_t6() -> No
 
 
 def test_nobody_is_let_in_for_lack_of_room() -> None:
-    site = Site(Quota(Room(total=20, per_network=10)))
+    site = Site(Room(total=20, per_network=10))
     answers = {site.ask(b"10.0.%d.1" % (number % 50)) for number in range(500)}
     assert answers == {Reason.NEW}
 
 
 def test_a_network_whose_mail_passed_is_not_cut_back() -> None:
     """The count of what was created is a hint alone: the store knows what waits."""
-    site = Site(Quota(Room(total=10_000, per_network=20)))
+    site = Site(Room(total=10_000, per_network=20))
     for number in range(100):
         sender = b"n%d@example.org" % number
         site.ask(VICTIM, sender)
@@ -95,14 +130,184 @@ def test_a_network_whose_mail_passed_is_not_cut_back() -> None:
 
 
 def test_what_is_counted_is_bounded_too() -> None:
-    quota = Quota(Room(total=10**9, per_network=5))
-    site = Site(quota)
+    share = Share(4 * MAX_ADDRESSES, lambda: 0.0)
     for _ in range(4):
-        site.ask(b"192.0.2.66")
+        share.add(NET, None, 1)
     for number in range(MAX_NETWORKS + 1000):
-        quota._created(number.to_bytes(4, "big"))
-    assert len(quota._networks) <= MAX_NETWORKS
-    assert bytes((192, 0, 2, 0)) in quota._networks
+        share.add(number.to_bytes(4, "big"), None, 1)
+    assert len(share._numbers) <= MAX_NETWORKS
+    assert NET in share._numbers
+    for network in range(MAX_WATCHED + 10):
+        for address in range(2 * MAX_ADDRESSES if network % 100 == 0 else 2):
+            share.add(network.to_bytes(4, "big"), address.to_bytes(2, "big"), MAX_ADDRESSES)
+    assert len(share._watched) <= MAX_WATCHED
+    assert all(len(one.addresses) <= MAX_ADDRESSES for one in share._watched.values())
+
+
+def flood(site: Site, flooders: int, number: int, batch: int = 50) -> None:
+    """Ask for so many new triplets from the first addresses of the victim's /24, or /64."""
+    for start in range(0, number, batch):
+        clients = [flooder(n % flooders) for n in range(start, start + batch)]
+        site.ask_all([site.asked(client) for client in clients])
+
+
+def flooder(number: int) -> bytes:
+    return b"198.51.100.%d" % (number + (number >= 9))
+
+
+@pytest.mark.parametrize(
+    ("flooders", "share"), [(1, 1000), (2, 1000), (20, 1000), (200, 5000), (254, 5000)]
+)
+def test_a_flood_from_the_victims_own_network_leaves_him_room_t41(
+    flooders: int, share: int
+) -> None:
+    """He passes at his first retry, whenever he comes, and so does each of his mails."""
+    site = Site(Room(total=10**6, per_network=share))
+    waits: list[bytes] = []
+    flood(site, flooders, share)
+    for number in range(30):
+        flood(site, flooders, 1000)
+        sender = b"friend%d@example.org" % number
+        assert site.ask(VICTIM, sender) is Reason.NEW
+        waits.append(sender)
+        site.now += 100
+        if len(waits) > 4:
+            assert site.ask(VICTIM, waits.pop(0)) is Reason.RETRIED
+    assert site.waiting() <= share
+
+
+def test_a_flood_from_the_victims_own_network_over_restarts_t41() -> None:
+    """Another daemon knows no addresses, but how many records the network has."""
+    site = Site(Room(total=10**6, per_network=2000))
+    for number in range(12):
+        flood(site, 20, 2000)
+        sender = b"friend%d@example.org" % number
+        assert site.ask(VICTIM, sender) is Reason.NEW
+        site.restart()
+        flood(site, 20, 2000)
+        for _ in range(2):
+            site.now += POLICY.delay
+            found = site.ask(VICTIM, sender)
+            if found is Reason.RETRIED:
+                break
+        assert found is Reason.RETRIED
+        assert site.waiting() <= 2000
+        site.now += 600
+
+
+def test_a_flood_beside_one_shots_that_record_all_t41() -> None:
+    """They know no shares: the daemon cuts the network back by chance, at most once a minute."""
+    site = Site(Room(total=10**6, per_network=2000))
+    site.ask_all([site.asked(flooder(n % 20)) for n in range(600)])
+    decide_batch(site.store, [site.asked(flooder(0)) for _ in range(3000)], Later(), site.now)
+    site.now += int(REST)
+    site.ask_all([site.asked(flooder(n % 20)) for n in range(2000)])
+    assert site.waiting() <= 2000
+    assert site.ask(VICTIM, b"friend@example.org") is Reason.NEW
+    assert site.store.load([site.asked(VICTIM, b"friend@example.org").question.triplet])
+
+
+def test_an_address_that_flooded_once_is_not_shut_out() -> None:
+    """Its honest users come through at a trickle, long before the flood's records expire."""
+    site = Site(Room(total=10**6, per_network=2000))
+    flood(site, 1, 4000)
+    site.now += int(TRICKLE / 2000) + 1
+    assert site.ask(flooder(0), b"honest@example.org") is Reason.NEW
+    site.now += POLICY.delay
+    assert site.ask(flooder(0), b"honest@example.org") is Reason.RETRIED
+
+
+def test_what_has_expired_is_room_again() -> None:
+    site = Site(Room(total=10**6, per_network=2000))
+    flood(site, 1, 4000)
+    held = site.waiting()
+    assert 2000 / 2 < held < 2000
+    site.now += POLICY.retry_window + 1
+    site.store.expire(site.now, 10**6)
+    assert site.waiting() == 0
+    flood(site, 1, 4000)
+    site.now += 1
+    flood(site, 1, 4000)
+    assert site.waiting() > held / 2
+
+
+def test_who_is_a_network_of_his_own_has_all_of_its_share() -> None:
+    site = Site(Room(total=10**6, per_network=400))
+    alone = Policy(ipv4_prefix=32)
+    site.ask_all([site.asked(VICTIM, policy=alone) for _ in range(500)])
+    assert 380 <= site.waiting() <= 400
+
+
+def test_new_addresses_of_one_ipv6_network_stay_within_its_share_p12() -> None:
+    """Who has a /64 meets himself in it: nobody is let in, and it never grows beyond its share."""
+    site = Site(Room(total=10**6, per_network=400))
+    for number in range(3000):
+        assert site.ask(b"2001:db8::%x" % number) is Reason.NEW
+        assert site.waiting() <= 400
+        site.now += number % 2
+    assert site.evicted() >= 2500
+
+
+def test_passed_records_of_one_network_are_capped_t36() -> None:
+    """What goes is its own, and of that first what passed just once."""
+    site = Site(Room(total=10**6, per_network=2000, passed_per_network=1000))
+    friends = [b"friend%d@example.org" % number for number in range(50)]
+    elsewhere = b"203.0.113.5"
+    for client in (VICTIM, elsewhere):
+        site.ask_all([site.asked(client, friend) for friend in friends])
+    site.now += POLICY.delay
+    for client in (VICTIM, elsewhere):
+        assert {site.ask(client, friend) for friend in friends} == {Reason.RETRIED}
+        assert {site.ask(client, friend) for friend in friends} == {Reason.KNOWN}
+    for _ in range(10):
+        fresh = [site.asked(flooder(n)) for n in range(200)]
+        site.ask_all(fresh)
+        site.now += POLICY.delay
+        assert set(site.ask_all(fresh)) == {Reason.RETRIED}
+        assert site.store.count(site.now)[1] <= 1000 + 50
+    for client in (VICTIM, elsewhere):
+        assert {site.ask(client, friend) for friend in friends} == {Reason.KNOWN}
+
+
+class Watching(MemoryStore):
+    """A store that notes how many records a step looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks: list[int] = []
+        self.gone: list[int] = []
+
+    def thin(self, network: bytes, **how: Any) -> Stretch:
+        stretch = super().thin(network, **how)
+        self.looks.append(stretch.found)
+        self.gone.append(stretch.gone)
+        return stretch
+
+
+def test_no_step_grows_with_the_network_t36() -> None:
+    """A network that has far more than its share, as from before there were shares."""
+    site = Site(Room(total=10**6, per_network=2000, passed_per_network=1000), Watching())
+    assert isinstance(site.store, Watching)
+    old = [Triplet(NET, f"old{n}@example.org", "b@example.net") for n in range(25_000)]
+    record = Record(NOW, NOW, NOW + 10**6, passed=1)
+    site.store.merge(dict.fromkeys(old, record))
+    fresh = [site.asked(VICTIM) for _ in range(300)]
+    site.ask_all(fresh)
+    site.now += POLICY.delay
+    site.ask_all(fresh)
+    assert site.store.count(site.now)[1] <= 1000
+    assert max(site.store.looks) <= LOOK
+    assert max(site.store.gone) <= STEP + 1
+    assert len(site.store.looks) > 25_000 / LOOK + 24_000 / STEP
+
+
+def test_long_addresses_count_for_more_t36() -> None:
+    """The total is one of bytes too: a record of the longest addresses takes 680."""
+    site = Site(Room(total=1000, per_network=10**6))
+    for number in range(1500):
+        site.ask(b"10.%d.%d.1" % divmod(number, 256), b"%d.%s@example.org" % (number, b"x" * 220))
+    assert 300 < site.waiting() < 500
+    assert site.quota.size <= site.room.total_size
 
 
 def test_a_walk_corrects_the_estimate() -> None:
@@ -118,7 +323,7 @@ def test_a_walk_corrects_the_estimate() -> None:
 
 def test_what_comes_behind_a_walk_is_counted_with_it() -> None:
     """A flood while a long walk is under way is in the count at its end."""
-    site = Site(Quota(Room(total=1000, per_network=1000)))
+    site = Site(Room(total=1000, per_network=1000))
     for number in range(50):
         site.ask(b"10.0.%d.1" % number)
     page = site.store.expire(site.now, 20)
@@ -132,7 +337,7 @@ def test_what_comes_behind_a_walk_is_counted_with_it() -> None:
 class Failing(MemoryStore):
     """A store whose maintenance fails."""
 
-    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
+    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
         raise StoreUnavailable("/var/lib/x.db: database is locked")
 
 
@@ -168,7 +373,7 @@ def test_a_session_goes_on_where_the_store_has_answered(error: Exception, goes_o
 
 
 def test_a_walk_tells_how_many_records_there_are() -> None:
-    site = Site(Quota(Room()))
+    site = Site(Room())
     for number in range(700):
         site.ask(b"10.0.%d.1" % (number % 50))
     clock = [0.0]
@@ -196,7 +401,7 @@ class Clock:
 @pytest.mark.parametrize("jump", [400 * 86400, -86400])
 def test_a_clock_that_jumps_ends_the_walks_p18_t30(jump: int) -> None:
     """What looks expired after a jump is left alone until a human has looked."""
-    site, wall, watch = Site(Quota(Room())), Clock(NOW), Clock()
+    site, wall, watch = Site(Room()), Clock(NOW), Clock()
     for number in range(10):
         site.ask(b"10.0.%d.1" % number)
     work = Maintenance(Quota(Room()), clock=wall, stopwatch=watch)

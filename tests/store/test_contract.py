@@ -17,7 +17,7 @@ from greylag.core.subject import Domain, Network, parse_subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.store import open_store
-from greylag.store.base import Filter, Store
+from greylag.store.base import Filter, Store, Stretch
 from greylag.store.memory import MemoryStore
 from greylag.store.mysql_schema import DATA, LISTS
 from tests.servers.mariadb import MariaDb
@@ -191,25 +191,64 @@ def waiting_in(net: bytes, number: int) -> list[Change]:
     return [Created(key, NOW, NOW + 300, NOW + 1000) for key in keys]
 
 
-def test_count_of_one_network(store: Store) -> None:
-    store.apply([*waiting_in(KEY.network, 3), *waiting_in(SIXTH.network, 2)], {}, NOW)
-    store.apply([Passed(Triplet(KEY.network, "s1@example.org", "b@example.net"), NOW)], {}, NOW)
-    assert store.count(NOW, KEY.network) == (2, 1)
-    assert store.count(NOW, SIXTH.network) == (2, 0)
-    assert store.count(NOW, OTHER.network) == (0, 0)
-    assert store.count(NOW) == (4, 1)
+def thinned(
+    store: Store, network: bytes, look: int, part: float, *, passed: bool = False
+) -> list[Stretch]:
+    """Walk over one network to its end."""
+    steps: list[Stretch] = []
+    while not steps or steps[-1].after is not None:
+        after = steps[-1].after if steps else None
+        steps.append(
+            store.thin(network, passed=passed, look=look, part=part, now=NOW + 300, after=after)
+        )
+    return steps
 
 
-def test_trim_forgets_waiting_records_of_the_network_alone_t6(store: Store) -> None:
-    store.apply([*waiting_in(KEY.network, 40), *waiting_in(SIXTH.network, 5)], {}, NOW)
+def crowded(store: Store) -> list[Triplet]:
+    """Fill two networks, with neighbours of one; return those of the first that passed."""
+    below, above = bytes((192, 0, 1, 0)), bytes((192, 0, 3, 0))
+    nets = [waiting_in(KEY.network, 40), waiting_in(SIXTH.network, 5)]
+    store.apply(
+        [x for net in (*nets, waiting_in(below, 3), waiting_in(above, 3)) for x in net], {}, NOW
+    )
     passed = [Triplet(KEY.network, f"s{n}@example.org", "b@example.net") for n in range(10)]
     store.apply([Passed(key, NOW + 9000) for key in passed], {}, NOW + 300)
-    assert store.trim(25, NOW + 300, KEY.network) == 25
-    assert store.count(NOW + 300, KEY.network) == (5, 10)
-    assert store.trim(25, NOW + 300, KEY.network) == 5
-    assert store.count(NOW + 300) == (5, 10)
+    store.apply([Passed(key, NOW + 9000) for key in passed[:4]], {}, NOW + 300)
+    return passed
+
+
+@pytest.mark.parametrize("look", [1, 7, 100])
+def test_a_network_is_counted_in_steps_t36(store: Store, look: int) -> None:
+    crowded(store)
+    for passed, number in ((False, 30), (True, 10)):
+        steps = thinned(store, KEY.network, look, 0, passed=passed)
+        assert sum(step.found for step in steps) == number
+        assert all(step.found <= look and not step.gone for step in steps)
+    assert sum(step.found for step in thinned(store, SIXTH.network, look, 0)) == 5
+    assert thinned(store, OTHER.network, look, 0) == [Stretch(0, 0, None)]
+    assert store.count(NOW) == (41, 10)
+
+
+@pytest.mark.parametrize("look", [7, 100])
+def test_thin_forgets_waiting_records_of_the_network_alone_t6(store: Store, look: int) -> None:
+    passed = crowded(store)
+    gone = sum(step.gone for step in thinned(store, KEY.network, look, 0.5))
+    assert 15 <= gone <= 22
+    assert store.count(NOW + 300) == (41 - gone, 10)
+    assert sum(step.gone for step in thinned(store, KEY.network, look, 1)) == 30 - gone
+    assert store.count(NOW + 300) == (11, 10)
     assert set(store.load(passed)) == set(passed)
     assert sum(hour.get(EVICTED, 0) for hour in store.figures(0, NEVER).values()) == 30
+
+
+def test_thin_forgets_passed_records_of_the_network_alone_the_used_ones_last_t36(
+    store: Store,
+) -> None:
+    passed = crowded(store)
+    assert sum(step.gone for step in thinned(store, KEY.network, 100, 0.6, passed=True)) == 6
+    assert set(store.load(passed)) == set(passed[:4])
+    assert store.count(NOW + 300) == (41, 4)
+    assert sum(hour.get(DELAYED, 0) for hour in store.figures(0, NEVER).values()) == 6
 
 
 @pytest.mark.parametrize("first", [0, 255])

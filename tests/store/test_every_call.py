@@ -64,7 +64,8 @@ STEPS: list[Step] = [
     lambda s: s.put_entries([replace(one, comment="new") for one in ENTRIES[:2]]),
     lambda s: s.remove_entries([one.subject for one in ENTRIES[:2]]),
     lambda s: s.expire(NOW, 99),
-    lambda s: s.trim(9, NOW, CROWD[0].network),
+    lambda s: s.thin(CROWD[0].network, passed=False, look=9, part=1, now=NOW, after=None),
+    lambda s: s.thin(PASSED.network, passed=True, look=9, part=1, now=NOW, after=None),
     lambda s: s.forget([A, BOUNCE, PASSED]),
 ]
 

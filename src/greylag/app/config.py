@@ -207,7 +207,11 @@ def _settle(given: list[Given], errors: list[str], old: Found) -> Settings:
         store_url=values["store.url"],
         store_timeout=values["store.timeout"],
         on_failure=values["store.on_failure"],
-        room=Room(values["store.max_waiting"], values["store.max_waiting_per_network"]),
+        room=Room(
+            values["store.max_waiting"],
+            values["store.max_waiting_per_network"],
+            values["store.max_passed_per_network"],
+        ),
         log_level=values["log.level"],
         header=values["reply.header"],
         server=ServerSettings(**_section(values, "server"), log_file=values["log.file"]),

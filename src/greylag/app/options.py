@@ -101,6 +101,12 @@ OPTIONS = (
         "of these, how many may be of one client network",
     ),
     Option(
+        "store.max_passed_per_network",
+        reading.count(1000, 1_000_000_000),
+        _ROOM.passed_per_network,
+        "records that have passed, of one client network; beyond, it loses some of its own",
+    ),
+    Option(
         "reply.defer",
         lambda raw: check_template(reading.text(raw), "4"),
         _REPLIES.defer,

@@ -13,7 +13,8 @@ from greylag.core.verdict import Decision, Reason, Verdict
 HOUR = 3600
 STOPPED = "fate:stopped"  # never came back after the delay: what greylisting stopped
 DELAYED = "fate:delayed"  # had passed: mail that was delayed once
-EVICTED = "fate:evicted"  # was waiting for its retry when room had to be made: see service.quota
+# Was waiting for its retry when room had to be made, or was not recorded: see service.quota.
+EVICTED = "fate:evicted"
 WAITED_SECONDS = "waited:seconds"  # sum over all first passes
 
 # Upper bounds in seconds. Real senders' second and third tries fall between 1 minute and some

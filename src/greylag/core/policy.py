@@ -8,6 +8,8 @@ from greylag.core.client import IPV4_BYTES
 from greylag.core.duration import format_duration
 from greylag.core.value import value
 
+RECORD_SIZE = 130  # bytes that a record may take in SQLite, on average: with ordinary addresses 93
+
 
 class NullSender(Enum):
     """When the null sender (bounces, call-outs) is deferred.
@@ -57,7 +59,14 @@ class Policy:
 
 @value
 class Room:
-    """How many records may wait for a retry at once; see `service.quota`."""
+    """How many records there may be; see `service.quota`."""
 
-    total: int = 5_000_000  # 650 MB in SQLite
+    total: int = 5_000_000  # that wait for a retry: 650 MB in SQLite
     per_network: int = 10_000  # of a big sender's /24 a large site sees some thousand in two days
+    # That have passed: of the same /24 a large site sees some ten thousand in 36 days.
+    passed_per_network: int = 100_000
+
+    @property
+    def total_size(self) -> int:
+        """How many bytes those that wait may take in all."""
+        return RECORD_SIZE * self.total

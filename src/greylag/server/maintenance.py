@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic, time
 
-from greylag.core.triplet import Triplet
 from greylag.service.quota import Quota
-from greylag.store.base import Store, StoreConflict, StoreError, StoreUnavailable
+from greylag.store.base import Position, Store, StoreConflict, StoreError, StoreUnavailable
 
 STEP = 500  # records looked at in one transaction: a few milliseconds
 STEP_EVERY = 0.1  # seconds between steps: 5,000 records a second at the most
@@ -37,7 +36,7 @@ class Maintenance:
         self._clock = clock
         self._stopwatch = stopwatch
         self._offset = clock() - stopwatch()
-        self._after: Triplet | None = None
+        self._after: Position | None = None
         self._walked = (0, 0)
         self._next = 0.0
         self._resume = 0.0  # after a failure

@@ -136,7 +136,9 @@ class StoreThread(threading.Thread):
                 batch.no_figures = store.no_figures()
         if batch.jobs or batch.later:
             asked = [job.asked for job in batch.jobs]
-            batch.answers = decide_batch(store, asked, batch.later, int(self._clock()))
+            admission = self._maintenance.quota.admission
+            now = int(self._clock())
+            batch.answers = decide_batch(store, asked, batch.later, now, admission)
             for item, answered in zip(asked, batch.answers, strict=True):
                 self._maintenance.quota.answered(item, answered)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from greylag.core.engine import Question, decide
-from greylag.core.figures import figures_of
+from greylag.core.figures import EVICTED, figures_of
 from greylag.core.policy import Policy
 from greylag.core.record import Record, applied
-from greylag.core.value import value
-from greylag.core.verdict import Decision
+from greylag.core.value import replace, value
+from greylag.core.verdict import Decision, Reason
 from greylag.service.conflict import settled
 from greylag.service.later import Later
 from greylag.store.base import Store
@@ -32,16 +32,33 @@ class Answered:
     record: Record | None
 
 
-def decide_batch(store: Store, asked: Sequence[Asked], later: Later, now: int) -> list[Answered]:
+def _everyone(_asked: Asked) -> bool:
+    return True
+
+
+def decide_batch(
+    store: Store,
+    asked: Sequence[Asked],
+    later: Later,
+    now: int,
+    admission: Callable[[], Callable[[Asked], bool]] = lambda: _everyone,
+) -> list[Answered]:
     """Answer questions one after the other, and write all that follows in one transaction.
 
-    Attempts of the same batch on the same triplet see each other. Raises StoreError; then nothing
-    was written. Where another writer was faster, it is tried again.
+    Attempts of the same batch on the same triplet see each other. `admission` begins a batch: what
+    it returns tells of each first contact whether there is room to record it. Raises StoreError;
+    then nothing was written. Where another writer was faster, it is tried again.
     """
-    return settled(lambda: _decide_once(store, asked, later, now))
+    return settled(lambda: _decide_once(store, asked, later, now, admission()))
 
 
-def _decide_once(store: Store, asked: Sequence[Asked], later: Later, now: int) -> list[Answered]:
+def _decide_once(
+    store: Store,
+    asked: Sequence[Asked],
+    later: Later,
+    now: int,
+    admits: Callable[[Asked], bool],
+) -> list[Answered]:
     answers: list[Answered] = []
     with store.transaction():
         records = store.load(list({item.question.triplet for item in asked}))
@@ -50,6 +67,9 @@ def _decide_once(store: Store, asked: Sequence[Asked], later: Later, now: int) -
             triplet = item.question.triplet
             record = records.get(triplet)
             decision = decide(item.question, record, item.policy, now)
+            if decision.reason is Reason.NEW and not admits(item):
+                decision = replace(decision, changes=())  # deferred, and nothing is remembered
+                figures[EVICTED] += 1
             for change in decision.changes:
                 changes.append(change)
                 record = applied(change, record, now)

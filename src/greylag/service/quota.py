@@ -1,97 +1,136 @@
-"""How many triplets may wait for their retry: in all, and for one client network.
+"""How many records there may be: of those that wait in all, and of one client network.
 
 Whoever floods us with new senders and recipients must not fill the disk (RFC 6647 8.2), nor push
-out those who have passed, nor the waiting triplets of others. So a network that is over its share
-loses waiting records of its own, and beyond the total any waiting record may go; which one,
-chance decides. Nobody is let in for it: at the worst a sender is deferred once more.
+out those who have passed, nor the waiting triplets of others. Nobody is let in for it: at the worst
+a sender is deferred once more.
+
+A network may not have more than its share of records that wait, nor of those that have passed: what
+is too much is forgotten, and chance decides which. But chance alone would let an address that
+floods push out its neighbours in the /24 faster than they retry (T41). So once a network has used a
+twentieth of its share, the daemon counts who makes how many: an address may hold as many as are
+still free, and beyond that its first contacts are deferred and not recorded. However many flood,
+there is room for the others: with one it is half of the share, with 255 it is 39 records. A slow
+trickle is recorded all the same, and once an hour a network that is nearly full is cut back by
+chance: so an address that flooded once is not shut out until its records expire, which is what its
+honest users would pay for.
+
+Only the daemon knows addresses; the store knows networks. After a restart, or beside one-shot
+processes and other hosts, there are records whose address nobody knows. They count for the network,
+so less is free, and what is beyond its share goes by chance. Who has all of an IPv6 /64 can come
+from ever new addresses: this costs those within the same /64 alone, which one customer has
+(RFC 6177).
 """
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from time import monotonic
 
 from greylag.core.policy import Room
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
 from greylag.service.batch import Answered, Asked
+from greylag.service.shares import STEP, Share, Thinning
 from greylag.store.base import Page, Store
 
-MAX_NETWORKS = 100_000  # networks whose triplets are counted at once; some 15 MB
-STEP = 1000  # records forgotten in one transaction: some 10 ms
-ROOM = 10  # a network is cut back to a tenth below its share, so that not each new one cuts
+_NETWORK = b""  # among the addresses of a batch, the network as a whole
 
 
 class Quota:
-    """Counts what is created, and makes room in a store.
+    """Counts what is created, says what is recorded, and makes room in a store.
 
-    The counts are estimates: passes and expiries of a network are not taken off. So they only
-    tell when it is worth to ask the store, and the store's own count decides.
+    The counts are estimates: what expires is not taken off. So they only tell when it is worth to
+    ask the store, and the store's own count decides.
     """
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, *, stopwatch: Callable[[], float] = monotonic) -> None:
         self.room = room
         self.waiting = 0  # records, by what is known: exact after a walk over all of them
-        self._seen = 0  # waiting records up to where this walk is
+        self.size = 0  # bytes that these take, about
+        self._seen = self._seen_size = 0  # of these, up to where this walk is
         self._walked_to: Triplet | None = None
         self._evicted = False  # during this walk
-        self._networks: dict[bytes, int] = {}
-        self._crowded: set[bytes] = set()
+        self._waiting = Share(room.per_network, stopwatch)
+        self._passed = Share(room.passed_per_network, stopwatch, passed=True)
+        self._thinning: Thinning | None = None
 
     @property
     def exceeded(self) -> bool:
         """Tell whether there may be something to do."""
-        return bool(self._crowded) or self.waiting > self.room.total
+        return bool(
+            self._thinning or self._waiting.due or self._passed.due or self._beyond_total() > 0
+        )
+
+    def _beyond_total(self) -> int:
+        """Return how many records too many wait; long addresses count for more (T36)."""
+        beyond = self.size - self.room.total_size
+        in_size = -(-beyond * self.waiting // self.size) if beyond > 0 else 0
+        return max(self.waiting - self.room.total, in_size)
+
+    def admission(self) -> Callable[[Asked], bool]:
+        """Return what tells of a batch's first contacts, one after the other, which to record."""
+        made: Counter[tuple[bytes, bytes]] = Counter()
+
+        def admits(asked: Asked) -> bool:
+            client, network = asked.question.client, asked.question.triplet.network
+            alone = asked.policy.prefix_of(client) == 8 * len(client)
+            fellows = made[network, _NETWORK], 0 if alone else made[network, client]
+            if not self._waiting.admits(network, None if alone else client, fellows):
+                return False
+            made[network, _NETWORK] += 1
+            made[network, client] += 1
+            return True
+
+        return admits
 
     def answered(self, asked: Asked, answered: Answered) -> None:
         """Note an answer that the store has given."""
-        reason, triplet = answered.decision.reason, asked.question.triplet
-        if reason is Reason.NEW:
-            self._moved(triplet, 1)
-            self._created(triplet.network)
+        reason, question = answered.decision.reason, asked.question
+        if reason is Reason.NEW and answered.decision.changes:
+            self._moved(question.triplet, 1)
+            self._waiting.add(question.triplet.network, question.client, 1)
         elif reason is Reason.RETRIED:
-            self._moved(triplet, -1)
+            self._moved(question.triplet, -1)
+            self._waiting.add(question.triplet.network, question.client, -1)
+            self._passed.add(question.triplet.network, None, 1)
 
     def _moved(self, triplet: Triplet, by: int) -> None:
         self.waiting += by
+        self.size = max(0, self.size + by * triplet.size)
         if self._walked_to is not None and triplet.key <= self._walked_to.key:
             self._seen += by  # the walk has been there, and would not know
-
-    def _created(self, network: bytes) -> None:
-        if len(self._networks) >= MAX_NETWORKS and network not in self._networks:
-            # The small ones go, the big ones stay: a flood from ever new networks hides nobody.
-            self._networks = {n: c // 2 for n, c in self._networks.items() if c > 1}
-        count = self._networks.get(network, 0) + 1
-        self._networks[network] = count
-        if count > self.room.per_network:
-            self._crowded.add(network)
+            self._seen_size += by * triplet.size
 
     def walked(self, page: Page) -> None:
         """Note a step of the expiry; at the end of its walk the count is known anew."""
         self.waiting -= page.stopped
         self._seen += page.waiting
-        self._walked_to = page.after
+        self._seen_size += page.size
+        self._walked_to = page.after if isinstance(page.after, Triplet) else None
         if page.after is None:
             if not self._evicted:  # where those were that went, nobody knows
-                self.waiting = self._seen
-            self._seen, self._evicted = 0, False
+                self.waiting, self.size = self._seen, max(0, self._seen_size)
+            self._seen, self._seen_size, self._evicted = 0, 0, False
 
     def make_room(self, store: Store, now: int) -> int:
         """Take one step towards what is allowed; return how many records it forgot."""
-        if self._crowded:
-            return self._cut_back(store, self._crowded.pop(), now)
-        excess = self.waiting - self.room.total
+        if self._thinning is None:
+            self._thinning = self._waiting.next_to_count() or self._passed.next_to_count()
+        if self._thinning is not None:
+            gone = self._thinning.step(store, now)
+            if not self._thinning.share.passed:
+                self._note(gone)
+            if self._thinning.done:
+                self._thinning = None
+            return gone
+        excess = self._beyond_total()
         gone = store.trim(min(excess, STEP), now) if excess > 0 else 0
         self._note(gone)
         return gone
 
-    def _cut_back(self, store: Store, network: bytes, now: int) -> int:
-        waiting, _passed = store.count(now, network)
-        gone = 0
-        if waiting > self.room.per_network:
-            keep = self.room.per_network - self.room.per_network // ROOM
-            gone = store.trim(waiting - keep, now, network)
-            self._note(gone)
-        self._networks[network] = waiting - gone
-        return gone
-
     def _note(self, gone: int) -> None:
-        self.waiting -= gone
-        self._evicted = self._evicted or gone > 0
+        if gone:
+            self.size -= self.size * gone // max(self.waiting, gone)
+            self.waiting -= gone
+            self._evicted = True

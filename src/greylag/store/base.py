@@ -47,15 +47,29 @@ class Filter:
     passed: bool | None = None
 
 
+# Where a walk goes on. Only the store that gave it knows what is in it; many give a Triplet.
+Position = object
+
+
 @value
 class Page:
     """One step of `expire`: what it forgot by fate, what it kept, where the next step goes on."""
 
     stopped: int
     delayed: int
-    after: Triplet | None  # None: all was seen
+    after: Position | None  # None: all was seen
     waiting: int = 0  # kept, not passed yet
     passed: int = 0  # kept
+    size: int = 0  # bytes that those of `waiting` take, about
+
+
+@value
+class Stretch:
+    """One step of `thin`: how many records it found and forgot, where the next step goes on."""
+
+    found: int
+    gone: int
+    after: Position | None  # None: all was seen
 
 
 class Store(Protocol):
@@ -100,17 +114,34 @@ class Store(Protocol):
     def no_figures(self) -> str | None:
         """Return why no figures are kept here, or None where they are."""
 
-    def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
-        """Return how many live records, of one client network or of all, wait; and have passed."""
+    def count(self, now: int) -> tuple[int, int]:
+        """Return how many live records wait; and have passed."""
 
-    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
-        """Look at up to `limit` records after a key; forget and count those that are not live."""
+    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
+        """Look at up to `limit` records after a place; forget and count those that are not live."""
 
-    def trim(self, number: int, now: int, network: bytes | None = None) -> int:
-        """Forget up to `number` records that never passed, of one client network or of any.
+    def trim(self, number: int, now: int) -> int:
+        """Forget up to `number` records that never passed, of any network.
 
         Which, chance decides, so that a flood meets mostly itself. Return and count (evicted) how
-        many; of any network it may be fewer than asked for.
+        many; it may be fewer than asked for. The cost does not grow with the records.
+        """
+
+    def thin(
+        self,
+        network: bytes,
+        *,
+        passed: bool,
+        look: int,
+        part: float,
+        now: int,
+        after: Position | None,
+    ) -> Stretch:
+        """Look at up to `look` records of one client network after a place; forget a part of them.
+
+        Those that wait, or those that have passed; live or not. Which of these go, chance decides,
+        but those that passed more than once go last. They are counted (evicted; delayed). The cost
+        does not grow with the records.
         """
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:

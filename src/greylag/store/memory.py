@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import ceil
 from operator import attrgetter
 from random import sample
 from threading import RLock
@@ -18,7 +19,7 @@ from greylag.core.record import Change, Created, Record, applied, joined
 from greylag.core.subject import Domain, Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
-from greylag.store.base import Filter, Page
+from greylag.store.base import Filter, Page, Position, Stretch
 
 
 class MemoryStore:
@@ -98,17 +99,16 @@ class MemoryStore:
     def no_figures(self) -> str | None:
         return None
 
-    def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
+    def count(self, now: int) -> tuple[int, int]:
         with self._lock:
-            items = self._records.items()
-            live = [r for t, r in items if network in (None, t.network) and r.live(now)]
+            live = [record for record in self._records.values() if record.live(now)]
         passed = sum(1 for record in live if record.passed)
         return len(live) - passed, passed
 
-    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
+    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
         with self._lock:
             keys = sorted(self._records, key=attrgetter("key"))
-            if after is not None:
+            if isinstance(after, Triplet):
                 keys = [key for key in keys if key.key > after.key]
             seen, more = keys[:limit], len(keys) > limit
             gone = [key for key in seen if not self._records[key].live(now)]
@@ -116,20 +116,44 @@ class MemoryStore:
             stopped, delayed = fates.count(STOPPED), fates.count(DELAYED)
             self._figures[hour_of(now)][STOPPED] += stopped
             self._figures[hour_of(now)][DELAYED] += delayed
-            kept = [self._records[key] for key in seen if key in self._records]
-        passed = sum(1 for record in kept if record.passed)
-        after = seen[-1] if more else None
-        return Page(stopped, delayed, after, len(kept) - passed, passed)
+            kept = [key for key in seen if key in self._records]
+            waiting = [key for key in kept if not self._records[key].passed]
+        last = seen[-1] if more else None
+        size = sum(key.size for key in waiting)
+        return Page(stopped, delayed, last, len(waiting), len(kept) - len(waiting), size)
 
-    def trim(self, number: int, now: int, network: bytes | None = None) -> int:
+    def trim(self, number: int, now: int) -> int:
         with self._lock:
-            items = self._records.items()
-            waiting = [t for t, r in items if network in (None, t.network) and not r.passed]
+            waiting = [t for t, r in self._records.items() if not r.passed]
             chosen = sample(waiting, min(number, len(waiting)))
             for triplet in chosen:
                 del self._records[triplet]
             self._figures[hour_of(now)][EVICTED] += len(chosen)
         return len(chosen)
+
+    def thin(
+        self,
+        network: bytes,
+        *,
+        passed: bool,
+        look: int,
+        part: float,
+        now: int,
+        after: Position | None,
+    ) -> Stretch:
+        with self._lock:
+            keys = [t for t, r in self._records.items() if t.network == network]
+            keys = [t for t in keys if (self._records[t].passed > 0) is passed]
+            if isinstance(after, Triplet):
+                keys = [key for key in keys if key.key > after.key]
+            seen = sorted(keys, key=attrgetter("key"))[:look]
+            seen_by_chance = sample(seen, len(seen))
+            seen_by_chance.sort(key=lambda key: self._records[key].passed > 1)
+            chosen = seen_by_chance[: ceil(len(seen) * part)]
+            for triplet in chosen:
+                del self._records[triplet]
+            self._figures[hour_of(now)][DELAYED if passed else EVICTED] += len(chosen)
+        return Stretch(len(seen), len(chosen), seen[-1] if len(keys) > look else None)
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         with self._lock:

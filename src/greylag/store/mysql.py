@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import ceil
 
 from greylag.core.accesslist import Entry
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, hour_of
@@ -16,7 +17,7 @@ from greylag.core.record import CLOCK_TOLERANCE, Change, Created, Record, applie
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.store import mysql_sql as sql
-from greylag.store.base import Filter, Page
+from greylag.store.base import Filter, Page, Position, Stretch
 from greylag.store.mysql_link import NO_TABLE, Guard
 from greylag.store.mysql_lists import Lists
 from greylag.store.mysql_options import Place
@@ -191,60 +192,69 @@ class MysqlStore:
     def no_figures(self) -> str | None:
         return _NO_FIGURES if self._mark is None else None
 
-    def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
-        where = (date(now), date(now + CLOCK_TOLERANCE))
+    def count(self, now: int) -> tuple[int, int]:
         with self._guard:
-            if network is None:
-                row = self._session.read(sql.COUNT, where)[0]
-            else:
-                row = self._session.read(sql.COUNT_NETWORK, (*where, *addresses_of(network)))[0]
+            row = self._session.read(sql.COUNT, (date(now), date(now + CLOCK_TOLERANCE)))[0]
             return int(row[0]), int(row[1])
 
-    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
+    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
+        start = after if isinstance(after, int) else 0
         with self.transaction(), self._guard:
-            rows = self._walk(after, limit + 1)
-            seen = rows[:limit]
+            found = self._session.read(sql.WALK, (start, limit + 1))
+            next_one = int(found[limit - 1][0]) if len(found) > limit else None
+            seen = _rows(found[:limit])
             dead = [row for row in seen if not row.record.live(now)]
             self._remove([row.number for row in dead])
             self._held.clear()
             fates = Counter(fate_of(row.record) for row in dead)
             self._add_figures(fates, now)
         kept = Counter(row.record.passed > 0 for row in seen if row.record.live(now))
-        next_one = seen[-1].triplet if len(rows) > limit else None
-        return Page(fates[STOPPED], fates[DELAYED], next_one, kept[False], kept[True])
+        size = sum(
+            row.triplet.size for row in seen if row.record.live(now) and not row.record.passed
+        )
+        return Page(fates[STOPPED], fates[DELAYED], next_one, kept[False], kept[True], size)
 
-    def _walk(self, after: Triplet | None, limit: int) -> list[Row]:
-        """Return rows in the order of their keys, sorting little more than what is returned.
-
-        The old tables have an index on relay_ip alone: so first the rest of the address where the
-        walk stands, then the rows up to the address of the last one that is needed.
-        """
-        found: list[Row] = []
-        relay = b""
-        if after is not None:
-            relay = after.network
-            group = (relay, after.sender, after.recipient, limit)
-            found += _rows(self._session.read(sql.REST_OF_GROUP, group))
-        if len(found) < limit:
-            last = self._session.read(sql.NEXT_GROUPS, (relay, limit - len(found)))[0][0]
-            if last is not None:
-                ahead = self._session.read(sql.GROUPS, (relay, last, limit - len(found)))
-                found += _rows(ahead)
-        return found
-
-    def trim(self, number: int, now: int, network: bytes | None = None) -> int:
+    def trim(self, number: int, now: int) -> int:
         with self.transaction(), self._guard:
-            if network is not None:
-                where = (*addresses_of(network), number)
-                rows = self._session.read(sql.WAITING_OF_NETWORK, where)
-            else:
-                start = self._session.read(sql.SOMEWHERE)[0][0]
-                rows = self._session.read(sql.WAITING_FROM, (start, number))
-                rows = rows or self._session.read(sql.WAITING_FROM, (0, number))
-            self._remove([row[0] for row in rows])
-            self._held.clear()
-            self._add_figures({EVICTED: len(rows)}, now)
+            start = self._session.read(sql.SOMEWHERE)[0][0]
+            rows = self._session.read(sql.WAITING_FROM, (start, number))
+            rows = rows or self._session.read(sql.WAITING_FROM, (0, number))
+            return self._evict(rows, EVICTED, now)
+
+    def _evict(self, rows: Sequence[tuple[Any, ...]], fate: str, now: int) -> int:
+        self._remove([row[0] for row in rows])
+        self._held.clear()
+        self._add_figures({fate: len(rows)}, now)
         return len(rows)
+
+    def thin(
+        self,
+        network: bytes,
+        *,
+        passed: bool,
+        look: int,
+        part: float,
+        now: int,
+        after: Position | None,
+    ) -> Stretch:
+        low, high = addresses_of(network)
+        relay, number = after if isinstance(after, tuple) else (low, 0)
+        stretch = (relay, number, relay, high, look)
+        if not part:
+            with self._guard:
+                return self._look_along(stretch, passed=passed)
+        with self.transaction(), self._guard:
+            seen = self._look_along(stretch, passed=passed)
+            wanted = (*stretch, int(passed), ceil(seen.found * part))
+            rows = self._session.read(sql.SOME_OF_STRETCH, wanted)
+            gone = self._evict(rows, DELAYED if passed else EVICTED, now)
+        return Stretch(seen.found, gone, seen.after)
+
+    def _look_along(self, stretch: tuple[Any, ...], *, passed: bool) -> Stretch:
+        seen, found, last = self._session.read(sql.COUNT_STRETCH, (int(passed), *stretch))[0]
+        look = stretch[-1]
+        place = (last[:-16], int(last[-16:], 16)) if int(seen) >= look else None
+        return Stretch(int(found), 0, place)
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         low, high = wanted.first_network, wanted.last_network

@@ -67,28 +67,28 @@ FORGET = _sized("DELETE FROM greylisting_data WHERE id IN (%s)", "%s")
 _LIVE = "record_expires > %s AND (passed_count > 0 OR create_time <= %s)"
 COUNT = f"""SELECT COALESCE(SUM(passed_count = 0), 0), COALESCE(SUM(passed_count > 0), 0)
     FROM greylisting_data WHERE {_LIVE}"""  # noqa: S608 - constants
-COUNT_NETWORK = f"{COUNT} AND relay_ip BETWEEN %s AND %s"
 
-# A walk in the order of the keys that never sorts more than it returns, nearly: see MysqlStore.
+# The walk of the expiry: by the primary key, so a step costs the same whatever the table holds.
+WALK = f"{_SELECT} WHERE id > %s ORDER BY id LIMIT %s"
+# A stretch of one network's rows, in the order of the index on relay_ip, which ends with the id.
+_STRETCH = """(SELECT relay_ip, id, passed_count FROM greylisting_data
+    WHERE (relay_ip = %s AND id > %s) OR (relay_ip > %s AND relay_ip <= %s)
+    ORDER BY relay_ip, id LIMIT %s) AS stretch"""
+COUNT_STRETCH = f"""SELECT COUNT(*), COALESCE(SUM((passed_count > 0) = %s), 0),
+    MAX(CONCAT(relay_ip, LPAD(HEX(id), 16, '0'))) FROM {_STRETCH}"""  # noqa: S608 - constants
+SOME_OF_STRETCH = f"""SELECT id FROM {_STRETCH} WHERE (passed_count > 0) = %s
+    ORDER BY passed_count > 1, RAND() LIMIT %s"""  # noqa: S608 - constants
 _ORDER = """ORDER BY relay_ip, CAST(LOWER(COALESCE(mail_from, '')) AS BINARY),
     CAST(LOWER(rcpt_to) AS BINARY), id"""
-REST_OF_GROUP = f"""{_SELECT} WHERE relay_ip = %s
-    AND (CAST(LOWER(COALESCE(mail_from, '')) AS BINARY), CAST(LOWER(rcpt_to) AS BINARY))
-        > (CAST(%s AS BINARY), CAST(%s AS BINARY))
-    {_ORDER} LIMIT %s"""
-NEXT_GROUPS = """SELECT MAX(relay_ip) FROM (SELECT relay_ip FROM greylisting_data
-    WHERE relay_ip > %s ORDER BY relay_ip LIMIT %s) AS rows_ahead"""
-GROUPS = f"{_SELECT} WHERE relay_ip > %s AND relay_ip <= %s {_ORDER} LIMIT %s"
 SEARCH = f"""{_SELECT} WHERE relay_ip BETWEEN %s AND %s AND (%s = 0 OR LENGTH(relay_ip) = %s)
     AND INSTR(CAST(COALESCE(mail_from, '') AS BINARY), CAST(%s AS BINARY))
     AND INSTR(CAST(COALESCE(rcpt_to, '') AS BINARY), CAST(%s AS BINARY))
     AND (%s = 0 OR COALESCE(mail_from, '') = '') AND (%s IS NULL OR (passed_count > 0) = %s)
     {_ORDER} LIMIT %s"""
-WAITING_OF_NETWORK = """SELECT id FROM greylisting_data
-    WHERE relay_ip BETWEEN %s AND %s AND passed_count = 0 ORDER BY RAND() LIMIT %s"""
 SOMEWHERE = "SELECT FLOOR(RAND() * (1 + COALESCE(MAX(id), 0))) FROM greylisting_data"
-WAITING_FROM = """SELECT id FROM greylisting_data
-    WHERE id >= %s AND passed_count = 0 AND RAND() < 0.5 ORDER BY id LIMIT %s"""
+WAITING_FROM = """SELECT id FROM (SELECT id, passed_count FROM greylisting_data
+    WHERE id >= %s ORDER BY id LIMIT 5000) AS stretch
+    WHERE passed_count = 0 AND RAND() < 0.5 ORDER BY id LIMIT %s"""
 
 _ENTRY = f"""SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to,
     {_seconds("block_expires")}, {_seconds("record_expires")}, {_seconds("create_time")}, comment

@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from math import ceil
 
 from greylag.core.accesslist import Entry, networks_around
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
@@ -18,8 +19,8 @@ from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passe
 from greylag.core.subject import Domain, Network, Subject
 from greylag.core.triplet import Triplet
 from greylag.store import sqlite_sql as sql
-from greylag.store.base import Filter, Page, StoreUnavailable
-from greylag.store.sqlite_file import Guard, begin, connect
+from greylag.store.base import Filter, Page, Position, StoreUnavailable, Stretch
+from greylag.store.sqlite_file import Guard, Transaction, connect
 
 TIMEOUT = 4.0  # seconds to wait for another writer: inside the 5 s that a plugin may take
 
@@ -34,38 +35,6 @@ _LOOK_AT = 2  # records looked at for each that is to go
 _HIGHEST = b"\xff" * 17  # above every packed address
 
 
-class _Transaction:
-    """A write transaction; a second one inside the first is part of it."""
-
-    def __init__(self, connection: sqlite3.Connection, guard: Guard, timeout: float) -> None:
-        self._connection = connection
-        self._guard = guard
-        self._timeout = timeout
-        self._outer = False
-
-    def __enter__(self) -> None:
-        self._outer = self._connection.in_transaction
-        if not self._outer:
-            with self._guard:
-                try:
-                    begin(self._connection, self._timeout)
-                except BaseException:  # begun, and yet no memory: nobody else would end it
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if self._outer:
-            return
-        with self._guard:
-            try:
-                if kind is None:
-                    self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-
-
 class SqliteStore:
     """A store in the SQLite file at an absolute path, made if missing and `create` is set."""
 
@@ -78,8 +47,8 @@ class SqliteStore:
             self._file = _identity(path)
         self._walked_to = (os.urandom(1), "", "")  # of `trim`
 
-    def transaction(self) -> _Transaction:
-        return _Transaction(self._db, self._guard, self._timeout)
+    def transaction(self) -> Transaction:
+        return Transaction(self._db, self._guard, self._timeout)
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
         found = {}
@@ -180,18 +149,13 @@ class SqliteStore:
     def no_figures(self) -> str | None:
         return None
 
-    def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
+    def count(self, now: int) -> tuple[int, int]:
         with self._guard:
-            if network is None:
-                row = self._db.execute(sql.COUNT, (now, CLOCK_TOLERANCE)).fetchone()
-            else:
-                row = self._db.execute(
-                    sql.COUNT_NETWORK, (now, CLOCK_TOLERANCE, network)
-                ).fetchone()
+            row = self._db.execute(sql.COUNT, (now, CLOCK_TOLERANCE)).fetchone()
         return row[0], row[1]
 
-    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
-        start = _LOWEST if after is None else after.key
+    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
+        start = after.key if isinstance(after, Triplet) else _LOWEST
         with self.transaction(), self._guard:
             # One more than wanted tells whether there is a next page.
             rows = self._db.execute(sql.SCAN, (*start, now, CLOCK_TOLERANCE, limit + 1)).fetchall()
@@ -201,19 +165,47 @@ class SqliteStore:
             delayed = sum(row[4] for row in dead)
             fates = {STOPPED: len(dead) - delayed, DELAYED: delayed}
             self.apply((), {name: n for name, n in fates.items() if n}, now)
-        after = Triplet(*seen[-1][:3]) if len(rows) > limit else None
+        last = Triplet(*seen[-1][:3]) if len(rows) > limit else None
         passed = sum(row[4] for row in seen) - delayed
-        return Page(fates[STOPPED], delayed, after, len(seen) - len(dead) - passed, passed)
+        size = sum(Triplet(*row[:3]).size for row in seen if not (row[3] or row[4]))
+        return Page(fates[STOPPED], delayed, last, len(seen) - len(dead) - passed, passed, size)
 
-    def trim(self, number: int, now: int, network: bytes | None = None) -> int:
+    def trim(self, number: int, now: int) -> int:
         with self.transaction(), self._guard:
-            if network is None:
-                chosen = self._somewhere(number)
-            else:
-                chosen = self._db.execute(sql.WAITING_OF_NETWORK, (network, number)).fetchall()
-            self._db.executemany(sql.FORGET, chosen)
-            self.apply((), {EVICTED: len(chosen)} if chosen else {}, now)
+            return self._evict(self._somewhere(number), EVICTED, now)
+
+    def _evict(self, chosen: Sequence[tuple[bytes, str, str]], fate: str, now: int) -> int:
+        self._db.executemany(sql.FORGET, chosen)
+        self.apply((), {fate: len(chosen)} if chosen else {}, now)
         return len(chosen)
+
+    def thin(
+        self,
+        network: bytes,
+        *,
+        passed: bool,
+        look: int,
+        part: float,
+        now: int,
+        after: Position | None,
+    ) -> Stretch:
+        start = after if isinstance(after, tuple) else ("", "")
+        stretch = (passed, network, *start)
+        if not part:
+            with self._guard:
+                return self._look_along(stretch, look)
+        with self.transaction(), self._guard:
+            seen = self._look_along(stretch, look)
+            wanted = (*stretch, look, ceil(seen.found * part))
+            chosen = self._db.execute(sql.SOME_OF_STRETCH, wanted).fetchall()
+            gone = self._evict(chosen, DELAYED if passed else EVICTED, now)
+        return Stretch(seen.found, gone, seen.after)
+
+    def _look_along(self, stretch: tuple[object, ...], look: int) -> Stretch:
+        following = self._db.execute(sql.END_OF_STRETCH, (*stretch, 1, look)).fetchone()
+        if following is not None:
+            return Stretch(look, 0, following)
+        return Stretch(self._db.execute(sql.COUNT_STRETCH, (*stretch, look)).fetchone()[0], 0, None)
 
     def _somewhere(self, number: int) -> list[tuple[bytes, str, str]]:
         """Return up to so many waiting records: about every second one on a walk round all.

@@ -1,4 +1,4 @@
-"""Opening a SQLite file: its mode, its schema, and the translation of its errors."""
+"""A SQLite file: its mode, its schema, transactions, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -82,6 +82,38 @@ def begin(db: sqlite3.Connection, timeout: float) -> None:
                     raise
     finally:
         _wait_at_most(db, timeout)
+
+
+class Transaction:
+    """A write transaction; a second one inside the first is part of it."""
+
+    def __init__(self, connection: sqlite3.Connection, guard: Guard, timeout: float) -> None:
+        self._connection = connection
+        self._guard = guard
+        self._timeout = timeout
+        self._outer = False
+
+    def __enter__(self) -> None:
+        self._outer = self._connection.in_transaction
+        if not self._outer:
+            with self._guard:
+                try:
+                    begin(self._connection, self._timeout)
+                except BaseException:  # begun, and yet no memory: nobody else would end it
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._outer:
+            return
+        with self._guard:
+            try:
+                if kind is None:
+                    self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
 
 def _wait_at_most(db: sqlite3.Connection, seconds: float) -> None:

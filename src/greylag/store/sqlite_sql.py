@@ -53,9 +53,15 @@ SEARCH = (
 )
 COUNT = """SELECT coalesce(sum(settled = 0), 0), coalesce(sum(settled), 0) FROM records
     WHERE settled IN (0, 1) AND expires > ?1 AND (settled OR first_seen <= ?1 + ?2)"""
-COUNT_NETWORK = COUNT + " AND network = ?3"
-WAITING_OF_NETWORK = """SELECT network, sender, recipient FROM records
-    WHERE settled = 0 AND network = ? ORDER BY random() LIMIT ?"""
+# A stretch of one network's records begins after a key, or, with ?3 and ?4 as '', at the first.
+_STRETCH = """FROM records
+    WHERE settled = ?1 AND network = ?2 AND (sender, recipient) >= (?3, ?4)
+    ORDER BY sender, recipient LIMIT ?5"""
+COUNT_STRETCH = f"SELECT count(*) FROM (SELECT 1 {_STRETCH})"  # noqa: S608 - constants
+END_OF_STRETCH = f"SELECT sender, recipient {_STRETCH} OFFSET ?6"
+SOME_OF_STRETCH = f"""SELECT network, sender, recipient
+    FROM (SELECT network, sender, recipient, passed {_STRETCH})
+    ORDER BY passed > 1, random() LIMIT ?6"""  # noqa: S608
 LOOK = """SELECT network, sender, recipient, random() % 2 FROM records
     WHERE settled = 0 AND (network, sender, recipient) > (?, ?, ?)
     ORDER BY network, sender, recipient LIMIT ?"""

@@ -21,7 +21,7 @@ from greylag.core.connection import HOLD
 from greylag.core.record import Change, Created, Record
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet, connection_of
-from greylag.store.base import Filter, Page, StoreError, StoreUnavailable
+from greylag.store.base import Filter, Page, Position, StoreError, StoreUnavailable, Stretch
 from greylag.store.memory import fits
 from greylag.store.tree_files import (
     DEPTH,
@@ -144,24 +144,17 @@ class TreeStore:
     def no_figures(self) -> str | None:
         return "a tree of jgreylist has no place for them"
 
-    def count(self, now: int, network: bytes | None = None) -> tuple[int, int]:
+    def count(self, now: int) -> tuple[int, int]:
         with self._translated():
-            live = [r for t, r, _ in self._all(network) if r.live(now)]
+            live = [r for _, r, _ in self._all() if r.live(now)]
         passed = sum(1 for record in live if record.passed)
         return len(live) - passed, passed
 
-    def _all(
-        self, network: bytes | None = None
-    ) -> Iterator[tuple[Triplet, Record, tuple[str, ...]]]:
-        """Yield what the tree holds in the order of keys; with a network, what may be its own."""
+    def _all(self) -> Iterator[tuple[Triplet, Record, tuple[str, ...]]]:
+        """Yield what the tree holds in the order of keys."""
         tops = [name for name in sorted(os.listdir(self._root.handle)) if name != SIXTH]
-        if network is not None:
-            first = names_of(network)[0]
-            tops = [name for name in tops if name == first]
         fourth = (item for top in tops for item in self._below((top,)))
-        for item in merge(fourth, self._below((SIXTH,)), key=lambda found: found[0].key):
-            if network in (None, item[0].network):
-                yield item
+        return merge(fourth, self._below((SIXTH,)), key=lambda found: found[0].key)
 
     def _below(self, top: tuple[str, ...]) -> Iterator[tuple[Triplet, Record, tuple[str, ...]]]:
         for way, times in walk(self._root, top):
@@ -169,11 +162,12 @@ class TreeStore:
             if found is not None:
                 yield connection_of(found, 8 * len(found)), self._record(times), way
 
-    def expire(self, now: int, limit: int, after: Triplet | None = None) -> Page:
+    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
         stopped = delayed = waiting = passed = 0
         last = None
+        key = after.key if isinstance(after, Triplet) else (b"", "", "")
         with self._translated():
-            later = (item for item in self._all() if after is None or item[0].key > after.key)
+            later = (item for item in self._all() if item[0].key > key)
             for seen, (triplet, record, way) in enumerate(later):
                 if seen == limit:
                     return Page(stopped, delayed, last, waiting, passed)
@@ -185,11 +179,23 @@ class TreeStore:
                 passed += not gone and record.passed > 0
         return Page(stopped, delayed, None, waiting, passed)
 
-    def trim(self, number: int, now: int, network: bytes | None = None) -> int:
+    def trim(self, number: int, now: int) -> int:
         with self._translated():
-            waiting = [way for _, record, way in self._all(network) if not record.passed]
+            waiting = [way for _, record, way in self._all() if not record.passed]
             chosen = sample(waiting, min(number, len(waiting)))
             return sum(self._root.remove(w, lambda t: not self._record(t).passed) for w in chosen)
+
+    def thin(
+        self,
+        network: bytes,
+        *,
+        passed: bool,
+        look: int,
+        part: float,
+        now: int,
+        after: Position | None,
+    ) -> Stretch:
+        return Stretch(0, 0, None)  # a network has one record here: it is never over its share
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         with self._translated():

@@ -1,0 +1,124 @@
+"""No step of making room or of the expiry grows with what is there (T36)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from greylag.core.triplet import Triplet
+from greylag.service.shares import LOOK, STEP
+from greylag.store import open_store
+from greylag.store.base import Store
+from greylag.store.mysql_schema import DATA, LISTS, TRIGGERS
+
+SOAK = os.environ.get("GREYLAG_SOAK") == "1"
+RECORDS = 10_000_000 if SOAK else 100_000  # of one network that have passed
+WAITING = 2000  # beside them, of the same
+NOW = 1_700_000_000
+LONGEST = 0.05  # seconds for a step
+NET = bytes((198, 51, 100, 0))
+
+
+@dataclass
+class Full:
+    """A store with one network that is far over its share."""
+
+    store: Store
+    steps: list[float]
+
+    def fastest(self, step: Callable[[], Any], times: int = 5) -> float:
+        """Return the least time that a step took: others use this machine as well."""
+        took = []
+        for _ in range(times):
+            began = monotonic()
+            step()
+            took.append(monotonic() - began)
+        return min(took)
+
+
+def _in_sqlite(path: Path) -> str:
+    url = f"sqlite://{path}/greylag.db"
+    open_store(url, timeout=4).close()
+    with closing(sqlite3.connect(f"{path}/greylag.db")) as db, db:
+        db.execute("PRAGMA synchronous = OFF")
+        for settled, number in ((0, WAITING), (1, RECORDS)):
+            db.execute(
+                """WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?)
+                INSERT INTO records (settled, network, sender, recipient, first_seen, defer_until,
+                    expires, blocked, passed)
+                SELECT ?, ?, printf('s%09d@example.org', 2 * n + ?), 'b@example.net', ?, ?, ?, 1, ?
+                FROM n""",
+                (number, settled, NET, settled, NOW, NOW, NOW + 9000, settled),
+            )
+    return url
+
+
+def _in_mysql(database: Any) -> str:
+    """All of one address, which is the worst that the index on relay_ip can meet."""
+    with database.server.connect(database.name) as root:
+        for passed, number in ((0, WAITING // 2), (1, RECORDS), (0, WAITING // 2)):
+            root.execute(
+                """INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, block_expires,
+                    record_expires, create_time, passed_count)
+                SELECT UNHEX('C6336407'), CONCAT('s', seq, %s, '@example.org'), 'b@example.net',
+                    FROM_UNIXTIME(%s), FROM_UNIXTIME(%s), FROM_UNIXTIME(%s), %s
+                FROM seq_1_to_"""
+                + str(number),
+                (passed, NOW, NOW + 9000, NOW, passed),
+            )
+    return str(database.url)
+
+
+@pytest.fixture(params=["sqlite", "mysql"])
+def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Full]:
+    if request.param == "sqlite":
+        with closing(open_store(_in_sqlite(tmp_path), timeout=4)) as store:
+            yield Full(store, [])
+        return
+    database = request.getfixturevalue("mariadb").database(LISTS, DATA, *TRIGGERS.values())
+    with closing(open_store(_in_mysql(database), timeout=10)) as store:
+        yield Full(store, [])
+    database.drop()
+
+
+def walk(full: Full, *, passed: bool, part: float, look: int) -> Callable[[], object]:
+    """Return what takes the next step along the network, and begins again at its end."""
+    place: object = None
+
+    def step() -> None:
+        nonlocal place
+        stretch = full.store.thin(NET, passed=passed, look=look, part=part, now=NOW, after=place)
+        place = stretch.after
+
+    return step
+
+
+def test_no_step_of_maintenance_takes_long_whatever_one_network_holds_t36(full: Full) -> None:
+    store = full.store
+    place: object = None
+
+    def expire() -> None:
+        nonlocal place
+        place = store.expire(NOW, STEP, place).after
+
+    steps = {
+        "counting what waits": walk(full, passed=False, part=0, look=LOOK),
+        "counting what has passed": walk(full, passed=True, part=0, look=LOOK),
+        "thinning what has passed": walk(full, passed=True, part=0.9, look=int(STEP / 0.9)),
+        "thinning a little": walk(full, passed=True, part=0.01, look=LOOK),
+        "thinning what waits": walk(full, passed=False, part=0.1, look=LOOK),
+        "the expiry": expire,
+        "making room anywhere": lambda: store.trim(STEP, NOW),
+    }
+    took = {name: full.fastest(step) for name, step in steps.items()}
+    print(took)
+    assert {name: seconds for name, seconds in took.items() if seconds > LONGEST} == {}
+    assert set(store.load([Triplet(NET, "nobody@example.org", "b@example.net")])) == set()
