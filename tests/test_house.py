@@ -32,6 +32,7 @@ EXTRAS = {
     "app/serve.py": {"uvloop"},
     "server/exporter.py": {"prometheus_client"},
     "store/mysql.py": {"pymysql"},
+    "store/mysql_driver.py": {"pymysql"},
     "store/mysql_link.py": {"pymysql"},
 }
 PLUGINS = (

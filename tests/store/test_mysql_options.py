@@ -43,6 +43,8 @@ def option_file(folder: Path, text: str, name: str = "my.cnf") -> str:
         ("ssl-mode=verify_identity", Tls("VERIFY_IDENTITY")),
         ("ssl-mode=PREFERRED\nssl-ca=/ca.pem", Tls("PREFERRED", "/ca.pem")),
         ("ssl_mode = DISABLED", Tls("DISABLED")),
+        ("get-server-public-key", Tls(believe_key=True)),
+        ("server-public-key-path=/k.pem", Tls(server_key="/k.pem")),
     ],
 )
 def test_what_an_option_file_says_of_tls(tmp_path: Path, lines: str, tls: Tls) -> None:

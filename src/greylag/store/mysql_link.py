@@ -7,19 +7,21 @@ from types import TracebackType
 from greylag.store import mysql_sql as sql
 from greylag.store.base import StoreConflict, StoreError, StoreUnavailable
 from greylag.store.mysql_options import Place
-from greylag.store.mysql_tls import arguments
+from greylag.store.mysql_tls import Tls, arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pymysql.connections import Connection
     from pymysql.cursors import Cursor
+
+    from greylag.store.mysql_driver import Bounded
 
 _CONFLICTS = (1205, 1213)  # lock wait time-out, deadlock (with Galera: certification failed)
 _DENIED = (1044, 1045, 1142, 1143, 1146, 1227, 1049)  # an admin has to do something
 # No such table; or denied, which is also said of one that is not there to who may not make it.
 NO_TABLE = (1146, 1142)
+_SAID = 300  # characters of what a server says
 _READ_ONLY = "the server is read-only"
 _NOT_READY = "this node is not part of its cluster's majority, or not ready yet"
 
@@ -63,11 +65,11 @@ class Guard:
 
 def _said(error: Exception) -> str:
     if len(error.args) > 1 and isinstance(error.args[0], int):
-        return f"{error.args[1]} ({error.args[0]})"
-    return str(error) or type(error).__name__
+        return f"{str(error.args[1])[:_SAID]} ({error.args[0]})"
+    return str(error)[:_SAID] or type(error).__name__
 
 
-def connect(place: Place, guard: Guard, timeout: float) -> Connection[Cursor]:
+def connect(place: Place, guard: Guard, timeout: float) -> Bounded:
     """Return a session with the first host that will have one. Raises StoreError.
 
     A host that cannot be reached, is not part of its cluster's majority or may only be read is
@@ -83,27 +85,30 @@ def connect(place: Place, guard: Guard, timeout: float) -> Connection[Cursor]:
     raise errors[0]
 
 
-def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> Connection[Cursor]:
+def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> Bounded:
     import pymysql
     from pymysql.constants import CLIENT
+
+    from greylag.store.mysql_driver import Bounded
 
     where: dict[str, Any] = {"unix_socket": place.socket, "ssl_disabled": True}
     if host is not None:
         where = {"host": host[0], "port": host[1], **arguments(place.tls)}
-    session = pymysql.connect(
+    session = Bounded(
+        place.tls if host is not None else Tls(),
+        timeout,
         user=place.user,
-        password=place.password,
+        password=place.password.encode("utf-8", "surrogateescape"),  # as it stands in the file
         database=place.database,
         charset="utf8mb4",
         autocommit=True,
         connect_timeout=max(1, int(timeout)),
-        read_timeout=timeout,
-        write_timeout=timeout,
         local_infile=False,
         client_flag=CLIENT.MULTI_STATEMENTS,  # see mysql_session
         **where,
     )
     try:
+        session.connect()
         with session.cursor() as cursor:
             cursor.execute(sql.SESSION, (max(1, int(timeout)),))
             cursor.execute(sql.READ_ONLY)
@@ -112,6 +117,7 @@ def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> 
                 raise pymysql.OperationalError(1290, _READ_ONLY)
             if len(place.hosts) > 1:
                 _refuse_the_cut_off(cursor)
+        session.opened()
     except BaseException:
         session.close()
         raise

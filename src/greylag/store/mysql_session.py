@@ -125,8 +125,7 @@ class Session:
 
     def close(self) -> None:
         """Close the connection, if that is still to be done."""
-        if self._connection.open:
-            self._connection.close()
+        self._connection.close()
 
 
 class Transaction:

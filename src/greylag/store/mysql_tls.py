@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DISABLED, PREFERRED, REQUIRED = "DISABLED", "PREFERRED", "REQUIRED"
 CHAIN, NAME = "VERIFY_CA", "VERIFY_IDENTITY"  # the certificate's issuer; and its name, too
 MODES = (DISABLED, PREFERRED, REQUIRED, CHAIN, NAME)
+_MOST_OF_A_KEY = 65536  # bytes of a PEM file
 _YES, _NO = ("", "1", "on", "true"), ("0", "off", "false")
 
 
@@ -31,6 +32,13 @@ class Tls:
     ca: str = ""  # empty: the system's own authorities
     cert: str = ""
     key: str = ""
+    server_key: str = ""  # a file with the server's public key: for sha2 passwords without TLS
+    believe_key: bool = False  # take the one that the server sends
+
+    @property
+    def verifies(self) -> bool:
+        """Tell whether the server has to prove who it is."""
+        return self.mode in (CHAIN, NAME)
 
 
 def read_tls(found: Mapping[str, str]) -> Tls:
@@ -38,7 +46,9 @@ def read_tls(found: Mapping[str, str]) -> Tls:
     ca, cert, key = (found.get(f"ssl-{name}", "") for name in ("ca", "cert", "key"))
     if key and not cert:
         raise ValueError("ssl-key: expected ssl-cert beside it")
-    return Tls(_mode(found, ca, cert), ca, cert, key)
+    server_key = found.get("server-public-key-path", "")
+    believe = bool(_said(found, "get-server-public-key"))
+    return Tls(_mode(found, ca, cert), ca, cert, key, server_key, believe)
 
 
 def _mode(found: Mapping[str, str], ca: str, cert: str) -> str:
@@ -68,9 +78,18 @@ def _said(found: Mapping[str, str], option: str) -> bool | None:
 
 def arguments(tls: Tls) -> dict[str, Any]:
     """Return the driver's arguments for it. Raises StoreError with the name of a file."""
+    given: dict[str, Any] = {}
     if tls.mode == DISABLED:
-        return {"ssl_disabled": True}
-    return {} if tls.mode == PREFERRED else {"ssl": _context(tls)}
+        given["ssl_disabled"] = True
+    elif tls.mode != PREFERRED:
+        given["ssl"] = _context(tls)
+    if tls.server_key:
+        try:
+            with open(tls.server_key, "rb") as file:
+                given["server_public_key"] = file.read(_MOST_OF_A_KEY)
+        except OSError as error:
+            raise StoreError(f"{tls.server_key}: {error.strerror}") from error
+    return given
 
 
 def _context(tls: Tls) -> SSLContext:
@@ -82,6 +101,10 @@ def _context(tls: Tls) -> SSLContext:
             with open(path, "rb"):
                 pass  # what the ssl module says of a file has no name in it
         context = ssl.create_default_context(cafile=tls.ca or None)
+        # Python 3.13 refuses authorities that do not say what their key is for, as the handbooks
+        # of MySQL and MariaDB make them. Their clients take these; the chain is verified all the
+        # same.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.check_hostname = tls.mode == NAME
         context.verify_mode = ssl.CERT_REQUIRED if tls.mode in (CHAIN, NAME) else ssl.CERT_NONE
         if tls.cert:
