@@ -113,6 +113,10 @@ def test_check_tells_what_is_wrong_and_adds_indexes(database: Database, tmp_path
             " INET6_ATON('192.0.2.77'), INET6_ATON('192.0.2.255'), 24, 'example.net',"
             " '1970-01-01 00:00:01', '9999-12-31 23:59:59')"
         ),
+        (
+            "INSERT INTO greylisting_lists (rcpt_to, block_expires, record_expires)"
+            " VALUES ('example.NET ', '9999-12-31 23:59:59', '9999-12-31 23:59:59')"
+        ),
         "ALTER TABLE greylisting_data DROP INDEX relay_ip",
     ):
         database.rows(statement)
@@ -124,6 +128,7 @@ def test_check_tells_what_is_wrong_and_adds_indexes(database: Database, tmp_path
         "list entry 1 is no address: 'foo': it never matches",
         "list entry 2 has an address and a domain",
         "list entry 2 has host bits: '192.0.2.77/24' means 192.0.2.0/24",
+        "list entries 2 and 3 name example.net: the first of them decides",
     ):
         assert part in whats
     code, _out, said = run(tmp_path, database.url, "db", "check", "--add-indexes")

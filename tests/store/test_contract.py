@@ -121,7 +121,7 @@ def test_entries_are_found_by_what_they_name(store: Store) -> None:
     texts = ["192.0.2.0/24", "192.0.2.7", "0.0.0.0/0", "2001:db8::/32", "example.net"]
     store.put_entries([entry(text) for text in texts])
     assert [str(e.subject) for e in store.entries()] == texts
-    assert [e.number for e in store.entries()] == sorted({e.number for e in store.entries()})
+    assert len({e.number for e in store.entries()}) == len(texts)
 
     def named(client: bytes, domain: str) -> set[str]:
         packed = parse_address(client)

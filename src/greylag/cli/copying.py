@@ -14,7 +14,7 @@ import click
 from greylag.cli.common import USAGE, CommandError, Run, examples, json_option, missing_file
 from greylag.cli.output import progress, say, write_fields, write_json
 from greylag.cli.treecopy import into_tree, is_connection, tree_pages
-from greylag.core.accesslist import NEVER, Entry
+from greylag.core.accesslist import NEVER, Entry, speaking_of
 from greylag.core.address import canonical
 from greylag.core.client import network
 from greylag.core.policy import Policy
@@ -166,7 +166,7 @@ def _copy_entries(old: Store, new: Store, dry_run: bool) -> int:
 
 def _by_subject(store: Store) -> dict[Subject, Entry]:
     """Return the last word of each subject, without the numbers: each store gives its own."""
-    return {entry.subject: replace(entry, number=0) for entry in store.entries()}
+    return {s: replace(e, number=0, rank=None) for s, e in speaking_of(store.entries()).items()}
 
 
 def _copy_figures(old: Store, new: Store, dry_run: bool) -> int:

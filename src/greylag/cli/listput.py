@@ -23,7 +23,7 @@ from greylag.cli.effects import (
 )
 from greylag.cli.output import progress, say, write_json
 from greylag.cli.shown import subject_text
-from greylag.core.accesslist import Entry
+from greylag.core.accesslist import Entry, speaking_of
 from greylag.core.subject import Network, Subject
 from greylag.store.base import Store
 
@@ -110,15 +110,14 @@ def entries_for(store: Store, subjects: list[Subject]) -> dict[Subject, Entry]:
     """Return the entries that there are for these subjects, without a lock on the lists."""
     wanted = set(subjects)
     if len(wanted) > MANY:
-        return {entry.subject: entry for entry in store.entries() if entry.subject in wanted}
-    found = {}
+        return speaking_of(entry for entry in store.entries() if entry.subject in wanted)
+    found: list[Entry] = []
     for subject in wanted:
         network = isinstance(subject, Network)
         client = subject.packed if isinstance(subject, Network) else bytes(4)
-        for entry in store.matching(client, "" if network else str(subject)):
-            if entry.subject == subject:
-                found[subject] = entry
-    return found
+        near = store.matching(client, "" if network else str(subject))
+        found += (entry for entry in near if entry.subject == subject)
+    return speaking_of(found)
 
 
 def _tell(run: Run, which: Which, stored: Stored, source: str) -> None:

@@ -2,16 +2,21 @@
 
 The precedence is that of spec/greylisting-plugin.md "Verdicts": entries for addresses go before
 entries for recipient domains, and the longest prefix first. Of entries that name the
-very same thing the newest wins: it is what the admin said last.
+very same thing the one with the highest number wins. Stores number them so that it is the newest,
+what the admin said last; in the old tables it is the first row, as in the old program.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from greylag.core.client import network
 from greylag.core.subject import Domain, Network, Subject
 from greylag.core.value import value
 
 NEVER = 253402300799  # 9999-12-31 23:59:59 UTC, as the old tables write "never ends"
+
+_DOMAINS = -130  # the rank of entries for domains; those for addresses have their prefix, 0 to 128
 
 
 @value
@@ -23,7 +28,8 @@ class Entry:
     expires: int = NEVER
     comment: str = ""
     created: int = 0
-    number: int = 0  # given by the store; later entries have higher ones
+    number: int = 0  # given by the store: of entries for one subject the highest speaks
+    rank: int | None = None  # given by the store where it is not that of the subject
 
     def live(self, now: int) -> bool:
         """Tell whether the entry still counts."""
@@ -57,9 +63,28 @@ def last_word(entries: list[Entry], client: bytes, domain: str, now: int) -> Ent
     return max(speaking, key=_precedence, default=None)
 
 
+def speaking_of(entries: Iterable[Entry]) -> dict[Subject, Entry]:
+    """Return the entry that speaks for each subject: the old tables may have several for one."""
+    found: dict[Subject, Entry] = {}
+    for entry in entries:
+        if entry.subject not in found or entry.number > found[entry.subject].number:
+            found[entry.subject] = entry
+    return found
+
+
+def rank_beside(prefix: int) -> int:
+    """Return the rank of a row of the old tables that names an address and a domain.
+
+    It is below all that name an address alone, and above all that name a domain alone.
+    """
+    return prefix + _DOMAINS + 1
+
+
 def _precedence(entry: Entry) -> tuple[int, int]:
-    prefix = entry.subject.prefix if isinstance(entry.subject, Network) else -1
-    return prefix, entry.number
+    rank = entry.rank
+    if rank is None:
+        rank = entry.subject.prefix if isinstance(entry.subject, Network) else _DOMAINS
+    return rank, entry.number
 
 
 class AccessIndex:

@@ -97,7 +97,7 @@ class Store(Protocol):
         """
 
     def entries(self) -> list[Entry]:
-        """Return all entries of the lists, expired ones too, in the order of their numbers."""
+        """Return all entries of the lists, expired ones too, in the order they were made in."""
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         """Add entries, all or none. An entry for a subject that has one replaces it."""

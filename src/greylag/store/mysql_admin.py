@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greylag.core.subject import Network
+from greylag.core.subject import Network, Subject
 from greylag.core.value import value
 from greylag.store.mysql_link import Guard, connect
 from greylag.store.mysql_options import Place
@@ -103,8 +103,9 @@ class Admin:
         ]
 
     def _entries(self) -> list[Finding]:
-        """Find the rows of the lists that never match, or match more than they say."""
+        """Find the rows of the lists that never match, or match more or less than they say."""
         found = []
+        first: dict[Subject, int] = {}
         for row in self._all(_ENTRIES):
             number, text, start, _prefix, domain = row[:5]
             if not read_entries(row):
@@ -115,6 +116,10 @@ class Admin:
                 what = f"list entry {number} has an address and a domain: either one matches"
                 found.append(Finding(what, "make two of it"))
             subjects = [entry.subject for entry in read_entries(row)]
+            for subject in subjects:
+                if first.setdefault(subject, number) != number:
+                    what = f"list entries {first[subject]} and {number} name {subject}"
+                    found.append(Finding(f"{what}: the first of them decides", "remove one"))
             nets = [subject for subject in subjects if isinstance(subject, Network)]
             if nets and isinstance(start, bytes) and nets[0].packed != start:
                 what = f"list entry {number} has host bits: {str(text)[:_SHOWN]!r} means {nets[0]}"

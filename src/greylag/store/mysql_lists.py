@@ -51,7 +51,7 @@ class Lists:
         return _entries({row[0]: row for row in rows}.values())
 
     def entries(self) -> list[Entry]:
-        """Return all entries, by their numbers."""
+        """Return all entries, in the order of their rows."""
         return _entries(self._session.read(sql.ENTRIES, ()))
 
     def put(self, entries: Iterable[Entry]) -> None:
@@ -97,7 +97,7 @@ class Lists:
 
 def _entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
     found = [entry for row in rows for entry in read_entries(row)]
-    return sorted(found, key=lambda entry: entry.number)
+    return sorted(found, key=lambda entry: -entry.number)  # the rows' order: see `read_entries`
 
 
 def _folded(subject: Subject) -> Subject:

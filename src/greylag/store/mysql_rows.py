@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from time import gmtime, strftime
 
-from greylag.core.accesslist import NEVER, Entry
+from greylag.core.accesslist import NEVER, Entry, rank_beside
 from greylag.core.address import canonical
 from greylag.core.client import IPV4_BYTES, network
 from greylag.core.record import Record
@@ -139,13 +139,19 @@ def figure_of(name: str) -> str:
 
 
 def read_entries(found: tuple[Any, ...]) -> list[Entry]:
-    """Return what a row of greylisting_lists says: nothing, one thing, or two for a row of both."""
+    """Return what a row of greylisting_lists says: nothing, one thing, or two for a row of both.
+
+    Of rows for one subject the first decides, as in the old program: so it has the highest number.
+    """
     number, text, start, prefix, domain, denied_until, expires, created, comment = found
     subjects: list[Domain | Network] = []
-    if text is not None and (net := _network(str(text), start, prefix)) is not None:
+    net = None if text is None else _network(str(text), start, prefix)
+    if net is not None:
         subjects.append(net)
-    if domain:
-        subjects.append(Domain(canonical(str(domain).encode())))
+    name = str(domain or "").rstrip(" ")  # the server compares without blanks at the end
+    if name:
+        subjects.append(Domain(canonical(name.encode())))
+    rank = rank_beside(net.prefix) if net is not None and name else None
     denied = int(denied_until or 0)
     return [
         Entry(
@@ -154,7 +160,8 @@ def read_entries(found: tuple[Any, ...]) -> list[Entry]:
             min(int(expires or 0), NEVER),
             str(comment or ""),
             int(created or 0),
-            int(number),
+            -int(number),
+            rank,
         )
         for subject in subjects
     ]

@@ -1,0 +1,79 @@
+"""Rows of greylisting_lists mean to us what they mean to the old program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from greylag.core.accesslist import AccessIndex, last_word
+from greylag.core.client import parse_address
+from greylag.store import open_store
+from greylag.store.base import Store
+from tests.servers.mariadb import Database
+
+NOW = 1_750_000_000
+ALLOW, DENY = "1970-01-01 00:00:01", "9999-12-31 23:59:59"
+Rows = list[tuple[str | None, str | None, str]]
+
+
+@pytest.fixture
+def store(database: Database) -> Iterator[Store]:
+    with closing(open_store(database.url, timeout=4)) as opened:
+        yield opened
+
+
+def insert(database: Database, rows: Rows) -> None:
+    """Insert rows as an admin does by hand: address, domain, until when they deny."""
+    with database.server.connect(database.name) as cursor:
+        for text, domain, until in rows:
+            address, _slash, bits = (text or "").partition("/")
+            start = parse_address(address.encode()) if address else b"0"
+            cursor.execute(
+                "INSERT INTO greylisting_lists (ipaddr, ipaddr_start, ipaddr_end,"
+                " ipaddr_prefixsize, rcpt_to, block_expires, record_expires)"
+                " VALUES (%s, %s, %s, %s, %s, %s, '9999-12-31 23:59:59')",
+                (text, start, start, int(bits or (32 if text else 0)), domain, until),
+            )
+
+
+@pytest.mark.parametrize(
+    ("rows", "denies"),
+    [
+        ([("192.0.2.7", None, ALLOW), ("192.0.2.7", None, DENY)], False),
+        ([("192.0.2.7", None, DENY), ("192.0.2.7", None, ALLOW)], True),
+        ([(None, "example.net", ALLOW), (None, "example.net", DENY)], False),
+        ([(None, "example.net", DENY), (None, "EXAMPLE.net", ALLOW)], True),
+        ([("192.0.2.0/24", None, ALLOW), ("192.0.2.7", None, DENY)], True),
+        ([("192.0.2.7", "example.net", ALLOW), ("192.0.2.0/24", None, DENY)], True),
+        ([("192.0.2.7", "other.example", DENY), ("192.0.2.0/24", None, ALLOW)], False),
+        ([(None, "example.net", DENY), ("192.0.2.0/24", "other.example", ALLOW)], False),
+        ([("192.0.2.0/24", "example.net", ALLOW), ("192.0.2.7", "example.net", DENY)], True),
+        ([(None, "example.net ", DENY)], True),
+        ([(None, "example.net  ", ALLOW), (None, "example.net", DENY)], False),
+        ([(None, " ", DENY)], None),
+        ([(None, " example.net", DENY)], None),
+    ],
+)
+def test_the_row_that_decides_is_that_of_the_old_program(
+    store: Store, database: Database, rows: Rows, denies: bool | None
+) -> None:
+    """The first of two rows for one subject; a row of both below those of an address alone."""
+    insert(database, rows)
+    client = bytes((192, 0, 2, 7))
+    for found in (
+        store.matching(client, "example.net"),
+        AccessIndex(store.entries()).matching(client, "example.net"),
+    ):
+        entry = last_word(found, client, "example.net", NOW)
+        assert (None if entry is None else entry.denies(NOW)) is denies
+
+
+def test_what_is_put_by_us_takes_the_place_of_all_rows_of_its_subject(
+    store: Store, database: Database
+) -> None:
+    insert(database, [(None, "example.net ", DENY), (None, "example.net", DENY)])
+    (first, _second) = store.entries()
+    assert store.remove_entries([first.subject]) == 1
+    assert database.rows("SELECT id FROM greylisting_lists") == ()
