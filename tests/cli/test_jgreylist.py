@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ from tests.native.greylisted import COMMAND, Jgreylist, sigpipe_is_ignored, writ
 from tests.server.clients import Talker
 
 SMTPD_SAID = [b"220 from smtpd"]
-BANNER = b"220 greylist SMTP"
+BANNER = b"220 jgreylist v8"
 PIPE = 1 << (signal.SIGPIPE - 1)
 PIPE_AND_SIZE = PIPE | 1 << (signal.SIGXFSZ - 1)
 
@@ -41,18 +42,18 @@ def test_first_too_soon_and_known(program: Jgreylist) -> None:
     run = program.run()
     assert run.said == [BANNER]
     assert run.code == 0
-    assert run.log == [f"jgreylist[{run.pid}]: 192.0.2.17: GREY too soon"]
+    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: GREY too soon"]
     assert not program.record.exists()
     run = program.run(JGREYLIST_HOLDTIME="0")  # what is said now counts
     assert run.said == SMTPD_SAID
-    assert run.log == [f"jgreylist[{run.pid}]: 192.0.2.17: OK known"]
+    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: OK known"]
 
 
 def test_who_is_let_in_finds_everything_untouched(program: Jgreylist) -> None:
     program.run(JGREYLIST_HOLDTIME="0")
     run = program.run(JGREYLIST_HOLDTIME="0")
     assert run.said == SMTPD_SAID
-    assert run.log == [f"jgreylist[{run.pid}]: 192.0.2.17: OK known"]
+    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: OK known"]
     recorded = program.recorded(JGREYLIST_HOLDTIME="0")
     assert recorded == [str(run.pid), str(program.smtpd), *COMMAND]
     assert not sigpipe_is_ignored(program.folder)
@@ -103,11 +104,11 @@ def test_each_line_of_the_conversation_is_logged(program: Jgreylist) -> None:
         log = process.communicate(timeout=20)[1].decode().splitlines()
     assert log == [
         "jgreylist: 192.0.2.17: GREY first time",
-        "jgreylist: >>> 220 greylist SMTP",
+        "jgreylist: >>> 220 jgreylist v8",
         "jgreylist: <<< HELO \\x1b[2J",
-        "jgreylist: >>> 250 greylist",
+        "jgreylist: >>> 250 jgreylist v8",
         "jgreylist: <<< QUIT",
-        "jgreylist: >>> 221 greylist",
+        "jgreylist: >>> 221 jgreylist v8",
     ]
 
 
@@ -237,3 +238,44 @@ def test_evil_values_make_lines_of_ascii_p13(program: Jgreylist) -> None:
             log = process.communicate(timeout=20)[1].decode("ascii")
         assert log.count("\n") == 1
         assert log.removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize("changes", [{}, {"JGREYLIST": ""}], ids=["new", "allowed"])
+def test_a_log_that_has_stopped_delays_nobody_t33(
+    program: Jgreylist, changes: dict[str, Value]
+) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    environ = program.variables({"JGREYLIST_LOG_SMTP": "1", **changes})
+    command = [str(program.program), "/bin/echo", "in"]
+    done = subprocess.run(
+        command,
+        env=environ,
+        input=b"HELO a\r\nRCPT b\r\n" * 20,
+        stdout=subprocess.PIPE,
+        stderr=writer,
+        timeout=8,
+        check=True,
+    )
+    assert done.stdout.startswith(b"in" if changes else BANNER)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_script_without_a_first_line_is_run_by_the_shell(program: Jgreylist) -> None:
+    script = program.folder / "no-first-line"
+    script.write_text('printf "%s\\n" "$0" "$@"\n')
+    script.chmod(0o755)
+    for name in (str(script), script.name):
+        done = subprocess.run(
+            [str(program.program), name, "a b", ""],
+            env=program.variables({"JGREYLIST": "", "PATH": f"/bin:{program.folder}"}),
+            capture_output=True,
+            timeout=8,
+            check=True,
+        )
+        assert done.stdout.decode().splitlines() == [str(script), "a b", ""]

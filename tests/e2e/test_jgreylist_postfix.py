@@ -60,6 +60,6 @@ def test_a_whole_mail_after_the_hold(both: tuple[Host, real.Postfix]) -> None:
     assert postfix.logged("to=<b@example.net>, relay=none")
     assert postfix.logged("status=sent")
     log = host.log.read_text()
-    fates = [line.partition("]: ")[2] for line in log.splitlines() if "jgreylist[" in line]
+    fates = [line.partition("]: ")[2] for line in log.splitlines() if "greylist[" in line]
     expected = ["GREY first time", "GREY too soon", "OK known"]
     assert fates == [f"127.0.0.1: {fate}" for fate in expected]

@@ -61,7 +61,7 @@ def test_the_words_and_the_files_of_the_old_program(tree: Path) -> None:
     plant(tree, "192/000/002", 121)
     process = start(tree, *PROGRAM)
     output, error = process.communicate(timeout=TIMEOUT)
-    assert error.decode() == f"jgreylist[{process.pid}]: 192.0.2.17: OK known\n"
+    assert error.decode() == f"greylist[{process.pid}]: 192.0.2.17: OK known\n"
     assert output.startswith(b"in %d " % process.pid), "the same process"
 
 

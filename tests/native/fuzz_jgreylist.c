@@ -17,7 +17,7 @@ static void fuzz_response(const char *data, size_t size)
 {
     struct text response = TEXT_IN(buffers.response);
     struct text request = TEXT_IN(buffers.request);
-    struct answer answer = {NULL, NULL, 0, 0};
+    struct answer answer = {0};
     size_t lines = 4; /* request, protocol_state, greylag_client, greylag_reply */
 
     if (size > sizeof buffers.response)

@@ -107,7 +107,7 @@ def test_who_is_let_in_finds_everything_untouched(program: Jgreylist) -> None:
     with running(program.folder / "s", answering(KNOWN)):
         run = program.run()
     assert run.said == SMTPD_SAID
-    assert run.log == [f"jgreylist[{run.pid}]: 192.0.2.17: OK known"]
+    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: OK known"]
     assert program.recorded() == [str(run.pid), str(program.smtpd), *COMMAND]
     assert not sigpipe_is_ignored(program.folder)
 
@@ -146,7 +146,7 @@ def test_who_is_allowed_is_let_in_without_a_question(program: Jgreylist) -> None
         run = program.run(JGREYLIST="")
     assert daemon.questions == []
     assert run.said == SMTPD_SAID
-    assert run.log == [f"jgreylist[{run.pid}]: 192.0.2.17: OK whitelisted"]
+    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: OK whitelisted"]
 
 
 def test_the_daemon_is_asked_what_it_has_to_know(program: Jgreylist) -> None:
@@ -183,7 +183,7 @@ def test_who_is_refused_is_handed_over(program: Jgreylist, reason: str, fate: st
         run = program.run()
     assert run.said == [b"220 from the daemon"]
     assert run.code == 0
-    assert run.log == [f"jgreylist[{run.pid}]: 192.0.2.17: {fate}"]
+    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: {fate}"]
     assert not program.record.exists()
 
 
@@ -201,7 +201,7 @@ def test_what_the_log_says_of_whom_is_let_in(program: Jgreylist, reason: str, fa
     passing = f"greylag_reason={reason}\naction=DUNNO\n\n".encode()
     with running(program.folder / "s", answering(passing)):
         run = program.run()
-    assert run.log == [f"jgreylist[{run.pid}]: 192.0.2.17: {fate}"]
+    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: {fate}"]
 
 
 def test_the_daemon_is_told_how_to_talk(program: Jgreylist) -> None:
@@ -343,7 +343,8 @@ def test_what_is_no_tcp_socket_is_for_the_oneshot(program: Jgreylist) -> None:
     "changes",
     [
         {"GREYLAG_CONFIG": "/x"},
-        {"JGREYLIST_DIR": "/x"},
+        {"JGREYLIST_DIR": ""},
+        {"JGREYLIST_DIR": "/a\nb"},
         {"JGREYLIST": "a\nb"},
         {"JGREYLIST_NOREV": "x" * 9000},
     ],
@@ -355,6 +356,38 @@ def test_what_cannot_be_asked_is_for_the_oneshot(
         run = program.run((), **changes)
     assert daemon.questions == []
     assert (run.said, run.log) == (ONESHOT_SAID, [])
+
+
+def test_a_tree_that_the_daemon_serves_is_asked_for(program: Jgreylist) -> None:
+    served = KNOWN[:-1] + b"greylag_tree=yes\n\n"
+    with running(program.folder / "s", answering(served)) as daemon:
+        run = program.run(JGREYLIST_DIR="/var/qmail/jgreylist")
+    assert b"\ngreylag_tree=/var/qmail/jgreylist\n" in daemon.questions[0]
+    assert run.said == SMTPD_SAID
+
+
+def test_a_tree_that_the_daemon_does_not_serve_is_for_the_oneshot(program: Jgreylist) -> None:
+    with running(program.folder / "s", answering(b"greylag_tree=no\n\n")):
+        run = program.run(JGREYLIST_DIR="/var/qmail/jgreylist")
+    assert (run.said, run.log) == (ONESHOT_SAID, [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "tree"),
+    [
+        (KNOWN, "/x"),  # of a daemon that knows nothing of trees
+        (KNOWN[:-1] + b"greylag_tree=\n\n", "/x"),
+        (KNOWN[:-1] + b"greylag_tree=yes\ngreylag_tree=yes\n\n", "/x"),
+        (KNOWN[:-1] + b"greylag_tree=yes\n\n", None),
+    ],
+)
+def test_what_other_records_say_is_not_believed(
+    program: Jgreylist, answer: bytes, tree: str | None
+) -> None:
+    with running(program.folder / "s", answering(answer)):
+        run = program.run(JGREYLIST_DIR=tree)
+    assert run.said == ONESHOT_SAID
+    assert "makes no sense" in run.log[0]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def nothing_is_left(daemon: Daemon) -> Iterator[None]:
 
 def test_a_whole_conversation(daemon: Daemon) -> None:
     with talking(daemon.folder) as client:
-        assert client.reply() == b"220 greylist SMTP"
+        assert client.reply() == b"220 jgreylist v8"
         assert client.ask(b"EHLO mx.example.org").startswith(b"250 ")
         assert client.ask(b"MAIL FROM:<a@example.org>").startswith(b"250 ")
         assert client.ask(b"RCPT TO:<b@example.net>") == b"450 GREYLIST Try again later."
@@ -229,7 +229,7 @@ def test_each_line_is_logged_where_that_is_asked_for_p13(daemon: Daemon) -> None
         client.ask(b"HELO \x1b[2J")
     before = "event=dialogue client_address=203.0.113.9 "
     assert daemon.logged(before + 'received="HELO \\x1b[2J"\n')
-    assert daemon.logged(before + 'sent="250 greylist"\n')
+    assert daemon.logged(before + 'sent="250 jgreylist v8"\n')
 
 
 def test_the_fate_is_not_logged_where_that_is_not_wanted(daemon: Daemon) -> None:

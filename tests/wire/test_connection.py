@@ -49,9 +49,13 @@ def test_everything_that_can_be_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "hold"), [(b"0", 0), (b"7", 7), (b"", 120), (b"-1", 120), (b"x", 120), (b"9" * 10, 120)]
-)
-def test_what_is_no_number_counts_as_unset(raw: bytes, hold: int) -> None:
+    ("raw", "hold"),
+    [
+        (b"0", 0), (b"7", 7), (b"", 120), (b"60s", 60), (b" 60", 60), (b"\t+60 ", 60), (b"060", 60),
+        (b"-1", 0), (b"- 1", 0), (b"x", 0), (b"9" * 12, 999_999_999), (b"\xd9\xa3", 0),
+    ],
+)  # fmt: skip
+def test_a_number_is_read_as_far_as_it_goes(raw: bytes, hold: int) -> None:
     assert read(b"greylag_holdtime=" + raw + b"\n").hold == hold
 
 

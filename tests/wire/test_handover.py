@@ -62,8 +62,8 @@ def test_everything_that_can_be_said() -> None:
     ("raw", "seconds"),
     [
         (b"0", 5), (b"4", 5), (b"5", 5), (b"300", 300), (b"301", 300), (b"999999999", 300),
-        (b"", 60), (b"-1", 60), (b"x", 60), (b"1e9", 60), (b" 7", 60), (b"9" * 5000, 60),
-        (b"\xd9\xa3", 60),
+        (b"", 60), (b"-1", 5), (b"x", 5), (b"9e9", 9), (b" 7", 7), (b"9" * 5000, 300),
+        (b"\xd9\xa3", 5),
     ],
 )  # fmt: skip
 def test_the_time_is_clamped_and_a_number(raw: bytes, seconds: int) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire import tempfail
-from greylag.wire.tempfail import KEPT, MAX_LINES, ROOM, Dialogue, End, Turn, refusal, shown
+from greylag.wire.tempfail import BANNER, KEPT, MAX_LINES, ROOM, Dialogue, End, Turn, refusal, shown
 from tests.strategies import PROPERTY, SOAK
 from tests.wire.hostile import VALUES
 
@@ -109,6 +109,17 @@ def test_limit_hangs_up_at_that_many_rcpt() -> None:
     found = turns_of(Dialogue(GREY, 3), b"RCPT a\r\nNOOP\r\nRCPT b\r\nRCPT c\r\nRCPT d\r\n")
     assert [turn.reply[:3] for turn in found] == [b"450", b"250", b"450", b"421"]
     assert found[-1].end is End.TOO_MANY_RCPT
+
+
+def test_the_texts_are_the_old_programs() -> None:
+    """As the C program that the guide names says them, but for NOOP, which it refuses."""
+    assert BANNER == b"220 jgreylist v8\r\n"
+    found = turns_of(Dialogue(GREY, 2), b"HELO\nEHLO\nMAIL\nRSET\nRCPT\nRCPT\n")
+    assert [turn.reply for turn in found] == [b"250 jgreylist v8\r\n"] * 4 + [
+        GREY,
+        b"421 Too many RCPT commands, goodbye.\r\n",
+    ]
+    assert turns_of(Dialogue(GREY), b"QUIT\n")[0].reply == b"221 jgreylist v8\r\n"
 
 
 def test_no_limit_is_no_limit() -> None:

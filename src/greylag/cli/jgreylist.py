@@ -10,6 +10,7 @@ let in. Whatever goes wrong in greylag lets it in. Source: spec/jgreylist.md.
 from __future__ import annotations
 
 import _thread
+import errno
 import os
 import sys
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from greylag.core.verdict import Decision
 
 BUDGET = 5.0  # seconds from start to a decision
+LOG_PATIENCE = 200  # milliseconds for a line that the log does not take
 NO_PROGRAM = 111  # the exit code of tcpserver's friends for a failure that may pass
 _DIRECTORY = b"JGREYLIST_DIR"
 _SHOWN = 64  # bytes of an address in the log
@@ -33,17 +35,19 @@ class Log:
 
     def __init__(self) -> None:
         environ = os.environb
+        self._taken = True  # the last line; a log that has stopped is waited for just once
         with_pid = read_number(environ.get(b"JGREYLIST_LOG_PID"), 1) != 0
-        self._prefix = f"jgreylist[{os.getpid()}]: " if with_pid else "jgreylist: "
+        self._prefix = f"greylist[{os.getpid()}]: " if with_pid else "jgreylist: "
         self._fates = read_number(environ.get(b"JGREYLIST_LOG"), 1) != 0
         raw = environ.get(b"TCPREMOTEIP", b"")[:_SHOWN]
         self._address = "".join(chr(byte) if 0x20 < byte < 0x7F else "?" for byte in raw)
 
     def say(self, text: str) -> None:
         """Write a line; the text is printable ASCII."""
-        from greylag.cli.oneshot import write_patiently
+        from greylag.cli.oneshot import write_in_time
 
-        write_patiently(2, f"{self._prefix}{text}\n".encode("ascii", "backslashreplace"))
+        line = f"{self._prefix}{text}\n".encode("ascii", "backslashreplace")
+        self._taken = write_in_time(2, line, LOG_PATIENCE if self._taken else 0)
 
     def fate(self, text: str) -> None:
         """Write what becomes of the connection, where that is wanted."""
@@ -79,8 +83,17 @@ def main(config: bytes | None = None) -> None:
         if turn.acquire(False):
             _act(connection, decision, log, program)
     except BaseException as error:  # noqa: BLE001 - no failure of ours may turn mail away
-        log.failure(f"internal-error: {type(error).__name__}: {error}")
+        _tell(log, error)
     program.start()
+
+
+def _tell(log: Log, error: BaseException) -> None:
+    from greylag.cli.oneshot import NO_MEMORY, write_all
+
+    try:
+        log.failure(f"internal-error: {type(error).__name__}: {error}")
+    except MemoryError:  # as under a low softlimit: this takes none
+        write_all(2, NO_MEMORY)
 
 
 class Program:
@@ -110,11 +123,28 @@ class Program:
             pass  # of a log or a store that is gone: they were never meant for the program
         signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
         try:
-            os.execvp(self._command[0], self._command)  # noqa: S606 - the admin's own words
+            _execute(self._command)
         except OSError as error:
             signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
             self._log.failure(f"{os.fsdecode(self._command[0])}: {error.strerror}")
         os._exit(NO_PROGRAM)
+
+
+def _execute(command: list[bytes]) -> None:
+    """Execute a program as C's execvp does. Raises OSError.
+
+    What is no program and has no first line that names one is a script of the shell.
+    """
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - the admin's own words
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+    ways = [b""] if b"/" in command[0] else [os.fsencode(way) for way in os.get_exec_path()]
+    for way in ways:
+        file = os.path.join(way, command[0])
+        if os.access(file, os.X_OK):
+            os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])  # noqa: S606
 
 
 def _act(connection: Connection, decision: Decision, log: Log, program: Program) -> None:

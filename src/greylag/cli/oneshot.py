@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 BUDGET = 5.0  # seconds from start to answer; qmail-smtpd itself would wait for ever
 LOG_PATIENCE = 200  # milliseconds for a line that the log does not take
+GRACE = 100  # milliseconds more, for a write that was begun
+NO_MEMORY = (
+    b'greylag: level=fatal reason=internal-error error="MemoryError: is softlimit -m low?"\n'
+)
 STACK = 256 * 1024  # bytes for the thread that watches the time
 FATAL, ERROR, WARN, INFO, DEBUG = 1, 2, 3, 4, 5
 NAMES = ("off", "fatal", "error", "warn", "info", "debug")
@@ -46,7 +50,7 @@ class Log:
         """Write an event that is formatted already."""
         if level <= self.level:
             named = "" if level == INFO else f"level={NAMES[level]} "
-            write_patiently(2, f"greylisting: {named}{line}\n".encode("ascii"))
+            write_in_time(2, f"greylisting: {named}{line}\n".encode("ascii"), LOG_PATIENCE)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -58,18 +62,39 @@ def write_all(descriptor: int, data: bytes) -> None:
         return
 
 
-def write_patiently(descriptor: int, data: bytes) -> None:
-    """Write to a log that may have stopped reading: what it does not take soon is dropped."""
+def write_in_time(descriptor: int, data: bytes, patience: int) -> bool:
+    """Write to whom may have stopped reading, for so many milliseconds; return whether it is out.
+
+    A pipe that was ready may be filled by others before it is our turn: so the write itself is
+    waited for, too.
+    """
     import select
 
-    poll = select.poll()
+    out = _thread.allocate_lock()
+    written = []
+
+    def write() -> None:
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLOUT)
+            rest = data
+            while rest and poll.poll(patience):
+                # A pipe that is ready takes this much without waiting for its reader.
+                rest = rest[os.write(descriptor, rest[: select.PIPE_BUF]) :]
+            written.append(not rest)
+        except OSError:
+            pass
+        finally:
+            out.release()
+
+    out.acquire()
     try:
-        poll.register(descriptor, select.POLLOUT)
-        while data and poll.poll(LOG_PATIENCE):
-            # A pipe that is ready takes this much without waiting for its reader.
-            data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]
-    except OSError:
-        return
+        _thread.stack_size(STACK)
+        _thread.start_new_thread(write, ())
+    except RuntimeError:
+        write()  # no memory for a thread
+    out.acquire(timeout=(patience + GRACE) / 1000)
+    return bool(written and written[0])
 
 
 class Answer:
@@ -97,7 +122,10 @@ def main() -> None:
             _watch(log, given)
             answer(os.environb, log, given)
     except BaseException as error:  # noqa: BLE001 - no failure of ours may turn mail away
-        log.event(FATAL, reason="internal-error", error=f"{type(error).__name__}: {error}")
+        try:
+            log.event(FATAL, reason="internal-error", error=f"{type(error).__name__}: {error}")
+        except MemoryError:  # as under a low softlimit: this takes none
+            write_all(2, NO_MEMORY)
     finally:
         # The answer is out and all is committed: taking Python apart would only cost time.
         os._exit(0)

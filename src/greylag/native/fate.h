@@ -21,11 +21,20 @@ static const struct {
     {"no-reverse-dns", "DENY no reverse DNS"},
 };
 
+/* A number as atoi() reads it, as far as it goes: is it another than 0? Unset or empty: yes. */
 static inline bool is_on(const char *variable)
 {
     const char *value = getenv(variable);
 
-    return value == NULL || *value == '\0' || strcmp(value, "0") != 0;
+    if (value == NULL || *value == '\0')
+        return true;
+    while (*value == ' ' || (*value >= '\t' && *value <= '\r'))
+        value++;
+    if (*value == '-' || *value == '+')
+        value++;
+    while (*value == '0')
+        value++;
+    return *value >= '1' && *value <= '9';
 }
 
 static inline void add_number(struct text *text, long number)
@@ -41,13 +50,13 @@ static inline void add_number(struct text *text, long number)
 
 static inline void add_prefix(struct text *line)
 {
-    add_string(line, "jgreylist");
     if (is_on("JGREYLIST_LOG_PID")) {
-        add_string(line, "[");
+        add_string(line, "greylist[");
         add_number(line, (long)getpid());
-        add_string(line, "]");
+        add_string(line, "]: ");
+    } else {
+        add_string(line, "jgreylist: ");
     }
-    add_string(line, ": ");
 }
 
 /* The address comes from the network's side: printable ASCII of it, and not more than an address
@@ -80,7 +89,7 @@ static inline void log_fate(const char *reason, size_t length, bool is_let_in)
         add_string(&line, fate);
     }
     add_string(&line, "\n");
-    put(STDERR_FILENO, &line);
+    put_log(&line);
 }
 
 static inline void say(const char *what)
@@ -91,7 +100,7 @@ static inline void say(const char *what)
     add_prefix(&line);
     add_string(&line, what);
     add_string(&line, "\n");
-    put(STDERR_FILENO, &line);
+    put_log(&line);
 }
 
 #endif

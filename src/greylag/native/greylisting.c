@@ -6,7 +6,7 @@
  * When the time for the question is over, the mail is let in. The exit code is always 0, because
  * qmail-spp turns a crash into a refusal.
  */
-#include "plugin.h"
+#include "question.h"
 
 #ifndef ONESHOT_PATH
 #define ONESHOT_PATH "/var/qmail/plugins/greylisting-oneshot"
@@ -26,8 +26,6 @@ enum {
     MAX_REQUEST = 16384, /* a dozen values of 899 bytes, the longest that qmail takes, fit in */
     MAX_RESPONSE = 1024
 };
-
-extern char **environ;
 
 /* Together, so that the usual question touches one or two pages. */
 static struct {
@@ -161,7 +159,9 @@ static void run_oneshot(const char *own_name, const char *cause)
     }
     if (cause != NULL)
         log_line(LEVEL_WARN, cause, ": using the one-shot");
-    (void)execve(path, arguments, environ);
+    if (!has_memory_for_oneshot(": letting the mail in"))
+        return;
+    execute(path, arguments);
     log_line(LEVEL_ERROR, "the one-shot cannot be run", ": letting the mail in");
 }
 
@@ -191,7 +191,7 @@ static void decide(const char *own_name)
         fall_back(own_name, NULL);
         return;
     }
-    outcome = ask_daemon(&request, &response, now_ms() + BUDGET_MS);
+    outcome = ask_daemon(&request, &response, ends_at);
     if (outcome == ANSWERED && !write_command(&response, &command))
         outcome = GARBAGE;
     if (outcome == LATE) /* too late for the one-shot, too */
@@ -199,14 +199,14 @@ static void decide(const char *own_name)
     else if (outcome != ANSWERED)
         fall_back(own_name, causes[outcome]);
     else if (command.used > 0)
-        put(STDOUT_FILENO, &command);
+        put(STDOUT_FILENO, &command, ends_at);
 }
 
 int main(int argc, char **argv)
 {
     if (is_exempt())
         _exit(0);
-    ignore_broken_pipes();
+    begin();
     if (fill_standard_descriptors())
         decide(argc > 0 ? argv[0] : NULL);
     else

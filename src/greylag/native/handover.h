@@ -8,9 +8,9 @@
 #ifndef GREYLAG_HANDOVER_H
 #define GREYLAG_HANDOVER_H
 
-#include <netinet/in.h>
+#include "question.h"
 
-#include "plugin.h"
+#include <netinet/in.h>
 
 #ifndef HANDOVER_PATH
 #define HANDOVER_PATH "/run/greylag/handover.sock"

@@ -10,8 +10,8 @@ int main(void)
     const struct text command = {.bytes = accept, .size = sizeof accept, .used = 2, .cut = false};
 
     if (has_value("SMTPAUTHUSER")) {
-        ignore_broken_pipes();
-        put(STDOUT_FILENO, &command);
+        begin();
+        put(STDOUT_FILENO, &command, ends_at);
     }
     _exit(0);
 }

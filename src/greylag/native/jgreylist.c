@@ -10,10 +10,9 @@
  */
 #define _DEFAULT_SOURCE 1 /* SO_DOMAIN and SO_PROTOCOL of glibc */
 #define PLUGIN_NAME "jgreylist"
-#include "plugin.h"
-
 #include "fate.h"
 #include "handover.h"
+#include "program.h"
 
 #ifndef JGREYLIST_ONESHOT_PATH
 #define JGREYLIST_ONESHOT_PATH "/var/qmail/bin/jgreylist-oneshot"
@@ -26,17 +25,17 @@ enum {
     EXIT_NO_PROGRAM = 111 /* what tcpserver's friends say for a failure that may pass */
 };
 
-extern char **environ;
-
 static struct {
     char response[MAX_RESPONSE];
     char request[MAX_REQUEST];
 } buffers;
 
-static struct sigaction before; /* what SIGPIPE did: the program must find it so */
-
-/* These name other settings, or other records, than the daemon's. */
-static const char *const elsewhere[] = {"GREYLAG_CONFIG", "JGREYLIST_DIR"};
+/* The folder of a record tree, where records are not kept in the daemon's store. The daemon serves
+ * those trees that its own settings name, and says so: one that knows nothing of trees would answer
+ * from its store. */
+#define TREE "JGREYLIST_DIR"
+static const char is_served[] = "yes";
+static const char not_served[] = "greylag_tree=no\n\n";
 
 struct attribute {
     const char *variable, *name;
@@ -51,6 +50,7 @@ static const struct attribute asked[] = {
     {"JGREYLIST_NOREV", "greylag_norev="},
     {"JGREYLIST_BY_IP", "greylag_byip="},
     {"JGREYLIST_HOLDTIME", "greylag_holdtime="},
+    {TREE, "greylag_tree="},
 };
 
 /* How the daemon is to hold the conversation. */
@@ -83,18 +83,16 @@ static bool add_attributes(struct text *request, const struct attribute *list, s
 
 static bool build_question(struct text *request)
 {
-    for (size_t i = 0; i < COUNT(elsewhere); i++)
-        if (is_set(elsewhere[i]))
-            return false;
-    if (!add_attributes(request, asked, COUNT(asked)))
+    if (is_set("GREYLAG_CONFIG") /* names other settings than the daemon's */
+        || (is_set(TREE) && !has_value(TREE)) || !add_attributes(request, asked, COUNT(asked)))
         return false;
     add_string(request, "\n");
     return !request->cut;
 }
 
 struct answer {
-    const char *action, *reason;
-    size_t action_length, reason_length;
+    const char *action, *reason, *tree;
+    size_t action_length, reason_length, tree_length;
 };
 
 static bool is_word(const char *word, size_t length)
@@ -124,6 +122,15 @@ static bool is_pass(const struct answer *answer)
         && memcmp(answer->action, "DUNNO", strlen("DUNNO")) == 0;
 }
 
+/* Whether an answer was given by the records that we asked about, a tree's or the store's. */
+static bool is_of_our_records(const struct answer *answer)
+{
+    if (!is_set(TREE))
+        return answer->tree == NULL;
+    return answer->tree != NULL && answer->tree_length == strlen(is_served)
+        && memcmp(answer->tree, is_served, strlen(is_served)) == 0;
+}
+
 /* Reads a complete response; false for any that the daemon would not write to us. */
 static bool read_response(const struct text *response, struct answer *answer)
 {
@@ -135,29 +142,19 @@ static bool read_response(const struct text *response, struct answer *answer)
         size_t length = stop == NULL ? 0 : (size_t)(stop - line);
 
         if (!value_of(line, length, "action=", &answer->action, &answer->action_length)
-            && !value_of(line, length, "greylag_reason=", &answer->reason, &answer->reason_length))
+            && !value_of(line, length, "greylag_reason=", &answer->reason, &answer->reason_length)
+            && !value_of(line, length, "greylag_tree=", &answer->tree, &answer->tree_length))
             return false;
         line += length + 1;
     }
-    return answer->action != NULL && answer->reason != NULL
+    return answer->action != NULL && answer->reason != NULL && is_of_our_records(answer)
         && is_word(answer->reason, answer->reason_length)
         && (is_pass(answer) || is_reply(answer->action, answer->action_length));
 }
 
-/* As if we had never been. Returns only if it could not be done. */
-static void execute(const char *path, char **arguments)
-{
-    (void)sigaction(SIGPIPE, &before, NULL);
-    if (strchr(path, '/') != NULL)
-        (void)execve(path, arguments, environ);
-    else
-        (void)execvp(path, arguments);
-    ignore_broken_pipes();
-}
-
 static _Noreturn void let_in(char **arguments)
 {
-    execute(arguments[1], arguments + 1);
+    execute_as_named(arguments + 1);
     say("the program cannot be run");
     _exit(EXIT_NO_PROGRAM);
 }
@@ -174,6 +171,8 @@ static _Noreturn void run_oneshot(char **arguments, const char *cause)
     }
     if (cause != NULL)
         log_line(LEVEL_WARN, cause, ": using the one-shot");
+    if (!has_memory_for_oneshot(": letting the client in"))
+        let_in(arguments);
     arguments[0] = path;
     execute(path, arguments);
     log_line(LEVEL_ERROR, "the one-shot cannot be run", ": letting the client in");
@@ -191,16 +190,21 @@ static bool build_opening(struct text *request, const struct answer *answer)
 }
 
 /* Hands the client over, or has the one-shot talk to him. */
-static _Noreturn void refuse(char **arguments, const struct answer *answer, int64_t deadline)
+static _Noreturn void refuse(char **arguments, const struct answer *answer)
 {
     struct text request = TEXT_IN(buffers.request);
 
     if (!is_tcp(STDIN_FILENO) || !build_opening(&request, answer))
         run_oneshot(arguments, NULL);
-    if (!hand_over(&request, STDIN_FILENO, deadline))
+    if (!hand_over(&request, STDIN_FILENO, ends_at))
         run_oneshot(arguments, "the daemon does not take the client");
     log_fate(answer->reason, answer->reason_length, false);
     _exit(0);
+}
+
+static bool is_text(const struct text *text, const char *wanted)
+{
+    return text->used == strlen(wanted) && memcmp(text->bytes, wanted, text->used) == 0;
 }
 
 static _Noreturn void decide(char **arguments)
@@ -212,13 +216,14 @@ static _Noreturn void decide(char **arguments)
     };
     struct text request = TEXT_IN(buffers.request);
     struct text response = TEXT_IN(buffers.response);
-    struct answer answer = {NULL, NULL, 0, 0};
-    int64_t deadline = now_ms() + BUDGET_MS;
+    struct answer answer = {0};
     enum outcome outcome;
 
     if (!build_question(&request))
         run_oneshot(arguments, NULL);
-    outcome = ask_daemon(&request, &response, deadline);
+    outcome = ask_daemon(&request, &response, ends_at);
+    if (outcome == ANSWERED && is_text(&response, not_served))
+        run_oneshot(arguments, NULL);
     if (outcome == ANSWERED && !read_response(&response, &answer))
         outcome = GARBAGE;
     if (outcome == LATE) { /* too late for the one-shot, too */
@@ -228,7 +233,7 @@ static _Noreturn void decide(char **arguments)
     if (outcome != ANSWERED)
         run_oneshot(arguments, causes[outcome]);
     if (!is_pass(&answer))
-        refuse(arguments, &answer, deadline);
+        refuse(arguments, &answer);
     log_fate(answer.reason, answer.reason_length, true);
     let_in(arguments);
 }
@@ -237,8 +242,7 @@ int main(int argc, char **argv)
 {
     static const char whitelisted[] = "allowlisted";
 
-    (void)sigaction(SIGPIPE, NULL, &before);
-    ignore_broken_pipes();
+    begin();
     if (argc < 2) {
         say("no command: expected jgreylist PROGRAM [ARGUMENT...]");
         return EXIT_USAGE;

@@ -1,5 +1,5 @@
 /*
- * What the native plugins share: bounded text, the log, and one question to the daemon.
+ * What the native plugins share: bounded text, the log, and how they begin and end.
  *
  * Each plugin is started for one recipient, so what counts is how fast it starts and ends: no
  * stdio, no heap, few pages touched. All bytes go through `struct text`, which cannot grow past
@@ -21,28 +21,32 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #ifndef PLUGIN_NAME
 #define PLUGIN_NAME "greylisting"
 #endif
-#ifndef SOCKET_PATH
-#define SOCKET_PATH "/run/greylag/greylag.sock"
-#endif
 #ifndef BUDGET_MS
 #define BUDGET_MS 5000 /* from connecting to the answer; qmail-smtpd itself would wait for ever */
 #endif
 
 enum {
-    RETRY_MS = 10, /* until a daemon whose backlog is full is tried again */
+    LOG_PATIENCE_MS = 200, /* for a line that the log does not take */
+    ROUND_MS = 50, /* a write that blocks is interrupted this often */
     LEVEL_ERROR = 2,
-    LEVEL_WARN = 3, /* without GLLOGLEVEL this is logged, as it always was */
-    MAX_REPLY = 500, /* RFC 5321 4.5.3.1.5: 512 with CR LF, and some hosts add a little */
-    CODE_LENGTH = 4  /* "451 " */
+    LEVEL_WARN = 3 /* without GLLOGLEVEL this is logged, as it always was */
 };
+
+/* Memory that softlimit has to leave to Python: with less than the first it may fail, with less
+ * than the second it always does. */
+#define ONESHOT_BYTES 60000000U
+#define ONESHOT_LEAST_BYTES 20000000U
+
+extern char **environ;
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
@@ -83,20 +87,6 @@ static inline bool has_value(const char *variable)
     return value != NULL && *value != '\0';
 }
 
-/* In one piece or not at all: what we write to a pipe is shorter than PIPE_BUF, and nobody is
- * left to tell of a failure. */
-static inline void put(int descriptor, const struct text *text)
-{
-    if (write(descriptor, text->bytes, text->used) < 0)
-        return;
-}
-
-/* Those who read our output and the log may be gone. */
-static inline void ignore_broken_pipes(void)
-{
-    (void)signal(SIGPIPE, SIG_IGN);
-}
-
 /* The host closes stdin. A socket must not become a standard descriptor, least of all stdout. */
 static inline bool fill_standard_descriptors(void)
 {
@@ -104,6 +94,101 @@ static inline bool fill_standard_descriptors(void)
         if (fcntl(standard, F_GETFD) < 0 && open("/dev/null", O_RDWR) != standard)
             return false;
     return true;
+}
+
+static inline int64_t now_ms(void)
+{
+    struct timespec now = {0};
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* True once the descriptor is ready or broken, false when it is not and the time is over. */
+static inline bool wait_for(int descriptor, short events, int64_t deadline)
+{
+    struct pollfd wanted = {.fd = descriptor, .events = events, .revents = 0};
+
+    for (;;) {
+        int64_t left = deadline - now_ms();
+        int ready = poll(&wanted, 1, left > 0 ? (int)left : 0);
+
+        if (ready > 0)
+            return true;
+        if (left <= 0 || (ready < 0 && errno != EINTR && errno != EAGAIN))
+            return false;
+    }
+}
+
+/* When everything is to be over: what waits beyond that is dropped. */
+static int64_t ends_at;
+
+/* What these signals did before: a program that we execute must find them so. */
+static struct sigaction before_pipe, before_size;
+
+/* Those who read our output and the log may be gone, and files may be limited in size: neither
+ * must kill us. */
+static inline void begin(void)
+{
+    struct sigaction ignored = {.sa_handler = SIG_IGN};
+
+    ends_at = now_ms() + BUDGET_MS;
+    (void)sigaction(SIGPIPE, &ignored, &before_pipe);
+    (void)sigaction(SIGXFSZ, &ignored, &before_size);
+}
+
+/* Executes a program in our place, as if we had never been. Returns only if that failed. */
+static inline void execute(const char *path, char **arguments)
+{
+    (void)sigaction(SIGPIPE, &before_pipe, NULL);
+    (void)sigaction(SIGXFSZ, &before_size, NULL);
+    (void)execve(path, arguments, environ);
+    int cause = errno;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    errno = cause;
+}
+
+static inline void interrupted(int number)
+{
+    (void)number; /* all that counts is that write() returns */
+}
+
+/* In one piece or not at all: what we write to a pipe is shorter than PIPE_BUF, and nobody is left
+ * to tell of a failure.
+ *
+ * A pipe whose reader has stopped is never ready. One that was ready may be filled by others before
+ * it is our turn, so a timer interrupts what blocks after all; it rings until that has happened. */
+static inline void put(int descriptor, const struct text *text, int64_t deadline)
+{
+    struct sigaction ring = {.sa_handler = interrupted}, before_ring; /* no SA_RESTART */
+    struct itimerval rings = {{0, ROUND_MS * 1000}, {0, ROUND_MS * 1000}};
+    struct itimerval none = {{0, 0}, {0, 0}}, before_timer;
+    sigset_t alarm_only, before_mask;
+    ssize_t written;
+
+    if (!wait_for(descriptor, POLLOUT, deadline))
+        return;
+    (void)sigemptyset(&alarm_only);
+    (void)sigaddset(&alarm_only, SIGALRM);
+    (void)sigaction(SIGALRM, &ring, &before_ring);
+    (void)sigprocmask(SIG_UNBLOCK, &alarm_only, &before_mask);
+    (void)setitimer(ITIMER_REAL, &rings, &before_timer);
+    written = write(descriptor, text->bytes, text->used);
+    (void)written;
+    (void)setitimer(ITIMER_REAL, &none, NULL);
+    (void)sigprocmask(SIG_SETMASK, &before_mask, NULL);
+    (void)sigaction(SIGALRM, &before_ring, NULL);
+    (void)setitimer(ITIMER_REAL, &before_timer, NULL);
+}
+
+/* A log that does not take a line soon does not get it. */
+static inline void put_log(const struct text *text)
+{
+    int64_t patience = now_ms() + LOG_PATIENCE_MS;
+
+    put(STDERR_FILENO, text, patience < ends_at ? patience : ends_at);
 }
 
 static inline bool is_logged(int level)
@@ -128,159 +213,24 @@ static inline void log_line(int level, const char *cause, const char *consequenc
     add_string(&text, cause);
     add_string(&text, consequence);
     add_string(&text, "\"\n");
-    put(STDERR_FILENO, &text);
+    put_log(&text);
 }
 
-/* How a question to the daemon ended. LATE: the whole time is used up. */
-enum outcome { ANSWERED, UNREACHABLE, HUNG_UP, GARBAGE, LATE };
-
-static inline int64_t now_ms(void)
+/* Tells, in the log too, whether softlimit leaves enough for the one-shot. Python that has too
+ * little ends without a word, or by a signal. */
+static inline bool has_memory_for_oneshot(const char *consequence)
 {
-    struct timespec now = {0};
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* True once the descriptor is ready or broken, false when the time is over. */
-static inline bool wait_for(int descriptor, short events, int64_t deadline)
-{
-    struct pollfd wanted = {.fd = descriptor, .events = events, .revents = 0};
-
-    for (;;) {
-        int64_t left = deadline - now_ms();
-        int ready = left > 0 ? poll(&wanted, 1, (int)left) : 0;
-
-        if (ready > 0)
-            return true;
-        if (left <= 0 || (ready < 0 && errno != EINTR && errno != EAGAIN))
-            return false;
+    (void)getrlimit(RLIMIT_AS, &limit);
+    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= ONESHOT_BYTES)
+        return true;
+    if (limit.rlim_cur >= ONESHOT_LEAST_BYTES) {
+        log_line(LEVEL_WARN, "softlimit -m is under 60000000", ": the one-shot may fail");
+        return true;
     }
-}
-
-static inline void find_socket(struct sockaddr_un *address)
-{
-    struct text path = {address->sun_path, sizeof address->sun_path - 1, 0, false};
-    const char *named = getenv("GREYLAG_SOCKET");
-
-    _Static_assert(sizeof SOCKET_PATH <= sizeof address->sun_path, "SOCKET_PATH is too long");
-    if (named != NULL && *named != '\0') {
-        add_string(&path, named);
-        if (!path.cut)
-            return;
-        log_line(LEVEL_WARN, "GREYLAG_SOCKET is too long", ": using the socket compiled in");
-    }
-    memcpy(address->sun_path, SOCKET_PATH, sizeof SOCKET_PATH);
-}
-
-/* Never a standard descriptor, which may be closed: what is written there must not go here. */
-static inline int unix_socket(int kind)
-{
-    int low = socket(AF_UNIX, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int descriptor = low;
-
-    if (low >= 0 && low <= STDERR_FILENO) {
-        descriptor = fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-        (void)close(low);
-    }
-    return descriptor;
-}
-
-/* A unix socket connects at once or not at all; EAGAIN means that the backlog is full. */
-static inline enum outcome connect_to_daemon(int descriptor, const struct sockaddr_un *address,
-                                             int64_t deadline)
-{
-    while (connect(descriptor, (const struct sockaddr *)address, sizeof *address) < 0) {
-        if (errno != EAGAIN && errno != EINTR)
-            return UNREACHABLE;
-        if (now_ms() >= deadline)
-            return LATE;
-        (void)poll(NULL, 0, RETRY_MS);
-    }
-    return ANSWERED;
-}
-
-static inline enum outcome send_request(int descriptor, const struct text *request,
-                                        int64_t deadline)
-{
-    size_t sent = 0;
-
-    while (sent < request->used) {
-        const char *rest = request->bytes + sent;
-        ssize_t count = send(descriptor, rest, request->used - sent, MSG_NOSIGNAL);
-
-        if (count >= 0)
-            sent += (size_t)count;
-        else if (errno != EAGAIN && errno != EINTR)
-            return HUNG_UP;
-        else if (!wait_for(descriptor, POLLOUT, deadline))
-            return LATE;
-    }
-    return ANSWERED;
-}
-
-/* Cuts the response behind its empty line, if that has come. */
-static inline bool is_complete(struct text *response)
-{
-    for (size_t i = 0; i < response->used; i++)
-        if (response->bytes[i] == '\n' && (i == 0 || response->bytes[i - 1] == '\n')) {
-            response->used = i + 1;
-            return true;
-        }
+    log_line(LEVEL_ERROR, "softlimit -m is too low for the one-shot", consequence);
     return false;
-}
-
-/* Descriptors that somebody sends along are dropped by the kernel: recv() has no place for them. */
-static inline enum outcome receive_response(int descriptor, struct text *response,
-                                            int64_t deadline)
-{
-    while (!is_complete(response)) {
-        size_t room = response->size - response->used;
-        ssize_t count;
-
-        if (room == 0)
-            return GARBAGE;
-        if (!wait_for(descriptor, POLLIN, deadline))
-            return LATE;
-        count = recv(descriptor, response->bytes + response->used, room, 0);
-        if (count > 0)
-            response->used += (size_t)count;
-        else if (count == 0 || (errno != EAGAIN && errno != EINTR))
-            return HUNG_UP;
-    }
-    return ANSWERED;
-}
-
-/* An SMTP code of class 4 or 5, a space and a text that cannot begin another command line. */
-static inline bool is_reply(const char *reply, size_t length)
-{
-    if (length <= CODE_LENGTH || length > MAX_REPLY || (reply[0] != '4' && reply[0] != '5')
-        || reply[1] < '0' || reply[1] > '9' || reply[2] < '0' || reply[2] > '9'
-        || reply[3] != ' ')
-        return false;
-    for (size_t i = CODE_LENGTH; i < length; i++)
-        if (reply[i] < 0x20 || reply[i] > 0x7e)
-            return false;
-    return true;
-}
-
-/* One question. The socket stays open until the process ends or executes. */
-static inline enum outcome ask_daemon(const struct text *request, struct text *response,
-                                      int64_t deadline)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int descriptor = unix_socket(SOCK_STREAM);
-    enum outcome outcome;
-
-    if (descriptor < 0)
-        return UNREACHABLE;
-    find_socket(&address);
-    outcome = connect_to_daemon(descriptor, &address, deadline);
-    if (outcome == ANSWERED)
-        outcome = send_request(descriptor, request, deadline);
-    if (outcome == ANSWERED)
-        outcome = receive_response(descriptor, response, deadline);
-    return outcome;
 }
 
 #endif

@@ -32,7 +32,7 @@ _FATES = {  # native/fate.h has the same
 
 
 def read_connection(request: Request) -> Connection:
-    """Return the connection that a request describes. What is no number counts as unset."""
+    """Return the connection that a request describes. A number is read as far as it goes."""
     return Connection(
         client_address=request.get(b"client_address"),
         client_name=request.get(b"client_name") or b"",
@@ -40,7 +40,7 @@ def read_connection(request: Request) -> Connection:
         no_reverse=request.get(b"greylag_norev") or b"",
         relay=request.get(b"greylag_relayclient") is not None,
         by_address=read_number(request.get(b"greylag_byip"), 0) != 0,
-        hold=read_number(request.get(b"greylag_holdtime"), HOLD),
+        hold=max(read_number(request.get(b"greylag_holdtime"), HOLD), 0),
     )
 
 
@@ -53,7 +53,7 @@ def read_environment(environ: Mapping[bytes, bytes]) -> Connection:
         no_reverse=environ.get(b"JGREYLIST_NOREV", b""),
         relay=b"RELAYCLIENT" in environ,
         by_address=read_number(environ.get(b"JGREYLIST_BY_IP"), 0) != 0,
-        hold=read_number(environ.get(b"JGREYLIST_HOLDTIME"), HOLD),
+        hold=max(read_number(environ.get(b"JGREYLIST_HOLDTIME"), HOLD), 0),
     )
 
 

@@ -25,23 +25,24 @@ ROOM = 512  # bytes to read at a time: at most as many lines wait for their repl
 KEPT = 256  # bytes of a line that are kept, for the log; the first word needs five
 MAX_LINES = 1000  # of one conversation; Postfix gives up after 100 junk commands, but RCPT are none
 _SHORTEST, _LONGEST = 5, 300  # seconds that a conversation may be said to last
-_MOST_DIGITS = 9
+_MOST_DIGITS = 10
+_LARGEST = 999_999_999
 _MAX_REPLY = 500  # bytes; RFC 5321 4.5.3.1.5 allows 512 with CR LF
 
-BANNER = b"220 greylist SMTP\r\n"
+BANNER = b"220 jgreylist v8\r\n"  # this and what follows: the old program's texts
 TIMEOUT = b"421 timeout\r\n"
 BUSY = b"421 too many connections\r\n"
 STOPPING = b"421 going down\r\n"
-_TOO_MANY_RCPT = b"421 too many RCPT commands\r\n"
+_TOO_MANY_RCPT = b"421 Too many RCPT commands, goodbye.\r\n"
 _TOO_MANY_LINES = b"421 too many commands\r\n"
-_GOODBYE = b"221 greylist\r\n"
-_GREETING = b"250 greylist\r\n"
+_GOODBYE = b"221 jgreylist v8\r\n"
+_GREETING = b"250 jgreylist v8\r\n"
 _OK = b"250 ok\r\n"
 _REPLIES = {
     b"HELO": _GREETING,
     b"EHLO": _GREETING,
-    b"MAIL": _OK,
-    b"RSET": _OK,
+    b"MAIL": _GREETING,
+    b"RSET": _GREETING,
     b"NOOP": _OK,  # RFC 5321 4.1.1.9; the old program refused it
 }
 _FIRST_TIME, _TOO_SOON = b"Try again later.", b"I said to try later."
@@ -105,7 +106,7 @@ class Manner:
 def read_manner(get: Callable[[bytes], bytes | None]) -> Manner:
     """Return the manner that JGREYLIST_* variables ask for; `get` is given their last words.
 
-    What is no number counts as unset.
+    What is empty counts as unset.
     """
     usual = Manner()
     return Manner(
@@ -117,8 +118,17 @@ def read_manner(get: Callable[[bytes], bytes | None]) -> Manner:
 
 
 def read_number(raw: bytes | None, default: int) -> int:
-    """Return a whole number from the environment, or the default where it is none."""
-    return int(raw) if raw and raw.isdigit() and len(raw) <= _MOST_DIGITS else default
+    """Return a number as the old program reads it: as far as it goes, `60s` and ` 60` are 60.
+
+    What begins with no number is 0. Unset or empty is the default.
+    """
+    if not raw:
+        return default
+    rest = raw.lstrip(b" \t\n\v\f\r")
+    unsigned = rest[rest[:1] in (b"+", b"-") :].lstrip(b"0")
+    digits = unsigned[: len(unsigned) - len(unsigned.lstrip(b"0123456789"))]
+    number = min(int(digits[:_MOST_DIGITS] or b"0"), _LARGEST)
+    return -number if rest[:1] == b"-" else number
 
 
 class Dialogue:
@@ -169,7 +179,7 @@ class Dialogue:
             return _GOODBYE, End.QUIT
         if word == b"RCPT":
             self._rcpts += 1
-            if self._rcpts == self._limit:
+            if self._limit and self._rcpts >= self._limit:
                 return _TOO_MANY_RCPT, End.TOO_MANY_RCPT
         if self._lines >= MAX_LINES:
             return _TOO_MANY_LINES, End.TOO_MANY_LINES
