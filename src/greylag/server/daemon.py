@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from time import monotonic
 
@@ -99,8 +99,16 @@ class Daemon:
             bound.callback(self._unix.close)
             self._reception = Reception(plan.reception, self.journal, self.metrics)
             bound.callback(self._reception.close)
-            self._tcp = [bound.enter_context(tcp_listener(place)) for place in plan.tcp]
+            self._tcp = [bound.enter_context(one) for one in self._ports(plan.tcp)]
             self._close_listeners = bound.pop_all().close
+
+    def _ports(self, places: Iterable[TcpPlace]) -> Iterator[socket.socket]:
+        for place in places:
+            listener = tcp_listener(place)
+            if listener is not None:
+                yield listener
+            else:
+                self.journal.event(WARN, {"event": "no-ipv6", "place": str(place)})
 
     async def serve(self) -> None:
         """Answer until SIGTERM or SIGINT; then let what is under way end."""

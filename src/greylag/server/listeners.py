@@ -6,11 +6,13 @@ import errno
 import fcntl
 import grp
 import os
+import pwd
 import socket
 import stat
 
 from greylag.core.value import value
 
+_FOLDER_MODE = 0o750  # of the socket's folder: as systemd units make it
 BACKLOG = 1024  # connections that wait; the event loop's own default, 100, is soon full
 
 
@@ -65,7 +67,7 @@ def _locked(path: str) -> int:
     """Take the lock beside a socket; it goes with the process, however that ends."""
     folder = os.path.dirname(path)
     try:
-        found = os.stat(folder)
+        found = _folder(folder)
         if found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH:
             # Whoever owns it, or anybody, could put another socket in the place of ours.
             raise ListenError(f"{folder}: must belong to us or root, and not be writable for all")
@@ -81,15 +83,45 @@ def _locked(path: str) -> int:
     return handle
 
 
+def _folder(path: str) -> os.stat_result:
+    """Return what is known of the socket's folder; make it where it is missing.
+
+    /run is empty after each start of the machine, and only systemd makes folders there for us.
+    Raises ListenError with the command that makes it where we may not; OSError for other causes.
+    """
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        pass
+    try:
+        os.mkdir(path, _FOLDER_MODE)
+    except PermissionError:
+        user, group = _names()
+        command = f"install -d -o {user} -g {group} -m 0750 {path}"
+        raise ListenError(f"{path}: is missing, and root has to make it: {command}") from None
+    return os.stat(path)
+
+
+def _names() -> tuple[str, str]:
+    """Return the names of our user and group, or their numbers where they have none."""
+    user, group = os.geteuid(), os.getegid()
+    try:
+        return pwd.getpwuid(user).pw_name, grp.getgrgid(group).gr_name
+    except KeyError:
+        return str(user), str(group)
+
+
 def _bound(place: UnixPlace, kind: int) -> socket.socket:
     """Bind the socket, taking the place of one that a dead process left."""
     listener = socket.socket(socket.AF_UNIX, kind)
+    made = False
     try:
         if os.path.lexists(place.path):
             _remove_stale(place.path, kind)
         before = os.umask(0o777)  # nobody connects before mode and group are right
         try:
             listener.bind(place.path)
+            made = True
         finally:
             os.umask(before)
         if place.group:
@@ -98,33 +130,72 @@ def _bound(place: UnixPlace, kind: int) -> socket.socket:
         listener.listen(BACKLOG)
     except BaseException as error:
         listener.close()
+        if made:
+            os.unlink(place.path)  # a socket that nobody may connect to would stop the next start
         if isinstance(error, OSError | KeyError):
-            cause = error.strerror if isinstance(error, OSError) else f"no group {place.group!r}"
+            cause = _why(error, place.group)
             raise ListenError(f"{place.path}: {cause}") from error
         raise
     return listener
 
 
+def _why(error: OSError | KeyError, group: str) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no group {group!r}"
+    if isinstance(error, PermissionError) and group:
+        return f"{error.strerror} (to give it to the group {group!r}, the daemon has to be in it)"
+    return str(error.strerror)
+
+
 def _remove_stale(path: str, kind: int) -> None:
-    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+    """Remove the socket of a process that has ended. Raises ListenError where something serves."""
+    found = os.lstat(path)
+    if not stat.S_ISSOCK(found.st_mode):
         raise ListenError(f"{path}: is there, and is no socket")
     with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.settimeout(1)
         result = probe.connect_ex(path)
-    if result not in (errno.ECONNREFUSED, errno.ENOENT):
+    # A start that failed halfway has left a socket of ours that nobody may connect to. We hold the
+    # lock beside it, so no greylag serves there.
+    ours = result == errno.EACCES and found.st_uid == os.geteuid()
+    if result == errno.EACCES and not ours:
+        raise ListenError(f"{path}: belongs to another user, and may not be asked who serves there")
+    if not ours and result not in (errno.ECONNREFUSED, errno.ENOENT):
         raise ListenError(f"{path}: another program serves there")
     os.unlink(path)
 
 
-def tcp_listener(place: TcpPlace) -> socket.socket:
-    """Return a listening socket. Raises ListenError."""
+def tcp_listener(place: TcpPlace) -> socket.socket | None:
+    """Return a listening socket; None for an IPv6 address on a machine without IPv6.
+
+    Raises ListenError.
+    """
     family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-    listener = socket.socket(family)
     try:
+        listener = socket.socket(family)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            return None
+        raise ListenError(f"{place}: {error.strerror}") from error
+    try:
+        if family == socket.AF_INET6:
+            # [::] is every IPv6 address and no IPv4 one, so that 0.0.0.0 can stand beside it.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((place.host, place.port))
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
+        if family == socket.AF_INET6 and error.errno == errno.EADDRNOTAVAIL and _without_ipv6():
+            return None
         raise ListenError(f"{place}: {error.strerror}") from error
     return listener
+
+
+def _without_ipv6() -> bool:
+    """Tell whether this machine has no IPv6 address at all, not even ::1 (proc(5), if_inet6)."""
+    try:
+        with open("/proc/net/if_inet6", "rb") as addresses:
+            return not addresses.read(1)
+    except OSError:
+        return True
