@@ -21,6 +21,7 @@ class Option:
     read: Callable[[object], object]
     default: object
     meaning: str
+    secret: bool = False  # may hold a password: a wrong value is not quoted
 
 
 _POLICY = Policy()
@@ -75,6 +76,7 @@ OPTIONS = (
         lambda raw: check_url(reading.text(raw)),
         "sqlite:///var/lib/greylag/greylag.db",
         "where records, lists and figures are kept",
+        secret=True,
     ),
     Option(
         "store.timeout",

@@ -119,7 +119,7 @@ def places(raw: object) -> tuple[str, ...]:
         address = parse_address(host.strip("[]").encode())
         number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
         if address is None or not 0 < number < 65536:
-            raise ValueError(f'expected address:port, such as "127.0.0.1:10023" ({item!r})')
+            raise ValueError('expected address:port, such as "127.0.0.1:10023"')
     return tuple(raw)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greylag.app.options import BY_KEY
+from greylag.store import shown_wrong
 from greylag.wire.oldplugin import Given
 
 _SHOWN = 80  # characters of a wrong value that an error quotes
@@ -31,7 +32,8 @@ def read_toml(data: bytes, path: str) -> tuple[list[Given], list[str]]:
         else:
             where = _place(path, text, section, None)
             errors.append(
-                f"{where}: unknown section or key {section!r}{_hint(section, _sections())}"
+                f"{where}: unknown section or key {_shown(section, secret=False)}"
+                f"{_hint(section, _sections())}"
             )
     return given, errors
 
@@ -44,12 +46,19 @@ def _read_one(
     where = _place(path, text, section, name)
     option = BY_KEY.get(key)
     if option is None:
-        errors.append(f"{where}: unknown key {key!r}{_hint(key, list(BY_KEY))}")
+        shown = _shown(key, secret=False)
+        errors.append(f"{where}: unknown key {shown}{_hint(key, list(BY_KEY))}")
         return
     try:
         given.append(Given(key, option.read(raw), where))
     except ValueError as error:
-        errors.append(f"{where}: {key}: {error}, got {repr(raw)[:_SHOWN]}")
+        errors.append(f"{where}: {key}: {error}, got {_shown(raw, secret=option.secret)}")
+
+
+def _shown(raw: object, *, secret: bool) -> str:
+    """Quote a wrong value, unless it may hold a password, in whatever place it was put (T43)."""
+    text = repr(raw)
+    return (shown_wrong(raw) if secret or "://" in text or "@" in text else text)[:_SHOWN]
 
 
 def _sections() -> list[str]:

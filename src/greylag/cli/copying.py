@@ -22,12 +22,16 @@ from greylag.core.record import Record, joined
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
-from greylag.store import check_url, open_store, without_password
+from greylag.store import check_url, holds_password, open_store, shown_wrong
 from greylag.store.base import Filter, Store
 from greylag.store.memory import MemoryStore
 from greylag.store.tree import TreeStore
 
 PAGE = 2000  # records in one transaction
+_NOT_AMONG_ARGUMENTS = (
+    "a password among the arguments can be read by every user of this machine (ps): put it into an "
+    "option file, and name that file: mysql:?default_file=/path/my.cnf"
+)
 _FAMILIES = (4, 16)  # bytes of a packed address
 
 Records = dict[Triplet, Record]
@@ -59,7 +63,9 @@ def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
         try:
             check_url(url)
         except ValueError as error:
-            raise CommandError([f"{without_password(url)}: {error}"], USAGE) from error
+            raise CommandError([f"{error}, got {shown_wrong(url)}"], USAGE) from error
+        if holds_password(url):
+            raise CommandError([_NOT_AMONG_ARGUMENTS], USAGE)
     if source == target or "memory:" in (source, target):
         raise CommandError(["expected two different stores that outlive this command"], USAGE)
     timeout = run.settings.store_timeout

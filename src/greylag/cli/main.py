@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any
 
@@ -38,6 +39,7 @@ from greylag.cli.serve import serve
 from greylag.cli.stats import stats
 from greylag.store.base import StoreError
 
+_EXTRA = re.compile(r"Got unexpected extra arguments? \(.*\)")
 _EPILOG = """\b
 Exit codes:
   0   done; of check: pass
@@ -117,6 +119,7 @@ def _report(
 def _click_line(error: click.ClickException) -> str:
     """Return click's message on one line, and where the usage stands."""
     line = " ".join(error.format_message().split()).rstrip(".")
+    line = _EXTRA.sub("Got more arguments than expected", line)  # one may be a URL, mistyped
     context = error.ctx if isinstance(error, click.UsageError) else None
     return f"{line} (see {context.command_path} --help)" if context else line
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 T = TypeVar("T")
+# What was typed in the wrong place is quoted by click: a URL's account, or the like of it.
+_ACCOUNT = re.compile(r"(?i)(?:\b[a-z]+:/*[^\s'\"@/:]*:|\bmysql)[^\s'\"]*@")
 _TICK = 1000  # items between two strokes of a progress bar
 LONG = 5000  # items; fewer are done before a progress bar could be read
 _FOLDED_ROWS = 1000  # rich needs 0.3 ms for each row; longer tables scroll by anyway
@@ -57,8 +60,8 @@ def _escape(code: int) -> str:
 
 
 def say(text: str) -> None:
-    """Write one line of talk to stderr."""
-    click.echo(f"greylag: {clean(text)}", err=True)
+    """Write one line of talk to stderr; a store URL in it loses its password (T43)."""
+    click.echo(f"greylag: {clean(_ACCOUNT.sub('***@', text))}", err=True)
 
 
 def write(text: str) -> None:

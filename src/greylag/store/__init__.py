@@ -10,6 +10,7 @@ from greylag.store.base import Store, StoreError
 _SQLITE = "sqlite://"
 _TREE = "tree://"
 MYSQL_BY_FILE = "mysql:?default_file="
+_HIDDEN = "a value that is not shown, as it may hold a password"
 EXPECTED = (
     "sqlite:///absolute/path.db, mysql:?default_file=/path/my.cnf, "
     "tree:///absolute/folder or memory:"
@@ -46,7 +47,7 @@ def _check_mysql(url: str) -> str:
     from greylag.store.mysql_options import read_url
 
     if url.startswith("mysql:?"):
-        if not url.removeprefix(MYSQL_BY_FILE):
+        if url == MYSQL_BY_FILE or not url.startswith(MYSQL_BY_FILE) or "&" in url:
             raise ValueError(f"expected {MYSQL}")
     else:
         read_url(url)
@@ -65,10 +66,31 @@ def _mysql(url: str, timeout: float) -> Store:
 
 
 def without_password(url: str) -> str:
-    """Return a store URL as it may be shown and logged."""
-    scheme, slashes, rest = url.partition("://")
-    user, at, place = rest.rpartition("@")
-    return f"{scheme}{slashes}{user.partition(':')[0]}:***@{place}" if at and ":" in user else url
+    """Return a store URL that `check_url` let pass as it may be shown and logged (T43)."""
+    account, at, place = url.removeprefix("mysql://").rpartition("@")
+    if not (url.startswith("mysql://") and at and ":" in account):
+        return url
+    return f"mysql://{account.partition(':')[0]}:***@{place}"
+
+
+def holds_password(url: str) -> bool:
+    """Tell whether a store URL that `check_url` let pass has a password in it."""
+    return without_password(url) != url
+
+
+def shown_wrong(raw: object) -> str:
+    """Return a wrong value of a store URL as it may be shown.
+
+    Nobody can tell where in a mistyped URL the password is, so only what is a path is shown (T43).
+    """
+    if isinstance(raw, int | float):
+        return repr(raw)
+    if isinstance(raw, str) and "@" not in raw:
+        scheme, colon, rest = raw.partition(":")
+        path = scheme in ("sqlite", "tree") or raw.startswith("/")
+        if path or (colon and not rest.strip("/")):
+            return repr(raw)
+    return _HIDDEN
 
 
 def open_store(url: str, *, timeout: float, create: bool = True) -> Store:

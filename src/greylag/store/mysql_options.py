@@ -18,6 +18,7 @@ SOCKET = "/run/mysqld/mysqld.sock"  # Debian's; what the server's own clients tr
 EXPECTED = "mysql://USER[:PASSWORD]@HOST[:PORT][,HOST...]/DATABASE or mysql:?default_file=/path"
 _SCHEME = "mysql://"
 _BY_FILE = "mysql:?default_file="
+_ODD = frozenset(" \t/?#&=;,@:'\"\\")  # between the parts of a URL, however it is mistyped
 _MOST_INCLUDES = 10  # files within files
 
 
@@ -51,6 +52,10 @@ def read_url(url: str) -> Place:
     user, _colon, password = account.partition(":")
     if not user:
         raise ValueError(f"expected a user name, as in {EXPECTED}")
+    if (
+        set(user + database) & _ODD
+    ):  # or a password would be taken for a part of the name, and shown
+        raise ValueError(f"expected odd characters of names as %XX, in {EXPECTED}")
     places = tuple(_host(text) for text in hosts.split(",")) if hosts else ()
     return Place(places, SOCKET, unquote(user), unquote(password), unquote(database))
 
@@ -58,7 +63,7 @@ def read_url(url: str) -> Place:
 def _host(text: str, port: int = PORT) -> tuple[str, int]:
     host, _colon, number = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
     if number and not (number.isdigit() and 0 < int(number) < 65536):
-        raise ValueError(f"expected a port from 1 to 65535, got {number[:20]!r}")
+        raise ValueError("expected a port from 1 to 65535")  # not quoted: maybe a password
     if not host.strip("[]"):
         raise ValueError("expected a host name or address")
     return host.strip("[]"), int(number) if number else port

@@ -117,7 +117,7 @@ class Found:
 
     def read(self, option: OldOption, text: str, where: str, name: str) -> None:
         """Read one setting, which `where` has under this name."""
-        shown = f"{text.strip()[:80]!r}"
+        shown = f"{text.strip()[:80]!r}" if "@" not in text else "a text with @"  # a URL, perhaps
         try:
             item = Given(option.key, option.read(text), f"{where} ({name})")
         except ValueError as error:
