@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from greylag.cli import qmail
 from greylag.cli.main import cli as command
 from greylag.core.record import Created, Passed
 from greylag.core.triplet import Triplet
@@ -116,6 +117,16 @@ def greylag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Greylag:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GREYLAG_CONFIG", str(tmp_path / "greylag.toml"))
     return Greylag(tmp_path, monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this checkout pass for one that all can enter, also in a closed home."""
+    found = qmail.unreachable
+    closed = frozenset(found(Path("/nowhere")))
+    monkeypatch.setattr(
+        qmail, "unreachable", lambda plugins: [way for way in found(plugins) if way not in closed]
+    )
 
 
 def shape(value: object) -> object:

@@ -47,6 +47,7 @@ def home(tmp_path: Path) -> Path:
         BIN / "greylag",
         "qmail",
         "install",
+        "--force",  # the checkout may lie in a closed home
         "--qmail-home",
         str(tmp_path),
     ]
