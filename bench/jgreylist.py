@@ -25,6 +25,8 @@ from bench.plugin import install
 LET_IN, KILOBYTES = 2.2, 2.0
 FLOOR, TRUE = "empty static program", "/bin/true alone"
 KNOWN, ALLOWED = "a client that is known", "a client that tcprules allow"
+IN_TREE = "a client that is known in a record tree (JGREYLIST_DIR)"
+TREE = "tree"
 SPARE = 200  # descriptors of ours beside the clients'
 
 
@@ -32,12 +34,15 @@ def let_in(folder: Path, program: str, rounds: int) -> dict[str, float]:
     """Return the median seconds of each case."""
     environ = {"TCPREMOTEIP": "192.0.2.17", "JGREYLIST_HOLDTIME": "0", "JGREYLIST_LOG": "0"}
     command = [program, "/bin/true"]
+    in_tree = environ | {"JGREYLIST_DIR": str(folder / TREE)}
     for _ in range(2):  # the first time it is new; held to no time, it is known from the second on
         timed(command, environ)
+        timed(command, in_tree)
     cases = {
         FLOOR: ([str(folder / "empty")], environ),
         TRUE: (["/bin/true"], environ),
         KNOWN: (command, environ),
+        IN_TREE: (command, in_tree),
         ALLOWED: (command, environ | {"JGREYLIST": ""}),
     }
     times: dict[str, list[float]] = {name: [] for name in cases}
@@ -101,14 +106,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build(folder)
-        config = write_config(folder)
+        (folder / TREE).mkdir(mode=0o700)
+        config = write_config(folder, f'[jgreylist]\ntrees = ["{folder / TREE}"]')
         program = str(Path(install(folder, config)).with_name("jgreylist"))
         with serving(config) as pid:
             found = let_in(folder, program, options.rounds)
             floor = found[FLOOR]
             heading(f"jgreylist /bin/true, in empty static programs ({floor * 1000:.2f} ms)")
             print(f"  {TRUE}: {found[TRUE] / floor:.3f}")
-            for case in (KNOWN, ALLOWED):
+            for case in (KNOWN, IN_TREE, ALLOWED):
                 target(case, found[case] / floor, LET_IN)
             heading(f"{number} greylisted clients held by the daemon at once")
             dialogues(folder, pid, number)

@@ -188,6 +188,12 @@ OPTIONS = (
         "address and port of the figures for Prometheus; empty: none",
     ),
     Option(
+        "jgreylist.trees",
+        reading.paths,
+        (),
+        "record trees (JGREYLIST_DIR) that the daemon may serve; others are left to the one-shot",
+    ),
+    Option(
         "jgreylist.max_dialogues",
         reading.count(0, 1_000_000),
         10_000,

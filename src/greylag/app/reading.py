@@ -102,6 +102,13 @@ def path(raw: object) -> str:
     return raw
 
 
+def paths(raw: object) -> tuple[str, ...]:
+    """Return absolute paths of folders."""
+    if not isinstance(raw, list) or not all(item and path(item) for item in raw):
+        raise ValueError('expected a list of absolute paths, such as ["/var/qmail/jgreylist"]')
+    return tuple(raw)
+
+
 def mode(raw: object) -> int:
     """Return file permissions in octal."""
     octal = isinstance(raw, str) and len(raw) in (3, 4) and not set(raw) - set("01234567")

@@ -26,7 +26,13 @@ def plan_of(settings: Settings) -> Plan:
     """Return the plan that settings make."""
     server = settings.server
     return Plan(
-        rules=Rules(settings.policy, settings.replies, settings.on_failure, settings.header),
+        rules=Rules(
+            settings.policy,
+            settings.replies,
+            settings.on_failure,
+            settings.header,
+            settings.values["jgreylist.trees"],
+        ),
         open_store=lambda: open_store(settings.store_url, timeout=settings.store_timeout),
         store_name=without_password(settings.store_url),
         deadline=float(server.deadline),

@@ -14,10 +14,17 @@ from greylag.core.policy import Policy
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.server.journal import WARN, Journal
+from greylag.server.trees import Trees
 from greylag.server.worker import Worker
 from greylag.service.batch import Answered, Asked
 from greylag.service.desk import Desk
-from greylag.wire.connection import JGREYLIST, read_connection, write_connection_action
+from greylag.wire.connection import (
+    JGREYLIST,
+    NOT_SERVED,
+    read_connection,
+    tree_of,
+    write_connection_action,
+)
 from greylag.wire.oldplugin import Given, passing, read_variables
 from greylag.wire.policy import (
     PLUGIN,
@@ -46,15 +53,23 @@ class Rules:
     replies: Replies
     on_failure: Verdict
     header: bool = False  # tell in a header how long mail had to wait
+    trees: tuple[str, ...] = ()  # folders of the record trees that are served
 
 
 class Answering:
     """Answers requests from the desk at once, or through the worker."""
 
     def __init__(
-        self, rules: Rules, desk: Desk, worker: Worker, journal: Journal, metrics: Metrics
+        self,
+        rules: Rules,
+        desk: Desk,
+        worker: Worker,
+        trees: Trees,
+        journal: Journal,
+        metrics: Metrics,
     ) -> None:
         self._rules = rules
+        self._trees = trees
         self._desk = desk
         self._worker = worker
         self._journal = journal
@@ -64,13 +79,14 @@ class Answering:
     def use(self, rules: Rules) -> None:
         """Answer by these rules from now on."""
         self._rules = rules
+        self._trees.use(rules.trees)
         self._overridden.clear()
 
     def __call__(self, request: Request, owe: Owe, *, trusted: bool) -> bytes | None:
         """Answer a request, now or through `owe`; of a `trusted` one, qmail's programs ask too."""
         client = request.get(b"greylag_client") if trusted else None
         if client == JGREYLIST:
-            return self._connection(read_connection(request), owe)
+            return self._connection(read_connection(request), tree_of(request), owe)
         rules = self._rules
         policy = rules.policy
         plugin = client == PLUGIN
@@ -87,24 +103,42 @@ class Answering:
         self._worker.ask(found, partial(self._from_store, owe(), finish, found, rules))
         return None
 
-    def _connection(self, connection: Connection, owe: Owe) -> bytes | None:
-        """Answer `native/jgreylist`, which asks for each connection."""
+    def _connection(self, connection: Connection, tree: bytes | None, owe: Owe) -> bytes | None:
+        """Answer `native/jgreylist`, which asks for each connection; by the store, or by a tree."""
+        if tree is not None:
+            return self._by_tree(connection, tree, owe)
         rules = self._rules
         policy = policy_of(connection, rules.policy)
-        began = monotonic()
+        finish = partial(self._finish_connection, connection, monotonic())
         found: Decision | Question | Asked = precheck_connection(connection, policy)
         if isinstance(found, Question):
             found = self._desk.look_up(found, policy)
         if isinstance(found, Decision):
-            return self._finish_connection(connection, began, found)
-        finish = partial(self._finish_connection, connection, began)
+            return finish(found)
         self._worker.ask(found, partial(self._from_store, owe(), finish, found, rules))
         return None
 
-    def _finish_connection(self, connection: Connection, began: float, decision: Decision) -> bytes:
+    def _by_tree(self, connection: Connection, path: bytes, owe: Owe) -> bytes | None:
+        """Answer by a tree as the one-shot does: by no settings, no lists and no other records."""
+        policy = policy_of(connection, Policy())
+        finish = partial(self._finish_connection, connection, monotonic(), by_tree=True)
+        tree = self._trees.find(path, connection.hold)
+        if tree is None:
+            return NOT_SERVED
+        found: Decision | Question | Asked = precheck_connection(connection, policy)
+        if isinstance(found, Question):
+            found = tree.desk.look_up(found, policy)
+        if isinstance(found, Decision):
+            return finish(found)
+        tree.worker.ask(found, partial(_from_tree, owe(), finish))
+        return None
+
+    def _finish_connection(
+        self, connection: Connection, began: float, decision: Decision, *, by_tree: bool = False
+    ) -> bytes:
         self._metrics.answered(decision, monotonic() - began)
         self._journal.connection(connection.client_address or b"", decision)
-        return write_connection_action(decision, connection)
+        return write_connection_action(decision, connection, by_tree=by_tree)
 
     def _from_store(
         self,
@@ -156,3 +190,10 @@ class Answering:
     def _changed(self, given: list[Given]) -> Policy:
         changes = {item.key.removeprefix("policy."): item.value for item in given}
         return replace(self._rules.policy, **changes)
+
+
+def _from_tree(
+    reply: Callable[[bytes], None], finish: Callable[[Decision], bytes], answered: Answered | None
+) -> None:
+    """Where the tree fails the one-shot tries: it may have rights that the daemon has not."""
+    reply(NOT_SERVED if answered is None else finish(answered.decision))

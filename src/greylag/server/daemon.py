@@ -20,6 +20,7 @@ from greylag.server.metrics import Metrics
 from greylag.server.reception import Reception, ReceptionPlan
 from greylag.server.session import Limits, Session
 from greylag.server.ticks import Ticks
+from greylag.server.trees import Trees
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.store.base import Store
@@ -115,14 +116,14 @@ class Daemon:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self.journal.internal_error)
         plan = self._plan
+        events = StoreEvents(self.journal, self.metrics)
         self.worker = Worker(
-            self.desk,
-            plan.open_store,
-            StoreEvents(self.journal, self.metrics),
-            deadline=plan.deadline,
-            room=plan.room,
+            self.desk, plan.open_store, events, deadline=plan.deadline, room=plan.room
         )
-        self._answering = Answering(plan.rules, self.desk, self.worker, self.journal, self.metrics)
+        self._trees = Trees(plan.rules.trees, events, self.journal, plan.deadline)
+        self._answering = Answering(
+            plan.rules, self.desk, self.worker, self._trees, self.journal, self.metrics
+        )
         stop_export = self._export()
         self.worker.start()
         servers = await self._listen(loop)
@@ -203,6 +204,7 @@ class Daemon:
         for session in list(self._sessions):
             session.abort()
         await self.worker.stop(DRAIN)
+        await self._trees.stop(DRAIN)
         self.journal.event(INFO, {"event": "stopped"})
         self.journal.flush()
         self._close_listeners()

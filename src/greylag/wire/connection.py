@@ -3,7 +3,8 @@
     request=smtpd_access_policy          client_address=TCPREMOTEIP
     protocol_state=CONNECT               client_name=TCPREMOTEHOST
     greylag_client=jgreylist             greylag_jgreylist=JGREYLIST, greylag_norev=, greylag_byip=,
-                                         greylag_holdtime=, greylag_relayclient=
+                                         greylag_holdtime=, greylag_relayclient=,
+                                         greylag_tree=JGREYLIST_DIR
 
 What is not set in the environment is not there. To be believed of a trusted socket only.
 Source: spec/jgreylist.md.
@@ -29,6 +30,14 @@ _FATES = {  # native/fate.h has the same
     Reason.DENYLISTED: "DENY blacklisted",
     Reason.NO_REVERSE_DNS: "DENY no reverse DNS",
 }
+
+
+NOT_SERVED = b"greylag_tree=no\n\n"  # the one-shot has to answer for this tree
+
+
+def tree_of(request: Request) -> bytes | None:
+    """Return the folder of the record tree that a request is about; None: the store."""
+    return request.get(b"greylag_tree")
 
 
 def read_connection(request: Request) -> Connection:
@@ -74,9 +83,16 @@ def refusal_of(decision: Decision, connection: Connection) -> bytes:
     return refusal(decision, text, connection.client_address or b"unknown")
 
 
-def write_connection_action(decision: Decision, connection: Connection) -> bytes:
-    """Return the response: let in, or the reply that refuses; and the reason for the log."""
+def write_connection_action(
+    decision: Decision, connection: Connection, *, by_tree: bool = False
+) -> bytes:
+    """Return the response: let in, or the reply that refuses; and the reason for the log.
+
+    Where it was asked about a tree, it says that it is by the tree.
+    """
     action = b"DUNNO"
     if decision.verdict is not Verdict.PASS:
         action = refusal_of(decision, connection).removesuffix(b"\r\n")
-    return b"action=%b\ngreylag_reason=%b\n\n" % (action, decision.reason.value.encode("ascii"))
+    tree = b"greylag_tree=yes\n" if by_tree else b""
+    reason = decision.reason.value.encode("ascii")
+    return b"action=%b\ngreylag_reason=%b\n%b\n" % (action, reason, tree)

@@ -1,0 +1,104 @@
+"""The record trees that the daemon serves beside its store: those alone that the settings name.
+
+A tree has a desk and a worker of its own, so that its records never mix with others' and a file
+system that hangs delays nobody else. When a client may come back is not written in a tree, so each
+hold time that connections bring has them, too: to the files they are two programs, as the
+one-shot is. What is not served here, the one-shot answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from greylag.core.policy import Room
+from greylag.server.journal import WARN, Journal
+from greylag.server.worker import Worker
+from greylag.service.desk import Desk
+from greylag.store.base import Page, Position
+from greylag.store.tree import TreeStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.server.worker import Events
+
+_MOST_HOLDS = 16  # of one tree; admins write one or two
+_MOST_TOLD = 16  # trees that are told not to be listed
+
+
+class Tree:
+    """What answers from one tree with one hold time."""
+
+    def __init__(self, desk: Desk, worker: Worker) -> None:
+        self.desk = desk
+        self.worker = worker
+
+
+class Trees:
+    """The listed trees; each is opened when it is first asked for."""
+
+    def __init__(
+        self, listed: tuple[str, ...], events: Events, journal: Journal, deadline: float
+    ) -> None:
+        self._events = events
+        self._journal = journal
+        self._deadline = deadline
+        self._open: dict[tuple[bytes, int], Tree] = {}
+        self._told: set[bytes] = set()
+        self.use(listed)
+
+    def use(self, listed: tuple[str, ...]) -> None:
+        """Serve these from now on."""
+        self._listed = {path.rstrip("/").encode("utf-8", "surrogateescape") for path in listed}
+        self._told.clear()
+        for tree in self._open.values():
+            tree.desk.forget_all()
+
+    def find(self, path: bytes, hold: int) -> Tree | None:
+        """Return what answers for a tree, or None where it is not served."""
+        name = path.rstrip(b"/")
+        if name not in self._listed:
+            self._tell(name)
+            return None
+        known = self._open.get((name, hold))
+        if known is None and sum(open_name == name for open_name, _ in self._open) < _MOST_HOLDS:
+            known = self._start(name, hold)
+        return known
+
+    def _tell(self, name: bytes) -> None:
+        if name not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(name)
+            self._journal.event(WARN, {"event": "tree-not-listed", "tree": name})
+
+    def _start(self, name: bytes, hold: int) -> Tree | None:
+        desk = Desk()
+        worker = Worker(
+            desk, _opener(name, hold), self._events, deadline=self._deadline, room=Room()
+        )
+        try:
+            worker.start()
+        except RuntimeError:  # no thread is to be had
+            return None
+        tree = self._open[name, hold] = Tree(desk, worker)
+        return tree
+
+    async def stop(self, patience: float) -> None:
+        """Write what is left; no longer than `patience` for all together, as far as we can."""
+        for tree in self._open.values():
+            await tree.worker.stop(patience / len(self._open))
+
+
+def _opener(name: bytes, hold: int) -> Callable[[], TreeStore]:
+    return lambda: _Tended(name.decode("utf-8", "surrogateescape"), hold=hold)
+
+
+class _Tended(TreeStore):
+    """A tree that `jgreylist-clean` tends: it counts what came once and never again."""
+
+    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:  # noqa: ARG002
+        return Page(0, 0, None, 0, 0)
+
+    def trim(self, number: int, now: int) -> int:  # noqa: ARG002
+        return 0
+
+    def no_figures(self) -> str | None:
+        return None  # nobody expects any
