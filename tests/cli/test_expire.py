@@ -73,6 +73,17 @@ def test_a_clock_that_jumped_ahead_forgets_nothing_without_yes(greylag: Greylag)
     assert len(greylag.keys()) == 100
 
 
+def test_a_clock_that_was_steady_for_a_day_needs_no_yes_t30(greylag: Greylag) -> None:
+    """What a wrong clock has left is forgotten like all the rest, also what is from the future."""
+    greylag.remember(*keys(300, "old"), first_seen=NOW - 900 * DAY, passed=True)
+    greylag.remember(*keys(150, "future"), first_seen=NOW + 900 * DAY)
+    greylag.remember(*keys(3, "today"), passed=True)
+    assert greylag.run("expire").exit_code == 1
+    greylag.remember(*keys(1, "yesterday"), first_seen=NOW - DAY - 3600)
+    found = greylag.json("expire")
+    assert (found["stopped"], found["delayed"]) == (150, 300)
+
+
 @pytest.mark.parametrize(("old", "young"), [(99, 0), (100, 100), (500, 500), (1, 0)])
 def test_half_of_them_or_a_few_are_ordinary(greylag: Greylag, old: int, young: int) -> None:
     """P18, the bounds: more than half, and at least 100."""

@@ -398,9 +398,9 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize("jump", [400 * 86400, -86400])
-def test_a_clock_that_jumps_ends_the_walks_p18_t30(jump: int) -> None:
-    """What looks expired after a jump is left alone until a human has looked."""
+@pytest.mark.parametrize(("jump", "pause"), [(400 * 86400, 86400), (-86400, 3600)])
+def test_a_clock_that_jumps_pauses_the_walks_p18_t30(jump: int, pause: int) -> None:
+    """What looks expired after a jump is left alone until the clock has been steady for a while."""
     site, wall, watch = Site(Room()), Clock(NOW), Clock()
     for number in range(10):
         site.ask(b"10.0.%d.1" % number)
@@ -411,5 +411,30 @@ def test_a_clock_that_jumps_ends_the_walks_p18_t30(jump: int) -> None:
     assert not work.due()
     work.step(site.store)
     assert len(list(site.store.search(Filter(), 100))) == 10
-    wall.now -= jump  # set right again: it is still for a human to say
+    assert work.take_jump() == (jump - 1000, pause)
+    assert work.take_jump() is None
+    assert (work.paused, work.jumps) == (True, 1)
+    for clock in (wall, watch):
+        clock.now += pause - 1
     assert not work.due()
+    for clock in (wall, watch):
+        clock.now += 1
+    assert work.due()
+    assert not work.paused
+    work.step(site.store)
+    assert work.records is not None
+    assert work.take_jump() is None
+
+
+def test_a_clock_that_is_set_right_is_believed_after_an_hour_t30() -> None:
+    """It ran ahead, and was set back: the pause counts from the last jump."""
+    wall, watch = Clock(NOW), Clock()
+    work = Maintenance(Quota(Room()), clock=wall, stopwatch=watch)
+    wall.now += 400 * 86400
+    assert not work.due()
+    wall.now -= 400 * 86400
+    assert not work.due()
+    watch.now += 3600
+    wall.now += 3600
+    assert work.due()
+    assert work.jumps == 2

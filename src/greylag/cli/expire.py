@@ -35,11 +35,21 @@ class Count:
     delayed: int = 0  # of the passed: no longer live
     future: int = 0  # of the stopped: first seen later than now
     newest: int = 0  # the last contact of all
+    today: bool = False  # there was a contact within a day before now
+    yesterday: bool = False  # and within the day before that
+
+    def contact(self, at: int, now: int) -> None:
+        """Note when a triplet was first seen, or passed last."""
+        self.newest = max(self.newest, at)
+        self.today |= 0 <= now - at < SILENCE
+        self.yesterday |= SILENCE <= now - at < 2 * SILENCE
 
     def suspicious(self, now: int) -> str | None:
         """Tell what looks like a clock that jumped, or None."""
         if self.stopped + self.delayed >= MANY and now - self.newest > SILENCE:
             return f"nothing was seen since {moment(self.newest)}"
+        if self.today and self.yesterday:
+            return None  # a clock that jumped has been steady for a day since
         if self.delayed >= MANY and 2 * self.delayed > self.passed:
             return f"{self.delayed} of {self.passed} records that had passed would go"
         if self.future >= MANY and 2 * self.future > self.waiting:
@@ -81,7 +91,8 @@ def count_all(store: Store, now: int, lifetime: int) -> Count:
     for _, record in progress(store.search(Filter(), EVERYTHING), None, "counting"):
         gone = not record.live(now)
         last_pass = record.expires - lifetime if record.passed else 0
-        count.newest = max(count.newest, record.first_seen, last_pass)
+        count.contact(record.first_seen, now)
+        count.contact(last_pass, now)
         if record.passed:
             count.passed += 1
             count.delayed += gone

@@ -78,6 +78,11 @@ class StoreEvents:
         """Records that have had their time could not be forgotten; told at a limited rate."""
         self._journal.event(WARN, {"event": "maintenance-failed", "error": error})
 
+    def clock_jumped(self, seconds: int, pause: int) -> None:
+        """The wall clock jumped, so for so many seconds no record is forgotten."""
+        fields: dict[str, bytes | str | int] = {"event": "clock-jumped", "seconds": seconds}
+        self._journal.event(WARN, {**fields, "pause": pause})
+
     def batch_done(self, seconds: float, attempts: int) -> None:
         """A batch is written."""
         self._metrics.batches.observe(seconds, max(attempts, 1))

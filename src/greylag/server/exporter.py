@@ -57,6 +57,11 @@ class DaemonCollector(Collector):
         yield _gauge("greylag_queue_length", "Attempts that wait now.", self._worker.queue_length)
         yield from self._dialogues()
         yield _gauge("greylag_store_down", "1 while the store fails.", self._worker.store_is_down)
+        maintenance = self._worker.maintenance
+        yield _counter("greylag_clock_jumps", "Jumps of the wall clock.", maintenance.jumps)
+        yield _gauge(
+            "greylag_expiry_paused", "1 while nothing is expired after one.", maintenance.paused
+        )
         yield self._records()
 
     def _records(self) -> Metric:

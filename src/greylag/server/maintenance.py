@@ -15,14 +15,17 @@ STEP = 500  # records looked at in one transaction: a few milliseconds
 STEP_EVERY = 0.1  # seconds between steps: 5,000 records a second at the most
 PASS_EVERY = 600.0  # seconds from the end of one walk to the beginning of the next
 AFTER_FAILURE = 1.0  # seconds until anything is tried again
-JUMP = 3600.0  # seconds by which the clock may differ from the stopwatch before nothing is expired
+JUMP = 3600.0  # seconds by which the clock may differ from the stopwatch: beyond, it has jumped
+# Seconds from a jump until records are expired again. What looks expired after a jump ahead may be
+# all that is known, so a human gets a day to see it and to set the clock right.
+AFTER_JUMP_AHEAD, AFTER_JUMP_BACK = 86400.0, 3600.0
 
 
 class Maintenance:
     """Walks the records from one end to the other, and begins again after a while; makes room.
 
-    A wall clock that has jumped since the start makes everything look expired, or nothing: then
-    nothing is forgotten until the process is started again, by a human who has looked (P18).
+    A wall clock that jumps makes everything look expired, or nothing. Then nothing is forgotten
+    until the clock has been steady for a while, or the process is started again (P18, T30).
     """
 
     def __init__(
@@ -41,7 +44,9 @@ class Maintenance:
         self._next = 0.0
         self._resume = 0.0  # after a failure
         self._error: str | None = None
-        self.jumped = False
+        self._jump: tuple[int, int] | None = None  # one that was not told yet
+        self._paused_until = 0.0
+        self.jumps = 0
         self.records: tuple[int, int] | None = None  # waiting, passed: as the last walk found them
 
     def due(self) -> bool:
@@ -52,9 +57,22 @@ class Maintenance:
 
     def _expiry_is_due(self) -> bool:
         now = self._stopwatch()
-        if abs(self._clock() - now - self._offset) > JUMP:
-            self.jumped = True
-        return not self.jumped and now >= self._next
+        self._look_at_the_clock(now)
+        return now >= max(self._next, self._paused_until)
+
+    def _look_at_the_clock(self, now: float) -> None:
+        offset = self._clock() - now
+        jump = offset - self._offset
+        if abs(jump) > JUMP:
+            pause = AFTER_JUMP_AHEAD if jump > 0 else AFTER_JUMP_BACK
+            self._offset, self._paused_until = offset, now + pause
+            self._jump = (int(jump), int(pause))
+            self.jumps += 1
+
+    @property
+    def paused(self) -> bool:
+        """Tell whether nothing is expired, as the clock has jumped."""
+        return self._stopwatch() < self._paused_until
 
     def step(self, store: Store) -> bool:
         """Do what is due; tell whether the store can be used as before. Never raises."""
@@ -84,6 +102,11 @@ class Maintenance:
         if page.after is None:
             self._next = self._stopwatch() + PASS_EVERY
             self.records, self._walked = self._walked, (0, 0)
+
+    def take_jump(self) -> tuple[int, int] | None:
+        """Return by how many seconds the clock jumped since the last call, and how long we wait."""
+        jump, self._jump = self._jump, None
+        return jump
 
     def take_error(self) -> str | None:
         """Return why a step failed since the last call, or None."""

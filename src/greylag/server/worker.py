@@ -44,6 +44,9 @@ if TYPE_CHECKING:
         def maintenance_failed(self, error: str) -> None:
             """Records that have had their time could not be forgotten; told at a limited rate."""
 
+        def clock_jumped(self, seconds: int, pause: int) -> None:
+            """The wall clock jumped, so for so many seconds no record is forgotten."""
+
         def batch_done(self, seconds: float, attempts: int) -> None:
             """A batch is written."""
 
@@ -165,6 +168,9 @@ class Worker:
             job.answer(answered)
             self._desk.learn(job.asked, answered)
         self._events.batch_done(batch.took, len(batch.jobs))
+        jump = self.maintenance.take_jump()
+        if jump is not None:
+            self._events.clock_jumped(*jump)
         error = self.maintenance.take_error()
         if error is not None and self._breaker.warns(monotonic()):
             self._events.maintenance_failed(error)
