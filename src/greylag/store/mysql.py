@@ -1,7 +1,7 @@
 """The store on MySQL and MariaDB: the old plugin's tables, found and used as they are.
 
 The old program may go on using them beside us. Its tables have no unique key: writers of ours take
-turns under the server's lock (`mysql_link.Transaction`), and where several rows of a triplet are
+turns at a row (`mysql_session.Transaction`), and where several rows of a triplet are
 there all the same, readers see the one record that they mean (`mysql_rows.merged`).
 """
 
@@ -28,6 +28,7 @@ from greylag.store.mysql_rows import (
     assigned,
     date,
     figure_of,
+    new_row,
     read_row,
 )
 from greylag.store.mysql_schema import FIGURES
@@ -48,26 +49,31 @@ class MysqlStore:
         self._guard = Guard(place)
         self._session = Session(place, self._guard, timeout)
         self._held: dict[Triplet, Known] = {}
-        self._transaction = Transaction(self._session, self._guard, timeout, self._held.clear)
+        self._transaction = Transaction(self._session, self._guard, self._held.clear)
         self._lists = Lists(self._session)
         self._mark = self._make_figures()
 
     def _make_figures(self) -> str | None:
-        """Return the mark of this node's rows (`sql.MARK`), or None where our table may not be."""
+        """Return the mark of this node's rows (`sql.MARK`), or None where our table may not be.
+
+        Without it, writers take turns at the old table.
+        """
         from pymysql import MySQLError
 
         with self._guard:
-            try:
-                return str(self._session.read(sql.MARK)[0][0])
-            except MySQLError as error:
-                if error.args[0] not in NO_TABLE:
-                    raise
-            try:
-                self._session.read(FIGURES)
-                return str(self._session.read(sql.MARK)[0][0])
-            except MySQLError as error:
-                if error.args[0] not in NO_TABLE:
-                    raise
+            for made in (False, True):
+                try:
+                    if made:
+                        self._session.read(FIGURES)
+                    mark, locks = self._session.read(sql.MARK)[0]
+                    if not locks:
+                        self._session.make_lock()
+                except MySQLError as error:
+                    if error.args[0] not in NO_TABLE:
+                        raise
+                else:
+                    return str(mark)
+            self._session.take_turns_at_old_table()
         return None
 
     def transaction(self) -> Transaction:
@@ -140,7 +146,7 @@ class MysqlStore:
             if record is None or record == before:
                 continue
             if known.row is None or before is None:
-                created.append(_new_row(triplet, record))
+                created.append(new_row(triplet, record))
             else:
                 counts = (record.blocked - before.blocked, record.passed - before.passed)
                 dates = (date(record.defer_until), date(record.expires))
@@ -289,8 +295,3 @@ class MysqlStore:
 
 def _rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
     return [row for row in map(read_row, found) if row is not None]
-
-
-def _new_row(triplet: Triplet, record: Record) -> tuple[object, ...]:
-    dates = (date(record.first_seen), date(record.defer_until), date(record.expires))
-    return (*triplet.key, *dates, record.blocked, record.passed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from greylag.store import mysql_sql as sql
@@ -61,6 +63,18 @@ class Guard:
             return StoreUnavailable(f"{self._place}: no memory for what the server says")
         # A server that talks nonsense makes the driver stumble in many ways.
         return StoreUnavailable(f"{text} (not what a MySQL server says)")
+
+
+@contextmanager
+def suppress_conflict() -> Iterator[None]:
+    """Go on where another writer did the same at the same time."""
+    import pymysql
+
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        if error.args[0] not in _CONFLICTS:
+            raise
 
 
 def _said(error: Exception) -> str:

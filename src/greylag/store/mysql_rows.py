@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PREFIX = {IPV4_BYTES: 24, 16: 64}  # the networks of the old program, which wrote whole addresses
+_MOST = 2**32 - 1  # that the column of a count holds
 _LONG_AGO = 1  # '1970-01-01 00:00:01': for an entry that only allows, where others write zero dates
 
 
@@ -130,6 +131,12 @@ def assigned(rows: Iterable[Row], triplets: Iterable[Triplet]) -> dict[Triplet, 
 def date(seconds: int) -> str:
     """Return a DATETIME in UTC; times that a column cannot hold become its first or last."""
     return strftime("%Y-%m-%d %H:%M:%S", gmtime(min(max(seconds, _LONG_AGO), NEVER)))
+
+
+def new_row(triplet: Triplet, record: Record) -> tuple[object, ...]:
+    """Return what is inserted for a record."""
+    dates = (date(record.first_seen), date(record.defer_until), date(record.expires))
+    return (*triplet.key, *dates, min(record.blocked, _MOST), min(record.passed, _MOST))
 
 
 def figure_of(name: str) -> str:

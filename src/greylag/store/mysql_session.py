@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from greylag.store import mysql_sql as sql
-from greylag.store.base import StoreError, StoreUnavailable
-from greylag.store.mysql_link import Guard, connect
+from greylag.store.base import StoreConflict, StoreError
+from greylag.store.mysql_link import Guard, connect, suppress_conflict
 from greylag.store.mysql_options import Place
 
 TYPE_CHECKING = False
@@ -33,7 +33,8 @@ class Session:
         self._connection = connect(place, guard, timeout)
         with guard, self._connection.cursor() as cursor:
             self._together = not cursor.execute(sql.CLUSTERED)
-        self._first: list[str] = []  # takes the lock, and begins
+        self._turn = [sql.BEGIN, sql.LOCK]
+        self._first: list[str] = []  # begins, and waits for our turn
         self._waiting: list[str] = []  # writes
         self._asked: list[str] = []  # questions
 
@@ -60,9 +61,18 @@ class Session:
         with self._connection.cursor() as cursor:
             return cursor.mogrify(statement, tuple(parameters))
 
-    def begin(self, timeout: int) -> None:
-        """Begin a transaction under the lock of this database, with the next statement."""
-        self._first = [self._filled(sql.LOCK, (timeout,)), sql.BEGIN]
+    def make_lock(self) -> None:
+        """Make the row at which writers take turns; another may be doing so, too."""
+        with suppress_conflict():
+            self._exchange([sql.MAKE_LOCK])
+
+    def take_turns_at_old_table(self) -> None:
+        """From now on take turns without a table of our own."""
+        self._turn = [sql.ISOLATION, sql.BEGIN, sql.LOCK_FIRST]
+
+    def begin(self) -> None:
+        """Begin a transaction when it is our turn, with the next statement."""
+        self._first = [*self._turn]
 
     def end(self, *, commit: bool) -> None:
         """End it. One in which nothing was said costs nothing."""
@@ -71,7 +81,7 @@ class Session:
             return
         if commit:
             try:
-                self._send(sql.COMMIT, sql.UNLOCK)
+                self._send(sql.COMMIT)
             except BaseException:  # a commit can lose against another node; the session goes on
                 with suppress(Exception):
                     self._roll_back()
@@ -81,13 +91,13 @@ class Session:
 
     def _roll_back(self) -> None:
         self._waiting, self._asked = [], []
-        self._send(sql.ROLLBACK, sql.UNLOCK)
+        self._send(sql.ROLLBACK)
 
     def _send(self, *texts: str) -> list[Rows]:
         first, waiting = self._first, self._waiting
         self._first, self._waiting = [], []
         if first and waiting:
-            # Nothing is written but under the lock, and whether we have it the answer tells.
+            # Nothing is written but when it is our turn, and whether it is the answer tells.
             self._begun(self._exchange(first))
             return self._exchange([*waiting, *texts])
         results = self._exchange([*first, *waiting, *texts])
@@ -120,8 +130,11 @@ class Session:
             yield ";\n".join(trip)
 
     def _begun(self, results: list[Rows]) -> None:
-        if results[0][0][0] != 1:
-            raise StoreUnavailable("another program holds the database's lock for too long")
+        """See that it is our turn: the row may be gone, as from a table that was emptied."""
+        if self._turn[-1] == sql.LOCK and not results[len(self._turn) - 1]:
+            self._exchange([sql.ROLLBACK])
+            self.make_lock()
+            raise StoreConflict("the row at which writers take turns was gone")
 
     def close(self) -> None:
         """Close the connection, if that is still to be done."""
@@ -129,18 +142,16 @@ class Session:
 
 
 class Transaction:
-    """A write transaction under a lock of this database; a second one inside is part of it.
+    """A write transaction, one of ours at a time; a second one inside is part of it.
 
     The old tables have no unique key, so two writers could both find nothing and both insert.
-    The server's advisory lock makes ours take turns. It needs no privilege and no table.
+    So ours take turns at the lock of a row. (The server's advisory locks, GET_LOCK, are open to
+    every account there is.)
     """
 
-    def __init__(
-        self, session: Session, guard: Guard, timeout: float, ended: Callable[[], None]
-    ) -> None:
+    def __init__(self, session: Session, guard: Guard, ended: Callable[[], None]) -> None:
         self._session = session
         self._guard = guard
-        self._timeout = max(1, int(timeout))
         self._ended = ended
         self._depth = 0
 
@@ -152,7 +163,7 @@ class Transaction:
     def __enter__(self) -> None:
         if self._depth == 0:
             with self._guard:
-                self._session.begin(self._timeout)
+                self._session.begin()
         self._depth += 1
 
     def __exit__(self, kind: object, _error: object, _trace: object) -> None:

@@ -57,8 +57,9 @@ CREATE = _sized(
 CHANGE = _sized(
     """INSERT INTO greylisting_data (id, relay_ip, block_expires, record_expires,
     blocked_count, passed_count, aborted_count) VALUES (%s,%s,%s,%s,%s,%s,0)
-    ON DUPLICATE KEY UPDATE blocked_count = blocked_count + VALUES(blocked_count),
-    passed_count = passed_count + VALUES(passed_count),
+    ON DUPLICATE KEY UPDATE
+    blocked_count = LEAST(blocked_count + VALUES(blocked_count), 4294967295),
+    passed_count = LEAST(passed_count + VALUES(passed_count), 4294967295),
     record_expires = GREATEST(record_expires, VALUES(record_expires))""",
     "(%s,%s,%s,%s,%s,%s,0)",
 )
@@ -127,7 +128,7 @@ FIGURES = """SELECT hour, name, number FROM greylag_figures WHERE hour >= %s AND
 # Nodes that add to the same row are in each other's way at every commit, so each has its own rows.
 # Galera gives each node an offset; the first, and a server that is alone, has 1.
 MARK = """SELECT IF(@@auto_increment_offset = 1, '', CONCAT('@', @@auto_increment_offset)), COUNT(*)
-    FROM greylag_figures WHERE hour = 0"""
+    FROM greylag_figures WHERE hour = -1 AND name = 'lock'"""
 
 # Nothing of the server's or the database's own settings may change what a statement means.
 SESSION = """SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
@@ -136,7 +137,12 @@ READ_ONLY = "SELECT @@GLOBAL.read_only"
 CLUSTERED = "SHOW VARIABLES WHERE Variable_name = 'wsrep_on' AND Value = 'ON'"
 # In a Galera cluster: ready is a node that is part of the majority and has all that it needs.
 CLUSTER = "SHOW STATUS WHERE Variable_name IN ('wsrep_provider_name', 'wsrep_ready')"
-LOCK = "SELECT GET_LOCK(CONCAT('greylag:', LEFT(DATABASE(), 50)), %s)"
-UNLOCK = "DO RELEASE_LOCK(CONCAT('greylag:', LEFT(DATABASE(), 50)))"
+# Our writers take turns at a row of our own table: who has no right to that cannot be in the way.
+LOCK = "SELECT number FROM greylag_figures WHERE hour = -1 AND name = 'lock' FOR UPDATE"
+MAKE_LOCK = "INSERT IGNORE INTO greylag_figures (hour, name, number) VALUES (-1, 'lock', 0)"
+# Where that may not be: at the first row of the old table. While that is empty, and if the first
+# row goes, the locks of gaps that this isolation takes keep two from inserting the same.
+ISOLATION = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+LOCK_FIRST = "SELECT id FROM greylisting_data ORDER BY id LIMIT 1 FOR UPDATE"
 BEGIN, COMMIT, ROLLBACK = "START TRANSACTION", "COMMIT", "ROLLBACK"
 PROBE = "SELECT 1 FROM greylisting_data LIMIT 1"
