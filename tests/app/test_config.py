@@ -351,3 +351,26 @@ def test_an_old_file_that_cannot_be_read_is_an_error(home: Path) -> None:
     (home / "control" / "greylisting").mkdir()
     with pytest.raises(ConfigError, match="control/greylisting: Is a directory"):
         load({}, str(home))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("[]", ()),
+        ('["PostMaster@", "probe@Example.ORG"]', ("postmaster@", "probe@example.org")),
+    ],
+)
+def test_probe_senders_are_read_in_canonical_form(
+    home: Path, text: str, wanted: tuple[str, ...]
+) -> None:
+    settings = load_toml(home, f"[policy]\nprobe_senders = {text}\n")
+    assert settings.policy.probe_senders == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"postmaster@"', "[1]", '["postmaster"]', '["@example.org"]', '["a b@"]', '["\u00e9@"]'],
+)
+def test_what_is_no_list_of_senders_is_an_error(home: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a list of senders"):
+        load_toml(home, f"[policy]\nprobe_senders = {text}\n")

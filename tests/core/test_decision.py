@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, precheck, unanswered
+from greylag.core.attempt import Attempt, Stage
+from greylag.core.engine import Question, decide, listed, precheck, unanswered
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
@@ -52,8 +52,17 @@ def test_a_question_is_made_of_canonical_parts() -> None:
         Triplet(b"\xc0\x00\x00\x00", "a@example.org", r"\xc9\x20b@example.net"),
         "example.net",
         null_sender=False,
-        further=False,
+        at_data=False,
     )
+
+
+def test_what_waits_for_data_leaves_no_record_before_even_without_lists() -> None:
+    attempt = Attempt(b"192.0.2.17", b"", b"b@example.net", stage=Stage.RCPT_FIRST)
+    question = precheck(attempt, Policy())
+    assert isinstance(question, Question)
+    wanted = Decision(Verdict.PASS, Reason.OTHER_STAGE)
+    assert decide(question, None, Policy(), T) == wanted
+    assert listed(question, [], Policy(), T) == wanted
 
 
 @pytest.mark.parametrize("reason", [Reason.STORE_UNAVAILABLE, Reason.CONFIG_ERROR])

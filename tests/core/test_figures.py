@@ -48,6 +48,7 @@ def test_the_bounds_are_those_of_stored_figures() -> None:
 @pytest.mark.parametrize(
     ("decision", "wanted"),
     [
+        (Decision(Verdict.PASS, Reason.OTHER_STAGE), {}),
         (Decision(Verdict.PASS, Reason.KNOWN), {"pass:known": 1}),
         (Decision(Verdict.DEFER, Reason.NEW, retry_after=9), {"defer:new": 1}),
         (Decision(Verdict.REJECT, Reason.DENYLISTED), {"reject:denylisted": 1}),

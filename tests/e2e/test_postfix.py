@@ -75,6 +75,28 @@ def test_a_bounce_waits_at_data_and_a_callout_succeeds(both: tuple[Postfix, Daem
         assert smtp.data(MESSAGE)[0] == 250
 
 
+@pytest.mark.parametrize("sender", ["", "double-bounce@example.org", "postmaster@example.org"])
+def test_bounces_and_probes_wait_at_data_whatever_the_recipients_t32(
+    both: tuple[Postfix, Daemon], sender: str
+) -> None:
+    """T32: Postfix names no recipient at DATA when there are several."""
+    postfix, daemon = both
+
+    def codes(command: str, recipients: list[str]) -> list[int]:
+        with postfix.session() as smtp:
+            smtp.mail(sender)
+            return [*(smtp.rcpt(name)[0] for name in recipients), smtp.docmd(command)[0]]
+
+    two = ["b@example.net", "c@example.net"]
+    assert codes("DATA", two) == [250, 250, 450]
+    assert codes("DATA", two[:1]) == [250, 450]
+    assert codes("BDAT 0 LAST", ["d@example.net"]) == [250, 450]
+    time.sleep(2)
+    assert codes("DATA", two) == [250, 250, 354]
+    assert codes("DATA", two[:1]) == [250, 354]
+    assert "reason=incomplete" not in daemon.log.read_text()
+
+
 def test_clients_that_have_logged_in_are_untouched(both: tuple[Postfix, Daemon]) -> None:
     postfix, daemon = both
     with postfix.session(login="user") as smtp:

@@ -30,7 +30,9 @@ def port() -> int:
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("reasons")
-    with serving(folder, POLICY, server=f'metrics = "127.0.0.1:{port}"') as running:
+    with serving(
+        folder, POLICY, server=f'metrics = "127.0.0.1:{port}"\n[log]\nlevel = "debug"'
+    ) as running:
         greylag(running, "allow", "add", FRIEND)
         greylag(running, "deny", "add", FOE)
         time.sleep(2)
@@ -68,7 +70,7 @@ def early(client: Connection) -> None:
 
 Provoke = Callable[[Connection], object]
 BY_THE_DAEMON: dict[Reason, Provoke] = {
-    Reason.DISABLED: lambda client: client.ask(protocol_state="DATA"),
+    Reason.OTHER_STAGE: lambda client: client.ask(protocol_state="DATA"),
     Reason.AUTHENTICATED: lambda client: client.ask(sasl_username="user"),
     Reason.INCOMPLETE: lambda client: client.ask(recipient=""),
     Reason.INVALID_CLIENT: lambda client: client.ask(client_address="not-an-ip"),
@@ -83,6 +85,7 @@ BY_THE_DAEMON: dict[Reason, Provoke] = {
 }
 # Words that this daemon does not say, and the test that holds each.
 ELSEWHERE = {
+    Reason.DISABLED: "core/test_engine.py::test_rule",
     Reason.RELAY: "e2e/test_session.py::test_relaying_clients_are_untouched",
     Reason.RECIPIENT_REFUSED: "native/test_greylisting.py::test_whoever_is_exempt_costs_no_socket",
     Reason.NO_REVERSE_DNS: "core/test_connection.py::test_what_needs_no_record",

@@ -139,7 +139,7 @@ def policy(data: bytes) -> None:
             assert event.cause
             assert reader.feed(REQUESTS[0]) == []
             continue
-        answered(read_attempt(event, NullSender.RCPT))
+        answered(read_attempt(event))
         answered(read_plugin_attempt(event))
         read_variables(plugin_variables(event))
         connection = read_connection(event)

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from greylag.core.attempt import Attempt
-from greylag.core.policy import NullSender, Policy
+from greylag.core.attempt import Attempt, Stage
+from greylag.core.policy import Policy
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.service import Service
 from greylag.store.memory import MemoryStore
@@ -52,57 +52,38 @@ def attributes(**changes: bytes) -> bytes:
 
 
 def test_a_request_as_postfix_sends_it() -> None:
-    attempt = read_attempt(request_of(POSTFIX), NullSender.DATA)
-    assert attempt == Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
+    attempt = read_attempt(request_of(POSTFIX))
+    assert attempt == Attempt(
+        b"192.0.2.17", b"a@example.org", b"b@example.net", stage=Stage.RCPT_FIRST
+    )
 
 
 def test_a_request_without_stage_is_about_a_recipient() -> None:
-    assert read_attempt(request_of(QMAIL_POSTGREY), NullSender.DATA).enabled
-
-
-@pytest.mark.parametrize(
-    ("state", "sender", "null_sender", "asked"),
-    [
-        (b"RCPT", b"a@example.org", NullSender.DATA, True),
-        (b"DATA", b"a@example.org", NullSender.DATA, False),
-        (b"RCPT", b"", NullSender.DATA, False),
-        (b"DATA", b"", NullSender.DATA, True),
-        (b"RCPT", b"", NullSender.RCPT, True),
-        (b"DATA", b"", NullSender.RCPT, False),
-        (b"CONNECT", b"", NullSender.RCPT, False),
-        (b"END-OF-MESSAGE", b"a@example.org", NullSender.DATA, False),
-        (b"VRFY", b"a@example.org", NullSender.NEVER, False),
-    ],
-)
-def test_the_stage_at_which_there_is_a_question(
-    state: bytes, sender: bytes, null_sender: NullSender, asked: bool
-) -> None:
-    request = request_of(attributes(protocol_state=state, sender=sender))
-    assert read_attempt(request, null_sender).enabled is asked
+    assert read_attempt(request_of(QMAIL_POSTGREY)).stage is Stage.RCPT_ONLY
 
 
 def test_empty_means_unavailable_but_for_the_sender() -> None:
     request = request_of(attributes(client_address=b"", recipient=b"", sender=b""))
-    attempt = read_attempt(request, NullSender.RCPT)
+    attempt = read_attempt(request)
     assert (attempt.client_address, attempt.recipient, attempt.sender) == (None, None, b"")
 
 
 def test_a_client_that_logged_in_is_authenticated() -> None:
-    assert read_attempt(request_of(attributes(sasl_username=b"u")), NullSender.DATA).authenticated
-    assert not read_attempt(request_of(POSTFIX), NullSender.DATA).authenticated
+    assert read_attempt(request_of(attributes(sasl_username=b"u"))).authenticated
+    assert not read_attempt(request_of(POSTFIX)).authenticated
 
 
 def test_the_first_of_a_repeated_name_counts_p15() -> None:
     twice = POSTFIX[:-1] + b"client_address=198.51.100.1\nsender=\n\n"
-    attempt = read_attempt(request_of(twice), NullSender.DATA)
+    attempt = read_attempt(request_of(twice))
     assert (attempt.client_address, attempt.sender) == (b"192.0.2.17", b"a@example.org")
 
 
 def test_20_000_unknown_names_change_nothing_p15() -> None:
     noise = b"".join(b"%x=\n" % number for number in range(10_000))
     assert len(noise) < MAX_REQUEST
-    noisy = read_attempt(request_of(noise + POSTFIX), NullSender.DATA)
-    assert noisy == read_attempt(request_of(POSTFIX), NullSender.DATA)
+    noisy = read_attempt(request_of(noise + POSTFIX))
+    assert noisy == read_attempt(request_of(POSTFIX))
     (event,) = RequestReader().feed(b"x=\n" * 20_000 + b"y=\n" * 20_000 + POSTFIX)
     assert isinstance(event, Broken)
 
@@ -157,7 +138,7 @@ def answers(pieces: list[bytes]) -> list[bytes]:
             if isinstance(event, Broken):
                 out.append(b"hang up")
             else:
-                decision = service.decide(read_attempt(event, NullSender.DATA))
+                decision = service.decide(read_attempt(event))
                 out.append(write_action(decision, Replies(), "192.0.2.17"))
     return out
 

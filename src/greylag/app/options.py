@@ -66,6 +66,12 @@ OPTIONS = (
         'when bounces are deferred: at "data", at "rcpt" or "never"',
     ),
     Option(
+        "policy.probe_senders",
+        reading.senders,
+        _POLICY.probe_senders,
+        'senders that are deferred at DATA like bounces, with null_sender = "data"',
+    ),
+    Option(
         "policy.explicit",
         reading.flag,
         _POLICY.explicit,

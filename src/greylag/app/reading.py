@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from greylag.core.address import MAX_LENGTH
 from greylag.core.client import parse_address
 from greylag.core.duration import EXPECTED, parse_duration
 from greylag.core.policy import NullSender
@@ -79,6 +80,18 @@ def null_sender(raw: object) -> NullSender:
     if raw not in ("data", "rcpt", "never"):
         raise ValueError('expected "data", "rcpt" or "never"')
     return NullSender(raw)
+
+
+def senders(raw: object) -> tuple[str, ...]:
+    """Return senders in canonical form: `name@` for any domain, or whole addresses."""
+    wrong = 'expected a list of senders such as ["postmaster@", "probe@example.org"]'
+    if not isinstance(raw, list):
+        raise ValueError(wrong)
+    for item in raw:
+        plain = isinstance(item, str) and item.isascii() and item.isprintable()
+        if not plain or " " in item or item.find("@") < 1 or len(item) > MAX_LENGTH:
+            raise ValueError(wrong)
+    return tuple(item.lower() for item in raw)
 
 
 def on_failure(raw: object) -> Verdict:

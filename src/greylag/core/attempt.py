@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from greylag.core.value import value
+
+
+class Stage(Enum):
+    """When in the SMTP session the mail server asks, and so what can be decided then."""
+
+    RCPT = "rcpt"  # it keeps a deferral until DATA if told so (qmail-spp)
+    RCPT_FIRST = "rcpt-first"  # it asks once more at DATA (Postfix)
+    RCPT_ONLY = "rcpt-only"  # it does not tell the stage, and will not ask again (qmail-postgrey)
+    DATA = "data"  # of all recipients: it names none if there are several
+    OTHER = "other"  # before there is a recipient: nothing can be decided
+
+    __hash__ = object.__hash__
 
 
 @value
@@ -20,3 +34,4 @@ class Attempt:
     authenticated: bool = False  # SMTP AUTH succeeded
     recipient_refused: bool = False  # the server is about to refuse the recipient
     further: bool = False  # there was another recipient before it in this transaction
+    stage: Stage = Stage.RCPT

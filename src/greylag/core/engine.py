@@ -1,8 +1,9 @@
 """All rules of the decision, in the order in which they speak.
 
-    1  precheck   is the question ours at all?      disabled, relay, authenticated, incomplete,
-                                                    recipient-refused, invalid-client
+    1  precheck   is the question ours at all?      disabled, other-stage, relay, authenticated,
+                                                    incomplete, recipient-refused, invalid-client
     2  listed     do the lists decide?              denylisted, allowlisted, not-listed
+                  is DATA the stage for it?         other-stage
                   does policy spare it?             null-sender
     3  decide     what does the record say?         new, early, retried, known
 
@@ -15,14 +16,18 @@ from __future__ import annotations
 
 from greylag.core.accesslist import Entry, last_word
 from greylag.core.address import canonical, domain_of
-from greylag.core.attempt import Attempt
-from greylag.core.client import parse_address
+from greylag.core.attempt import Attempt, Stage
+from greylag.core.client import network, parse_address
 from greylag.core.policy import NullSender, Policy
 from greylag.core.record import CLOCK_TOLERANCE, Blocked, Created, Passed, Record
+from greylag.core.sender import normalise
 from greylag.core.subject import Domain
-from greylag.core.triplet import Triplet, triplet_of
+from greylag.core.triplet import Triplet, several_of
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Reason, Verdict
+
+# Looking a member up in its class costs several times as much.
+_RCPT, _RCPT_FIRST, _DATA, _OTHER = Stage.RCPT, Stage.RCPT_FIRST, Stage.DATA, Stage.OTHER
 
 
 @value
@@ -33,7 +38,8 @@ class Question:
     triplet: Triplet
     domain: str  # of the recipient, canonical
     null_sender: bool
-    further: bool = False  # there was another recipient before this one
+    at_data: bool = False  # a deferral is given at DATA rather than at this RCPT
+    lists_only: bool = False  # the record is for DATA: until then only the denylist speaks
     connection: bool = False  # it is about a connection: see core.connection
 
 
@@ -41,23 +47,40 @@ def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
     """Answer what needs no store, or put the question to the store."""
     if not attempt.enabled:
         return _let_in(Reason.DISABLED)
-    if attempt.relay:
-        return _let_in(Reason.RELAY)
-    if attempt.authenticated:  # RFC 6647 5, "should not greylist authenticated sessions"
-        return _let_in(Reason.AUTHENTICATED)
-    if attempt.client_address is None or attempt.sender is None or attempt.recipient is None:
+    sender = None if attempt.sender is None else canonical(normalise(attempt.sender))
+    waits = sender is not None and policy.waits_for_data(sender)
+    stage = attempt.stage
+    if stage is _OTHER or (stage is _DATA and not waits):
+        return _let_in(Reason.OTHER_STAGE)
+    # RFC 6647 5: "should not greylist authenticated sessions".
+    if attempt.relay or attempt.authenticated:
+        return _let_in(Reason.RELAY if attempt.relay else Reason.AUTHENTICATED)
+    named = attempt.recipient is not None or stage is _DATA
+    if attempt.client_address is None or sender is None or not named:
         return _let_in(Reason.INCOMPLETE)
     if attempt.recipient_refused:  # or relay attempts would fill the store (fault 9)
         return _let_in(Reason.RECIPIENT_REFUSED)
     client = parse_address(attempt.client_address)
     if client is None:
         return _let_in(Reason.INVALID_CLIENT)
+    return _question(attempt, policy, client, sender, waits)
+
+
+def _question(
+    attempt: Attempt, policy: Policy, client: bytes, sender: str, waits: bool
+) -> Question:
+    recipient, stage = attempt.recipient, attempt.stage
+    if recipient is None:
+        return Question(client, several_of(client, sender, policy), "", null_sender=not sender)
     return Question(
         client,
-        triplet_of(client, attempt.sender, attempt.recipient, policy),
-        canonical(domain_of(attempt.recipient)),
-        null_sender=not attempt.sender,
-        further=attempt.further,
+        Triplet(network(client, policy.prefix_of(client)), sender, canonical(recipient)),
+        canonical(domain_of(recipient)),
+        null_sender=not sender,
+        # Once in a transaction: qmail-spp hosts answer a DATA once for each deferral that waits
+        # for it, and the client would be out of step from then on.
+        at_data=waits and stage is _RCPT and not attempt.further,
+        lists_only=waits and stage is _RCPT_FIRST,
     )
 
 
@@ -66,6 +89,8 @@ def listed(question: Question, entries: list[Entry], policy: Policy, now: int) -
     entry = last_word(entries, question.client, question.domain, now)
     if entry is not None and entry.denies(now):
         return Decision(Verdict.REJECT, Reason.DENYLISTED, entry=entry)
+    if question.lists_only:
+        return _let_in(Reason.OTHER_STAGE)
     greylists = policy.explicit and entry is not None and isinstance(entry.subject, Domain)
     if entry is not None and not greylists:
         return Decision(Verdict.PASS, Reason.ALLOWLISTED, entry=entry)
@@ -78,6 +103,8 @@ def listed(question: Question, entries: list[Entry], policy: Policy, now: int) -
 
 def decide(question: Question, record: Record | None, policy: Policy, now: int) -> Decision:
     """Answer from the triplet's record, or from there being none."""
+    if question.lists_only:  # where the lists were not asked before
+        return _let_in(Reason.OTHER_STAGE)
     if record is None or not record.live(now):
         return _first_contact(question, record, policy, now)
     if _too_early(question, record, policy, now):
@@ -87,7 +114,7 @@ def decide(question: Question, record: Record | None, policy: Policy, now: int) 
             Verdict.DEFER,
             Reason.EARLY,
             retry_after=_until(question, record, policy) - now,
-            at_data=_at_data(question, policy),
+            at_data=question.at_data,
             changes=(Blocked(question.triplet),),
             record=record,
         )
@@ -129,7 +156,7 @@ def _first_contact(question: Question, record: Record | None, policy: Policy, no
         Verdict.DEFER,
         Reason.NEW,
         retry_after=policy.delay,
-        at_data=_at_data(question, policy),
+        at_data=question.at_data,
         changes=(remember,),
         record=record,
     )
@@ -142,13 +169,3 @@ def unanswered(reason: Reason, verdict: Verdict, policy: Policy) -> Decision:
 
 def _let_in(reason: Reason) -> Decision:
     return Decision(Verdict.PASS, reason)
-
-
-def _at_data(question: Question, policy: Policy) -> bool:
-    """Tell whether DATA is the place to defer: of the null sender, and once in a transaction.
-
-    qmail-spp hosts answer a DATA once for each deferral that waits for it, and the client would be
-    out of step from then on. So further recipients are deferred at their RCPT.
-    """
-    at_data = policy.null_sender is NullSender.DATA
-    return at_data and question.null_sender and not question.further

@@ -23,6 +23,10 @@ class NullSender(Enum):
     NEVER = "never"
 
 
+# Postfix probes with double-bounce@ unless told otherwise, Exim with postmaster@ on request.
+PROBE_SENDERS = ("double-bounce@", "postmaster@")
+
+
 @value
 class Policy:
     """Settings of the engine. Times in seconds, prefixes in bits."""
@@ -40,12 +44,21 @@ class Policy:
     # One customer has a /64 (RFC 6177), so anything narrower can be rotated through.
     ipv6_prefix: int = 64
     null_sender: NullSender = NullSender.DATA
+    # Deferred at DATA like the null sender: whoever asks with these whether an address exists would
+    # defer our mail while we defer his question. `name@` is that name of any domain.
+    probe_senders: tuple[str, ...] = PROBE_SENDERS
     # Greylist only what the lists name (spec/greylisting-plugin.md, "explicit").
     explicit: bool = False
 
     def prefix_of(self, packed: bytes) -> int:
         """Return the bits of a packed client address that make its network."""
         return self.ipv4_prefix if len(packed) == IPV4_BYTES else self.ipv6_prefix
+
+    def waits_for_data(self, sender: str) -> bool:
+        """Tell whether a sender (canonical) is deferred at DATA: the null sender and probes."""
+        # Who only begins like a probe loses nothing: he is deferred all the same, a moment later.
+        probes = not sender or sender.startswith(self.probe_senders)
+        return probes and self.null_sender is NullSender.DATA
 
     def fault(self) -> str | None:
         """Tell why no mail could ever pass under these settings, or None if it can."""

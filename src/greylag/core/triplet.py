@@ -49,6 +49,11 @@ def triplet_of(client: bytes, sender: bytes, recipient: bytes, policy: Policy) -
     )
 
 
+def several_of(client: bytes, sender: str, policy: Policy) -> Triplet:
+    r"""Return the key of mail for several recipients that are not named, of a canonical sender."""
+    return Triplet(network(client, policy.prefix_of(client)), sender, r"\several")
+
+
 def connection_of(client: bytes, prefix: int) -> Triplet:
     r"""Return the key of the connections from a client's network.
 

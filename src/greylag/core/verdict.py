@@ -23,6 +23,7 @@ class Reason(Enum):
     """Why. Each stands in `MEANING` with a sentence for the admin."""
 
     DISABLED = "disabled"
+    OTHER_STAGE = "other-stage"
     RELAY = "relay"
     AUTHENTICATED = "authenticated"
     INCOMPLETE = "incomplete"
@@ -46,6 +47,7 @@ class Reason(Enum):
 
 MEANING = {
     Reason.DISABLED: "greylisting is not turned on for this client",
+    Reason.OTHER_STAGE: "nothing is decided at this stage of the session, but at another one",
     Reason.RELAY: "the client may relay: it is one of ours",
     Reason.AUTHENTICATED: "the client has logged in",
     Reason.INCOMPLETE: "the mail server did not name client, sender and recipient",

@@ -14,6 +14,7 @@ from greylag.core.policy import Policy
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.server.journal import WARN, Journal
+from greylag.server.stages import Stages
 from greylag.server.trees import Trees
 from greylag.server.worker import Worker
 from greylag.service.batch import Answered, Asked
@@ -75,6 +76,7 @@ class Answering:
         self._journal = journal
         self._metrics = metrics
         self._overridden: dict[tuple[tuple[bytes, bytes], ...], Policy] = {}
+        self._stages = Stages(journal)
 
     def use(self, rules: Rules) -> None:
         """Answer by these rules from now on."""
@@ -94,7 +96,7 @@ class Answering:
             attempt = read_plugin_attempt(request)
             policy = self._policy_for(plugin_variables(request))
         else:
-            attempt = read_attempt(request, rules.policy.null_sender)
+            attempt = read_attempt(request)
         began = monotonic()
         found = self._desk.ask(attempt, policy)
         if isinstance(found, Decision):
@@ -159,6 +161,8 @@ class Answering:
     ) -> bytes:
         self._metrics.answered(decision, monotonic() - began)
         self._journal.decision(attempt, decision)
+        if not plugin:
+            self._stages.saw(attempt, decision)
         shown = "unknown"
         names_client = "{client_address}" in rules.replies.of(decision)
         if decision.verdict is not Verdict.PASS and names_client:

@@ -60,6 +60,9 @@ class Journal:
         if decision.reason is Reason.INCOMPLETE:
             if self.level >= FATAL:
                 self._hold(f"level=fatal {decision_line(attempt, decision)}")
+        elif decision.reason is Reason.OTHER_STAGE:
+            if self.level >= DEBUG:
+                self._hold(f"level=debug {decision_line(attempt, decision)}")
         elif self.level >= INFO:
             self._hold(decision_line(attempt, decision))
 

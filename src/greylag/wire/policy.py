@@ -7,8 +7,7 @@ first counts, so that nothing can be appended to what the mail server said first
 
 from __future__ import annotations
 
-from greylag.core.attempt import Attempt
-from greylag.core.policy import NullSender
+from greylag.core.attempt import Attempt, Stage
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Verdict
 from greylag.wire.qmailspp import further_recipient
@@ -18,6 +17,14 @@ MAX_REQUEST = 65536  # bytes; Postfix's own are under 4 KiB
 _TYPE = b"smtpd_access_policy"
 PLUGIN = b"qmail-spp"  # `greylag_client` of native/greylisting; believed of a trusted socket only
 _OVERRIDE = b"greylag_"
+# Any other word is as good as none: it tells nothing, so it must not let anybody in unasked.
+_STAGES = {
+    b"RCPT": Stage.RCPT_FIRST,
+    b"DATA": Stage.DATA,
+    b"BDAT": Stage.DATA,
+    b"END-OF-MESSAGE": Stage.DATA,
+    **dict.fromkeys([b"CONNECT", b"EHLO", b"HELO", b"MAIL", b"VRFY", b"ETRN"], Stage.OTHER),
+}
 
 
 class Request:
@@ -113,21 +120,17 @@ def _request(text: bytes) -> Request | Broken:
     return request
 
 
-def read_attempt(request: Request, null_sender: NullSender) -> Attempt:
+def read_attempt(request: Request) -> Attempt:
     """Return the attempt that a request describes.
 
-    The question is about a RCPT; only that of the null sender may be put at DATA instead (where
-    Postfix names the recipient if there is just one). At any other stage there is no question.
+    At DATA and later Postfix names the recipient only if there is just one.
     """
-    sender = request.get(b"sender")
-    waits = sender == b"" and null_sender is NullSender.DATA
-    stage = request.get(b"protocol_state") or b"RCPT"  # qmail-postgrey does not say
     return Attempt(
         client_address=request.get(b"client_address") or None,
-        sender=sender,
+        sender=request.get(b"sender"),
         recipient=request.get(b"recipient") or None,
-        enabled=stage == (b"DATA" if waits else b"RCPT"),
         authenticated=bool(request.get(b"sasl_username")),
+        stage=_STAGES.get(request.get(b"protocol_state") or b"", Stage.RCPT_ONLY),
     )
 
 
