@@ -77,8 +77,9 @@ def test_every_event_of_the_log_and_no_other() -> None:
 
 def test_every_metric_is_in_the_handbook_and_no_other() -> None:
     desk = Desk()
-    worker = Worker(desk, MemoryStore, StoreEvents(Journal(), Metrics()), deadline=1, room=Room())
-    shown = DaemonCollector(Metrics(), desk, worker).collect()
+    journal = Journal()
+    worker = Worker(desk, MemoryStore, StoreEvents(journal, Metrics()), deadline=1, room=Room())
+    shown = DaemonCollector(Metrics(), desk, worker, journal).collect()
     suffix = {"counter": "_total"}
     names = {metric.name + suffix.get(metric.type, "") for metric in shown}
     assert set(re.findall(r"^\| `(greylag_\w+)", page("daemon"), re.MULTILINE)) == names

@@ -234,6 +234,7 @@ def test_whoever_waits_is_answered_where_memory_ends_p1(tmp_path: Path) -> None:
         found = [await asyncio.gather(*(asked(worker, desk, n) for n in range(5)))]
         found.append([await asked(worker, desk, 5)])
         await worker.stop(5)
+        journal.close()
         return [answer for some in found for answer in some]
 
     answers = asyncio.run(ask())
@@ -241,7 +242,7 @@ def test_whoever_waits_is_answered_where_memory_ends_p1(tmp_path: Path) -> None:
     lines = log.read_text().splitlines()
     told = r"greylag: level=error event=internal-error error=MemoryError where=test_faults.py:\d+"
     assert all(re.fullmatch(told, line) for line in lines), lines
-    assert len(lines) == 2
+    assert len(lines) == 1  # the second is the same, within a minute
 
 
 class Bare(MemoryStore):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -80,9 +81,17 @@ def serve(environ: Mapping[bytes, bytes], home: str) -> None:
         try:
             runner.run(_serve(plan, settings.warnings, environ, home))
         except MemoryError:  # in the loop itself; to close all in order takes memory, too
-            with suppress(OSError):
-                os.write(STDERR, b"greylag: level=fatal event=ended error=MemoryError\n")
+            with suppress(OSError, MemoryError):
+                _say(b"greylag: level=fatal event=ended error=MemoryError\n")
             os._exit(os.EX_OSERR)  # whoever looks after us starts another
+
+
+def _say(line: bytes) -> None:
+    """Write a line to stderr, if that can be done at once: its reader may have stopped."""
+    poll = select.poll()
+    poll.register(STDERR, select.POLLOUT)
+    if poll.poll(0):
+        os.write(STDERR, line)
 
 
 async def _serve(

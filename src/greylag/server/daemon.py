@@ -99,6 +99,7 @@ class Daemon:
         self.desk = Desk()
         self._sessions: set[Session] = set()
         self._stop = asyncio.Event()
+        self._supervisor = Supervisor()
         # Bound before anything runs: what cannot be bound is an error of the start.
         with contextlib.ExitStack() as bound:
             self._unix = UnixListener(plan.socket)
@@ -135,12 +136,12 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        sweeper = Ticks(loop, SWEEP, self._sweep, self._reception.sweep)
+        sweeper = Ticks(loop, SWEEP, self._sweep, self._reception.sweep, self._supervisor.go_on)
         sweeper.start()
         self.journal.event(INFO, {"event": "started", "store": plan.store_name, "pid": os.getpid()})
-        notify("READY=1")
+        self._supervisor.tell("READY=1")
         await self._stop.wait()
-        notify("STOPPING=1")
+        self._supervisor.tell("STOPPING=1")
         sweeper.end()
         await self._drain(servers)
         stop_export()
@@ -162,7 +163,7 @@ class Daemon:
             return lambda: None
         from greylag.server.exporter import DaemonCollector, export
 
-        collector = DaemonCollector(self.metrics, self.desk, self.worker)
+        collector = DaemonCollector(self.metrics, self.desk, self.worker, self.journal)
         return export(self._plan.metrics, collector)
 
     def _session(self, *, trusted: bool) -> Session:
@@ -170,11 +171,8 @@ class Daemon:
 
     def reload(self) -> None:
         """Use a new plan's rules and log; what is bound stays. An error keeps all as it was."""
-        notify("RELOADING=1")
-        try:
-            self.journal.reopen()
-        except OSError as error:
-            self.journal.event(ERROR, {"event": "log-not-reopened", "error": str(error)})
+        self._supervisor.tell("RELOADING=1")
+        self.journal.reopen()
         plan = self._reload()
         if plan is not None:
             self.journal.level = plan.log_level
@@ -182,7 +180,7 @@ class Daemon:
             self._reception.use(plan.reception)
             self.desk.forget_all()
             self.journal.event(WARN, {"event": "reloaded"})
-        notify("READY=1")
+        self._supervisor.tell("READY=1")
 
     def _sweep(self) -> None:
         """Close connections that are idle or slow for too long."""
@@ -211,15 +209,33 @@ class Daemon:
         await self.worker.stop(DRAIN)
         await self._trees.stop(DRAIN)
         self.journal.event(INFO, {"event": "stopped"})
-        self.journal.flush()
         self._close_listeners()
+        self.journal.close()
 
 
-def notify(state: str) -> None:
-    """Tell systemd, where it asked to be told (sd_notify(3)); never fails."""
-    place = os.environ.get("NOTIFY_SOCKET", "")
-    if not place.startswith(("/", "@")):
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-        client.connect("\0" + place[1:] if place.startswith("@") else place)
-        client.send(state.encode())
+class Supervisor:
+    """systemd, where it asked to be told (sd_notify(3)): all in order, and nobody waits for it."""
+
+    def __init__(self) -> None:
+        place = os.environ.get("NOTIFY_SOCKET", "")
+        self._place = "\0" + place[1:] if place.startswith("@") else place
+        self._untold: list[str] = []
+
+    def tell(self, state: str) -> None:
+        """Tell a state, now or when it listens again."""
+        if self._place.startswith(("/", "\0")):
+            self._untold.append(state)
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Tell what it did not listen to before."""
+        with contextlib.suppress(OSError):
+            while self._untold:
+                self._send(self._untold[0])
+                del self._untold[0]
+
+    def _send(self, state: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            client.connect(self._place)
+            client.send(state.encode())

@@ -14,6 +14,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from greylag.core.verdict import Reason, Verdict
+from greylag.server.journal import Journal
 from greylag.server.listeners import ListenError, TcpPlace
 from greylag.server.metrics import Histogram, Metrics
 from greylag.server.worker import Worker
@@ -24,8 +25,9 @@ from greylag.wire.tempfail import End
 class DaemonCollector(Collector):
     """Reads what the daemon counts, at the moment somebody asks."""
 
-    def __init__(self, metrics: Metrics, desk: Desk, worker: Worker) -> None:
+    def __init__(self, metrics: Metrics, desk: Desk, worker: Worker, journal: Journal) -> None:
         self._metrics = metrics
+        self._journal = journal
         self._desk = desk
         self._worker = worker
 
@@ -56,6 +58,9 @@ class DaemonCollector(Collector):
         )
         yield _gauge("greylag_queue_length", "Attempts that wait now.", self._worker.queue_length)
         yield from self._dialogues()
+        yield _counter(
+            "greylag_log_dropped", "Log lines that could not be written.", self._journal.dropped
+        )
         yield _gauge("greylag_store_down", "1 while the store fails.", self._worker.store_is_down)
         maintenance = self._worker.maintenance
         yield _counter("greylag_clock_jumps", "Jumps of the wall clock.", maintenance.jumps)

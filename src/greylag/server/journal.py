@@ -1,4 +1,4 @@
-"""The daemon's log: key=value lines, written once for each iteration of the loop.
+"""The daemon's log: key=value lines, which a thread of its own writes (`logfile`).
 
 To a file that is opened again on SIGHUP, or to stderr for multilog and journald. A log that
 cannot be written never stops an answer.
@@ -6,22 +6,23 @@ cannot be written never stops an answer.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 from greylag.core.attempt import Attempt
 from greylag.core.verdict import Decision, Reason
+from greylag.server.logfile import PREFIX, LogWriter
 from greylag.wire.logline import connection_line, decision_line, format_event
 
 FATAL, ERROR, WARN, INFO, DEBUG = 1, 2, 3, 4, 5
 _NAMES = ("off", "fatal", "error", "warn", "info", "debug")
-_PREFIX = "greylag: "
-_MAX_HELD = 1 << 20  # bytes that wait for a slow reader of the log; more is dropped, and counted
-_MODE = 0o640  # who mails whom is nobody else's business
+_PATIENCE = 2.0  # seconds for the last lines, at the end
+_RARELY = 60.0  # seconds until the same error is told again
+_MOST_ERRORS = 64  # that are remembered for this
 
 
 class Journal:
@@ -29,25 +30,37 @@ class Journal:
 
     def __init__(self, path: str = "", level: int = INFO) -> None:
         self.level = level
-        self._path = path
-        self._held: list[str] = []
-        self._size = 0
-        self._dropped = 0
-        self._scheduled = False
-        self._descriptor = self._open()
+        self._told: dict[str, float] = {}  # errors, and when they may be told again
+        self._unsaid: Counter[str] = Counter()
+        self._writer = LogWriter(path)
+        self._writer.start()
 
-    def _open(self) -> int:
-        if not self._path:
-            return sys.stderr.fileno() if sys.stderr is not None else -1
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(self._path, flags, _MODE)
+    @property
+    def dropped(self) -> int:
+        """Return how many lines could not be written so far."""
+        return self._writer.dropped
 
     def reopen(self) -> None:
-        """Open the file anew, as after it was rotated. Raises OSError; the old one stays then."""
-        self.flush()
-        if self._path:
-            before, self._descriptor = self._descriptor, self._open()
-            os.close(before)
+        """Open the file anew, as after it was rotated; where that fails, the log tells it."""
+        self._writer.reopen()
+
+    def close(self) -> None:
+        """Write what is held, for as long as somebody reads it."""
+        self._writer.end(_PATIENCE)
+
+    def rarely(self, level: int, fields: Mapping[str, bytes | str | int]) -> None:
+        """Write an event that may come thousands of times: the same is told once a minute."""
+        line = format_event(fields)
+        now = monotonic()
+        if now < self._told.get(line, 0.0):
+            self._unsaid[line] += 1
+            return
+        if len(self._told) >= _MOST_ERRORS:
+            self._told.clear()
+            self._unsaid.clear()
+        self._told[line] = now + _RARELY
+        unsaid = self._unsaid.pop(line, 0)
+        self.event(level, {**fields, "unsaid": unsaid} if unsaid else fields)
 
     def event(self, level: int, fields: Mapping[str, bytes | str | int]) -> None:
         """Write an event; anything but `info` is named in the line."""
@@ -83,29 +96,7 @@ class Journal:
             fields["where"] = f"{place}:{trace.tb_lineno}"
             trace = trace.tb_next
         with suppress(MemoryError):
-            self.event(ERROR, fields)
+            self.rarely(ERROR, fields)
 
     def _hold(self, line: str) -> None:
-        if self._size > _MAX_HELD:
-            self._dropped += 1
-            return
-        self._held.append(f"{_PREFIX}{line}\n")
-        self._size += len(_PREFIX) + len(line) + 1
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Write what is held."""
-        self._scheduled = False
-        if self._dropped:
-            self._held.append(f"{_PREFIX}level=warn dropped={self._dropped}\n")
-            self._dropped = 0
-        data = "".join(self._held).encode("ascii")
-        self._held.clear()
-        self._size = 0
-        try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-        except OSError:
-            return  # nobody is left to tell
+        self._writer.add(f"{PREFIX}{line}\n")

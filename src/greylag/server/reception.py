@@ -59,7 +59,7 @@ class Reception:
             self._journal.event(WARN, fields)
 
     def _failed(self, error: str) -> None:
-        self._journal.event(ERROR, {"event": "dialogue-failed", "error": error})
+        self._journal.rarely(ERROR, {"event": "dialogue-failed", "error": error})
 
     def sweep(self) -> None:
         """Look at the clock, once a second."""
