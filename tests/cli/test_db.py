@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pymysql
@@ -14,6 +16,7 @@ import pytest
 from tests.e2e.plugin import BIN
 from tests.servers.mariadb import Database, MariaDb
 
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 PAST = "UTC_TIMESTAMP() - INTERVAL 1 DAY"
 FUTURE = "UTC_TIMESTAMP() + INTERVAL 1 DAY"
 
@@ -171,3 +174,53 @@ def test_sqlite_too(tmp_path: Path) -> None:
     code, _out, said = run(tmp_path, url, "db", "check")
     assert code == 74
     assert "Traceback" not in said
+
+
+def test_a_path_with_any_letters_is_the_file_that_is_checked(tmp_path: Path) -> None:
+    """`#` and `?` mean something in the URI that SQLite reads; `%41` is no `A`."""
+    for name in ("a#b.db", "a?mode=rw.db", "%41.db", "a b.db"):
+        url = f"sqlite://{tmp_path}/{name}"
+        assert run(tmp_path, url, "db", "init")[0] == 0
+        assert run(tmp_path, url, "db", "check") == (0, "", "greylag: all is well\n")
+    assert not (tmp_path / "a").exists()
+    with closing(sqlite3.connect(tmp_path / "a#b.db")) as db, db:
+        row = "INSERT INTO entries VALUES (7, x'c0000207', 33, NULL, 0, 9, 0, '')"
+        db.execute(row)
+    assert run(tmp_path, f"sqlite://{tmp_path}/a#b.db", "db", "check")[0] == 1
+
+
+READERS = (("db", "check"), ("stats",), ("search",), ("expire",), ("list",), ("check", "a@b.c"))
+
+
+@pytest.mark.parametrize("words", READERS)
+def test_who_only_reads_makes_nothing_of_an_empty_file_t46(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "x.db"
+    path.touch()
+    assert run(tmp_path, f"sqlite://{path}", *words)[0] != 0
+    assert path.read_bytes() == b""
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["greylag.toml", "x.db"]
+
+
+def test_who_only_reads_leaves_an_older_schema_as_it_is_p17(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((FIXTURES / "sqlite-schema-1.sql").read_text())
+    before = path.read_bytes()
+    code, _out, said = run(tmp_path, f"sqlite://{path}", "stats")
+    assert code == 74
+    assert "has schema 1: `greylag db init`, or the daemon, makes it 2" in said
+    assert path.read_bytes() == before
+    assert run(tmp_path, f"sqlite://{path}", "db", "init")[0] == 0
+    assert run(tmp_path, f"sqlite://{path}", "stats")[0] == 0
+
+
+def test_a_list_row_that_is_no_range_is_told_t46(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    url = f"sqlite://{path}"
+    assert run(tmp_path, url, "allow", "add", "192.0.2.7")[0] == 0
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE entries SET prefix = 33")
+    code, out, _said = run(tmp_path, url, "db", "check")
+    assert (code, "list entry 1 names no range, and is ignored" in out) == (1, True)

@@ -98,7 +98,7 @@ def upgrade_and_die(path: Path, migrations: Migrations, before_statement: int) -
 
         sqlite3.connect = dying  # type: ignore[assignment]
         try:
-            connect(str(path), Guard(str(path)), timeout=4, create=False, migrations=migrations)
+            connect(str(path), Guard(str(path)), timeout=4, create=True, migrations=migrations)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -114,7 +114,7 @@ def test_an_upgrade_killed_in_the_middle_is_done_by_the_next_start_p17(
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert rows(path) == before
-    connect(str(path), Guard(str(path)), timeout=4, create=False, migrations=NEXT).close()
+    connect(str(path), Guard(str(path)), timeout=4, create=True, migrations=NEXT).close()
     after = rows(path)
     assert [(*row, "seen by the next version") for row in before["records"]] == after["records"]
     with closing(sqlite3.connect(path)) as db:

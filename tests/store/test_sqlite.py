@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from greylag.core.accesslist import NEVER
+from greylag.core.accesslist import NEVER, AccessIndex, Entry, last_word
 from greylag.core.record import Blocked, Created
+from greylag.core.subject import Domain
 from greylag.core.triplet import Triplet
 from greylag.store import open_store, sqlite_sql, without_password
 from greylag.store.base import Filter, Store, StoreError, StoreUnavailable
@@ -340,3 +341,45 @@ def test_a_password_is_not_shown(url: str, shown: str) -> None:
         with pytest.raises(StoreError) as caught:
             open_store(url, timeout=1)
         assert "p@ss" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("packed", "prefix"),
+    [*((b"\xc0\x00\x02\x07", bits) for bits in (33, -1, 24)), (b"\0" * 5, 8), (b"", 0)],
+)
+def test_a_list_row_that_is_no_range_is_ignored_alone_t46(
+    tmp_path: Path, packed: bytes, prefix: int
+) -> None:
+    """A prefix of 33 dropped every question of an IPv4 client."""
+    with closing(SqliteStore(str(tmp_path / "x.db"))) as store:
+        store.put_entries([Entry(Domain("example.net"), 0)])
+        with closing(sqlite3.connect(tmp_path / "x.db")) as db, db:
+            db.execute(
+                "INSERT INTO entries (network, prefix, denied_until, expires, comment, created)"
+                " VALUES (?, ?, 0, 9999999999, '', 0)",
+                (packed, prefix),
+            )
+        client = bytes((192, 0, 2, 7))
+        found = AccessIndex(store.entries()).matching(client, "example.net")
+        assert [str(entry.subject) for entry in found] == ["example.net"]
+        assert last_word(store.entries(), client, "example.net", 1) == found[0]
+
+
+def test_the_write_ahead_log_shrinks_when_a_long_reader_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    with closing(SqliteStore(str(path))) as store, closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM records").fetchone()
+        keys = [
+            Triplet(bytes((10, n >> 8, n & 255, 0)), f"{n}{'x' * 200}@a.example", f"{'y' * 200}@b")
+            for n in range(45_000)
+        ]
+        for start in range(0, len(keys), 500):
+            part = [Created(key, 1, 2, 3) for key in keys[start : start + 500]]
+            store.apply(part, {}, 1)
+        log = path.with_name("x.db-wal")
+        assert log.stat().st_size > 20_000_000
+        reader.rollback()
+        for hour in range(3):
+            store.apply((), {"pass:known": 1}, hour * 3600)
+        assert log.stat().st_size <= 16_777_216

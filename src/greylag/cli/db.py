@@ -22,11 +22,13 @@ from greylag.cli.common import (
 )
 from greylag.cli.copying import copy
 from greylag.cli.output import say, write, write_json
+from greylag.core.subject import Network
 from greylag.store import without_password
 from greylag.store.mysql_admin import Admin, Finding, statements
 from greylag.store.mysql_options import read_url
 
 _SQLITE = "sqlite://"
+_RANGES = "SELECT number, network, prefix FROM entries WHERE network IS NOT NULL"
 _MODE = 0o007  # nobody else reads who mails whom
 
 
@@ -134,10 +136,14 @@ def _check_sqlite(run: Run) -> list[Finding]:
         return []
     found = []
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             for (line,) in connection.execute("PRAGMA integrity_check"):
                 if line != "ok":
                     found.append(Finding(str(line), "stop greylag, and restore a copy"))
+            for number, packed, prefix in connection.execute(_RANGES):
+                if not Network(packed, prefix).sound:
+                    what = f"list entry {number} names no range, and is ignored"
+                    found.append(Finding(what, "`greylag allow list` shows it"))
     except sqlite3.Error as error:
         raise CommandError([f"{path}: {error}"], STORE_ERROR) from error
     if path.stat().st_mode & _MODE:

@@ -53,6 +53,8 @@ def speaks_for(subject: Subject, client: bytes, domain: str) -> bool:
     """Tell whether an entry's subject covers this client or recipient domain."""
     if isinstance(subject, Domain):
         return subject.name == domain
+    if not subject.sound:
+        return False  # a row that somebody wrote: it alone is ignored
     same_family = len(subject.packed) == len(client)
     return same_family and network(client, subject.prefix) == subject.packed
 
@@ -98,7 +100,7 @@ class AccessIndex:
         self._prefixes: dict[int, set[int]] = {}
         for entry in entries:
             self._by_subject.setdefault(entry.subject, []).append(entry)
-            if isinstance(entry.subject, Network):
+            if isinstance(entry.subject, Network) and entry.subject.sound:
                 self._prefixes.setdefault(len(entry.subject.packed), set()).add(
                     entry.subject.prefix
                 )

@@ -19,6 +19,13 @@ class Network:
     packed: bytes
     prefix: int
 
+    @property
+    def sound(self) -> bool:
+        """Tell whether it is a range at all: a database may hold anything."""
+        bits = 8 * len(self.packed)
+        fits = len(self.packed) in (IPV4_BYTES, 16) and 0 <= self.prefix <= bits
+        return fits and network(self.packed, self.prefix) == self.packed
+
     def __str__(self) -> str:
         full = self.prefix == 8 * len(self.packed)
         address = format_address(self.packed)

@@ -177,8 +177,9 @@ def read_entries(found: tuple[Any, ...]) -> list[Entry]:
 def _network(text: str, start: object, prefix: object) -> Network | None:
     """Read the range of an entry; host bits, which the old triggers left in, are masked."""
     if isinstance(start, bytes) and len(start) in _PREFIX and isinstance(prefix, int):
-        bits = min(prefix, 8 * len(start))
-        return Network(network(start, bits), bits)
+        if not 0 <= prefix <= 8 * len(start):
+            return None
+        return Network(network(start, prefix), prefix)
     try:
         subject = parse_subject(text)
     except ValueError:

@@ -12,6 +12,8 @@ from greylag.store.base import StoreError, StoreUnavailable
 from greylag.store.schema import APPLICATION_ID, MIGRATIONS
 
 MODE = 0o660  # the daemon's and the mail server's user share it; nobody else reads who mails whom
+# Beside a long reader the write-ahead log grows; it shrinks to these bytes when that has ended.
+WAL_LIMIT = "PRAGMA journal_size_limit = 16777216"
 _ROUND = 0.008  # seconds that SQLite waits by itself: it tries after 1, 2 and 5 ms of pause
 _PAUSE = 0.01  # seconds between tries to switch a new file to WAL
 
@@ -45,14 +47,18 @@ def connect(
     with guard:
         if create:
             _create_file(path)
-        else:
-            os.stat(path)  # and so tell "no such file" from a folder that may not be entered
+        # Also tells "no such file" from a folder that may not be entered.
+        elif os.stat(path).st_size == 0:
+            raise StoreError(f"{path}: is empty, and no database of greylag's")
         _refuse_planted(path)
         db = sqlite3.connect(path, timeout=timeout, isolation_level=None)
         db.text_factory = _text
         try:
             db.execute("PRAGMA synchronous = FULL")
+            db.execute(WAL_LIMIT)
             if _version(db) != len(migrations):
+                if not create:  # whoever only reads converts nothing
+                    _refuse_older(db, path, len(migrations))
                 _migrate(db, path, migrations, timeout)
             elif _application(db) != APPLICATION_ID:
                 raise StoreError(f"{path}: is a database, but not one of greylag's")
@@ -190,6 +196,13 @@ def _refuse_foreign(db: sqlite3.Connection, path: str, newest: int) -> None:
         raise StoreError(
             f"{path}: has schema {_version(db)}, but this greylag knows only up to {newest}"
         )
+
+
+def _refuse_older(db: sqlite3.Connection, path: str, newest: int) -> None:
+    _refuse_foreign(db, path, newest)
+    raise StoreError(
+        f"{path}: has schema {_version(db)}: `greylag db init`, or the daemon, makes it {newest}"
+    )
 
 
 def _stamp(db: sqlite3.Connection, number: int) -> None:
