@@ -30,7 +30,8 @@ class Guard:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.OperationalError):  # locked, full, I/O error, read-only
             raise StoreUnavailable(f"{self.path}: {error}") from error
-        if isinstance(error, sqlite3.Error | OSError):
+        # SQLite's message on a damaged file may quote bytes that are no text.
+        if isinstance(error, sqlite3.Error | OSError | UnicodeDecodeError):
             cause = error.strerror if isinstance(error, OSError) else error
             raise StoreError(f"{self.path}: {cause}") from error
 
