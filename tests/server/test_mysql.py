@@ -175,7 +175,7 @@ def fill(server: MariaDb, name: str) -> None:
     """Fill the server's file, first in big steps."""
     with server.connect(name) as cursor:
         cursor.execute("CREATE TABLE ballast (b LONGBLOB) ENGINE=InnoDB")
-        for size in (1 << 20, 1 << 14, 1 << 10):
+        for size in (1 << 12, 1 << 10):
             with suppress(pymysql.MySQLError):
                 while True:
                     cursor.execute("INSERT INTO ballast VALUES (REPEAT('x', %s))", (size,))
