@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from greylag.cli.plugins import KEPT, PLUGINS
-from greylag.cli.qmail import qmail
+from greylag.cli.qmail import KEPT, PLUGINS, qmail
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 SECRET = b"root:*:\n"

@@ -59,8 +59,11 @@ class Connection:
 
     def ask(self, **changes: str | bytes) -> bytes:
         """Ask, and return the response without its empty line; empty if there was none."""
-        self.socket.sendall(request(**changes))
+        self.send(**changes)
         return self.response()
+
+    def send(self, **changes: str | bytes) -> None:
+        self.socket.sendall(request(**changes))
 
     def response(self) -> bytes:
         """Return the next response."""

@@ -8,11 +8,17 @@ what the admin said last; in the old tables it is the first row, as in the old p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from greylag.core.client import network
 from greylag.core.subject import Domain, Network, Subject
 from greylag.core.value import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Facts = tuple[Any, ...]
 
 NEVER = 253402300799  # 9999-12-31 23:59:59 UTC, as the old tables write "never ends"
 
@@ -92,27 +98,71 @@ def _precedence(entry: Entry) -> tuple[int, int]:
 class AccessIndex:
     """The entries of the lists in memory, found at the same price for any number of them.
 
-    Only the prefix lengths that are in use are looked up.
+    Only the prefix lengths that are in use are looked up. An entry is kept as its facts alone, for
+    what Python must look at again and again to find cycles would cost pauses: of 300,000 entries
+    some 100 ms each time. It is filled, and emptied, in small parts.
     """
 
-    def __init__(self, entries: list[Entry]) -> None:
-        self._by_subject: dict[Subject, list[Entry]] = {}
-        self._prefixes: dict[int, set[int]] = {}
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._domains: dict[str, Facts] = {}
+        self._networks: dict[int, dict[int, dict[bytes, Facts]]] = {}  # by size, by prefix
+        self.add(entries)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take in some more entries."""
         for entry in entries:
-            self._by_subject.setdefault(entry.subject, []).append(entry)
-            if isinstance(entry.subject, Network) and entry.subject.sound:
-                self._prefixes.setdefault(len(entry.subject.packed), set()).add(
-                    entry.subject.prefix
-                )
+            facts: Facts = (entry.denied_until, entry.expires, entry.comment)
+            facts += (entry.created, entry.number, entry.rank)
+            subject = entry.subject
+            if isinstance(subject, Domain):
+                known = self._domains.setdefault(subject.name, facts)
+                if known is not facts:
+                    self._domains[subject.name] = (*known, *facts)
+            elif subject.sound:
+                of_family = self._networks.setdefault(len(subject.packed), {})
+                of_prefix = of_family.setdefault(subject.prefix, {})
+                known = of_prefix.setdefault(subject.packed, facts)
+                if known is not facts:
+                    of_prefix[subject.packed] = (*known, *facts)
+
+    def take_out(self, number: int) -> bool:
+        """Let go of up to so many subjects; tell whether there are more."""
+        by_prefix = (found for family in self._networks.values() for found in family.values())
+        for found in (self._domains, *by_prefix):
+            while found and number:
+                found.popitem()  # type: ignore[attr-defined]
+                number -= 1
+        return not number
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_subject.values()))
+        families = self._networks.values()
+        found = [*self._domains.values()]
+        found += [
+            facts for family in families for part in family.values() for facts in part.values()
+        ]
+        return sum(map(len, found)) // _FACTS
 
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         """Return the entries that name this client (packed) or domain."""
-        if not self._by_subject:
-            return []
-        found = list(self._by_subject.get(Domain(domain), ()))
-        for prefix in self._prefixes.get(len(client), ()):
-            found += self._by_subject.get(Network(network(client, prefix), prefix), ())
+        found: list[Entry] = []
+        if self._domains:
+            facts = self._domains.get(domain)
+            if facts is not None:
+                found += _entries(Domain(domain), facts)
+        for prefix, networks in self._networks.get(len(client), _NONE).items():
+            packed = network(client, prefix)
+            facts = networks.get(packed)
+            if facts is not None:
+                found += _entries(Network(packed, prefix), facts)
         return found
+
+
+# Facts: what an entry says beside its subject; where several are about one, one after the other.
+# Of tuples of plain values Python finds out soon that they can be part of no cycle.
+_FACTS = 6
+_NONE: dict[int, dict[bytes, Facts]] = {}
+
+
+def _entries(subject: Subject, facts: Facts) -> Iterator[Entry]:
+    for start in range(0, len(facts), _FACTS):
+        yield Entry(subject, *facts[start : start + _FACTS])

@@ -61,6 +61,10 @@ class StoreEvents:
         self._metrics.store_errors += 1
         self._journal.event(ERROR, {"event": "store-failed", "error": error})
 
+    def store_refused(self, error: str) -> None:
+        """The store is there, but refuses something; told at a limited rate."""
+        self._journal.event(ERROR, {"event": "store-refused", "error": error})
+
     def store_recovered(self) -> None:
         """The store answers again."""
         self._journal.event(WARN, {"event": "store-recovered"})

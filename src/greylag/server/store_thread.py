@@ -5,16 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 
 from greylag.core.accesslist import AccessIndex
 from greylag.server.maintenance import Maintenance
-from greylag.service.batch import Answered, Asked, decide_batch
+from greylag.service.batch import Answered, Asked
+from greylag.service.deciding import Deciding
 from greylag.service.later import Later
+from greylag.service.listreader import ListReader
 from greylag.store.base import Store, StoreError
 
 NO_MEMORY = 0.05  # seconds until what there was no memory for is tried again
+_AT_ONCE = 0.0001  # seconds: no wait at all would look at the queue without giving up Python's lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Tell = Callable[["Batch"], None]
+    Item = tuple["Batch", Tell, Tell]
 
 Reply = Callable[[Answered | None], None]
 
@@ -40,23 +48,29 @@ class Batch:
     """What the thread does in one go, and what came of it."""
 
     __slots__ = (
-        "answers",
         "error",
         "jobs",
         "later",
-        "lists",
         "look_at_lists",
         "no_figures",
+        "ready",
+        "refused",
         "took",
+        "trial",
+        "written",
     )
 
-    def __init__(self, jobs: list[Job], later: Later, *, look_at_lists: bool) -> None:
+    def __init__(
+        self, jobs: list[Job], later: Later, *, look_at_lists: bool, trial: bool = False
+    ) -> None:
         self.jobs = jobs
         self.later = later
         self.look_at_lists = look_at_lists
-        self.answers: list[Answered] = []
-        self.lists: AccessIndex | None = None
+        self.trial = trial  # of a store that failed: nobody is answered until it was written to
+        self.ready: list[tuple[Job, Answered]] = []  # answered before anything is written
+        self.written: list[tuple[Job, Answered | None]] = []  # None: the store refused it
         self.no_figures: str | None = None  # why none are kept
+        self.refused: str | None = None  # why the store refused something
         self.error: str | None = None
         self.took = 0.0
 
@@ -69,18 +83,25 @@ class StoreThread(threading.Thread):
         open_store: Callable[[], Store],
         clock: Callable[[], float],
         maintenance: Maintenance,
+        on_lists: Callable[[AccessIndex], None],
     ) -> None:
         super().__init__(name="greylag-store", daemon=True)
         self._maintenance = maintenance
         self._open_store = open_store
         self._clock = clock
+        self._on_lists = on_lists
         self._store: Store | None = None
-        self._generation: int | None = None
-        self._queue: SimpleQueue[tuple[Batch, Callable[[Batch], None]] | None] = SimpleQueue()
+        self._lists = ListReader()
+        self._deciding = Deciding(maintenance.quota.admission)
+        self._queue: SimpleQueue[Item | None] = SimpleQueue()
 
-    def put(self, batch: Batch, done: Callable[[Batch], None]) -> None:
-        """Do a batch; `done` is called in this thread."""
-        self._queue.put((batch, done))
+    def put(self, batch: Batch, ready: Tell, done: Tell) -> None:
+        """Do a batch; in this thread `ready` is called when some have an answer, at last `done`."""
+        self._queue.put((batch, ready, done))
+
+    def discard(self, lists: AccessIndex) -> None:
+        """Let go of lists that are not used any more."""
+        self._lists.discard(lists)
 
     def stop(self) -> None:
         """Close the store and end, after what is queued."""
@@ -88,11 +109,11 @@ class StoreThread(threading.Thread):
 
     def run(self) -> None:
         """Do one batch after the other."""
-        while (item := self._queue.get()) is not None:
-            batch, done = item
+        while (item := self._next()) is not None:
+            batch, ready, done = item
             began = monotonic()
             try:
-                self._do(batch)
+                self._do(batch, ready)
             except MemoryError:
                 batch.error = "MemoryError"  # what needs no memory to say
             except StoreError as error:
@@ -104,7 +125,28 @@ class StoreThread(threading.Thread):
             batch.took = monotonic() - began
             self._hand_back(batch, done)
             self._maintain()
+            if self._lists.busy and not self._lists.wait:
+                self._step_lists()
         self._close()
+
+    def _next(self) -> Item | None:
+        """Wait for the next batch; read lists meanwhile."""
+        while self._lists.busy:
+            try:
+                return self._queue.get(timeout=self._lists.wait or _AT_ONCE)
+            except Empty:
+                self._step_lists()
+        return self._queue.get()
+
+    def _step_lists(self) -> None:
+        """Read some of the lists; where the store is away, the next batch will tell."""
+        try:
+            lists = self._lists.step(self._store)
+        except Exception:  # noqa: BLE001 - it is not there, or there is no memory: later again
+            self._close()
+            return
+        if lists is not None:
+            self._on_lists(lists)
 
     def _maintain(self) -> None:
         """When all answers are out; where it fails, the next batch is not to meet that session."""
@@ -116,35 +158,51 @@ class StoreThread(threading.Thread):
         except Exception as error:  # noqa: BLE001 - no memory, or a bug: the thread must go on
             self._maintenance.failed(error)
 
-    def _hand_back(self, batch: Batch, done: Callable[[Batch], None]) -> None:
+    def _hand_back(self, batch: Batch, tell: Tell) -> None:
         """Hand a batch back; where there is no memory to do so, when there is: all wait for it."""
         while True:
             try:
-                done(batch)
+                tell(batch)
                 return
             except MemoryError:
                 sleep(NO_MEMORY)
 
-    def _do(self, batch: Batch) -> None:
+    def _do(self, batch: Batch, ready: Tell) -> None:
         store = self._opened()
         if batch.look_at_lists:
             store.check()
-            generation = store.generation()
-            if generation != self._generation:
-                batch.lists = AccessIndex(store.entries())
-                self._generation = generation
-                batch.no_figures = store.no_figures()
+            self._lists.look(store)
+            batch.no_figures = store.no_figures()
         if batch.jobs or batch.later:
-            asked = [job.asked for job in batch.jobs]
-            admission = self._maintenance.quota.admission
-            now = int(self._clock())
-            batch.answers = decide_batch(store, asked, batch.later, now, admission)
-            for item, answered in zip(asked, batch.answers, strict=True):
+            self._decide(store, batch, ready)
+        batch.refused = self._deciding.take_cause() or self._lists.take_error()
+
+    def _decide(self, store: Store, batch: Batch, ready: Tell) -> None:
+        """Answer from what is there, where that is enough; then write, and answer the others."""
+        now = int(self._clock())
+        found = self._deciding.look(store, [job.asked for job in batch.jobs], now)
+        pairs = list(zip(batch.jobs, found, strict=True))
+        rest = [job for job, answered in pairs if answered is None]
+        batch.ready = [(job, answered) for job, answered in pairs if answered is not None]
+        later = batch.later
+        if batch.trial:  # nobody but whom the lists decide
+            rest = [job for job, answered in pairs if answered is None or answered.decision.changes]
+            batch.ready = [pair for pair in batch.ready if not pair[1].decision.changes]
+        if not (rest or later):
+            return
+        if batch.ready:
+            self._hand_back(batch, ready)
+        asked = [job.asked for job in rest]
+        answers = self._deciding.write(store, asked, later, now)
+        for item, answered in zip(asked, answers, strict=True):
+            if answered is not None:
                 self._maintenance.quota.answered(item, answered)
+        batch.written = list(zip(rest, answers, strict=True))
 
     def _opened(self) -> Store:
         if self._store is None:
-            self._generation = None
+            self._lists.forget()
+            self._deciding.forget()
             self._store = self._open_store()
         return self._store
 

@@ -12,13 +12,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic, time
 
+from greylag.core.accesslist import AccessIndex
 from greylag.core.policy import Room
 from greylag.server.maintenance import Maintenance
 from greylag.server.store_thread import Batch, Job, Reply, StoreThread
 from greylag.server.ticks import Ticks
 from greylag.service.batch import Asked
-from greylag.service.breaker import Breaker
+from greylag.service.breaker import Breaker, Seldom
 from greylag.service.desk import Desk
+from greylag.service.later import Later
 from greylag.service.quota import Quota
 from greylag.store.base import Store
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
         def store_failed(self, error: str) -> None:
             """The store does not answer; told once, until it does again."""
+
+        def store_refused(self, error: str) -> None:
+            """The store is there, but refuses something; told at a limited rate."""
 
         def store_recovered(self) -> None:
             """The store answers again."""
@@ -55,6 +60,7 @@ MAX_BATCH = 512  # attempts in one transaction: at 25 us each still far below th
 TICK = 0.05  # seconds between looks at the deadline
 WRITE_LATER_EVERY = 1.0  # seconds that the counts of repeats may lag
 LISTS_EVERY = 1.0  # seconds until a change of the lists is seen
+MOST_LATER = 512  # records whose counts are written with one batch: who waits for it waits for them
 MAX_LATER = 200_000  # triplets whose counts are kept while the store is away
 
 
@@ -75,8 +81,9 @@ class Worker:
         self._events = events
         self._deadline = deadline
         self.maintenance = Maintenance(Quota(room), clock=clock)
-        self._thread = StoreThread(open_store, clock, self.maintenance)
+        self._thread = StoreThread(open_store, clock, self.maintenance, self._new_lists)
         self._breaker = Breaker()
+        self._refusals = Seldom()
         self._waiting: list[Job] = []
         self._flying: Batch | None = None
         self._scheduled = False
@@ -127,19 +134,50 @@ class Worker:
         look = now >= self._next_lists
         if look:
             self._next_lists = now + LISTS_EVERY
-        later = self._desk.take_later()
-        self._next_later = now + WRITE_LATER_EVERY
+        later = self._counts(now)
         if not (jobs or later or look or self.maintenance.due()):
             self._waiting = left
             return
-        batch = Batch(jobs, later, look_at_lists=look)
-        self._thread.put(batch, self._landed)
+        batch = Batch(jobs, later, look_at_lists=look, trial=self._breaker.is_open)
+        self._thread.put(batch, self._ready, self._landed)
         self._flying, self._waiting = batch, left  # only now: there may have been no memory
 
+    def _counts(self, now: float) -> Later:
+        """Take counts that may wait no longer; once a second they begin to go, in small parts."""
+        if now < self._next_later:
+            return Later()
+        counts = self._desk.take_later(MOST_LATER)
+        if not self._desk.later:
+            self._next_later = now + WRITE_LATER_EVERY
+        return counts
+
+    # The next three are called in the thread, and tell the loop, unless it has gone with all who
+    # waited.
+
+    def _ready(self, batch: Batch) -> None:
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._answer_ready, batch)
+
     def _landed(self, batch: Batch) -> None:
-        """Tell the loop, unless it has gone, with all who waited; called in the thread."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._done, batch)
+
+    def _new_lists(self, lists: AccessIndex) -> None:
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._use_lists, lists)
+
+    def _use_lists(self, lists: AccessIndex) -> None:
+        before = self._desk.use_lists(lists)
+        if before is not None:
+            self._thread.discard(before)
+
+    def _answer_ready(self, batch: Batch) -> None:
+        """Answer those for whom nothing is to be written now; what they count is written later."""
+        ready, batch.ready = batch.ready, []
+        for job, answered in ready:
+            job.answer(answered)
+            self._desk.learn(job.asked, answered)
+            self._desk.later.add(answered.decision)
 
     def _done(self, batch: Batch) -> None:
         if batch is not self._flying:
@@ -153,20 +191,25 @@ class Worker:
         finally:
             for job in batch.jobs:  # no memory, or a bug: nobody waits for ever
                 job.answer(None)
-            if self._waiting:
+            if self._waiting or (not self._breaker.is_open and self._counts_are_due()):
                 self._schedule()
+
+    def _counts_are_due(self) -> bool:
+        return bool(self._desk.later) and monotonic() >= self._next_later
 
     def _succeeded(self, batch: Batch) -> None:
         if self._breaker.succeeded():
             self._events.store_recovered()
-        if batch.lists is not None:
-            self._desk.use_lists(batch.lists)
         if batch.no_figures is not None and not self._told_of_figures:
             self._told_of_figures = True
             self._events.no_figures(batch.no_figures)
-        for job, answered in zip(batch.jobs, batch.answers, strict=True):
+        self._answer_ready(batch)
+        for job, answered in batch.written:
             job.answer(answered)
-            self._desk.learn(job.asked, answered)
+            if answered is not None:
+                self._desk.learn(job.asked, answered)
+        if batch.refused is not None and self._refusals.allows(monotonic()):
+            self._events.store_refused(batch.refused)
         self._events.batch_done(batch.took, len(batch.jobs))
         jump = self.maintenance.take_jump()
         if jump is not None:
@@ -178,7 +221,7 @@ class Worker:
             self._events.store_slow(batch.took, len(batch.jobs))
 
     def _failed(self, batch: Batch) -> None:
-        if len(batch.later) < MAX_LATER:
+        if len(self._desk.later) < MAX_LATER:
             self._desk.later.merge(batch.later)
         self._trip(batch.error or "")
         for job in batch.jobs:
@@ -207,18 +250,22 @@ class Worker:
         due = (
             self._waiting
             or now >= self._next_lists
-            or (self._desk.later and now >= self._next_later)
+            or self._counts_are_due()
             or self.maintenance.due()
         )
         if due and self._breaker.allows(now):
             self._schedule()
 
+    def _is_behind(self) -> bool:
+        return bool(self._desk.later) and not self._breaker.is_open
+
     async def stop(self, patience: float) -> None:
         """Write what is left and end the thread, waiting for at most `patience` seconds."""
-        self._schedule()
         try:
             async with asyncio.timeout(patience):
-                while self._waiting or self._flying or self._scheduled:
+                while self._waiting or self._flying or self._is_behind():
+                    self._next_later = 0.0
+                    self._schedule()
                     await asyncio.sleep(TICK / 5)
         except TimeoutError:
             pass

@@ -1,7 +1,7 @@
 """Where engine, store, clock and failure policy meet: the only place.
 
-`Service` answers one attempt at a time, for a process that lives for one; `desk` and `batch` answer
-many, for the daemon.
+`Service` answers one attempt at a time, for a process that lives for one; `desk`, `batch` and
+`deciding` answer many, for the daemon.
 """
 
 from __future__ import annotations

@@ -1,18 +1,23 @@
-"""Many attempts in one transaction of the store: the price of a commit is shared by all of them."""
+"""Many attempts in one transaction of the store: the price of a commit is shared by all of them.
+
+First the store is only read (`look`). What the lists decide, and what only counts, is answered from
+that, and needs no commit; the rest is decided again in the transaction that writes it.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from greylag.core.engine import Question, decide
+from greylag.core.engine import Question, decide, listed
 from greylag.core.figures import EVICTED, figures_of
 from greylag.core.policy import Policy
 from greylag.core.record import Record, applied
+from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason
 from greylag.service.conflict import settled
-from greylag.service.later import Later
+from greylag.service.later import Later, only_counts
 from greylag.store.base import Store
 
 
@@ -22,6 +27,7 @@ class Asked:
 
     question: Question
     policy: Policy
+    listed: bool = True  # the lists had their word; else the store's are to be asked
 
 
 @value
@@ -30,6 +36,44 @@ class Answered:
 
     decision: Decision
     record: Record | None
+
+
+def look(
+    asked: Sequence[Asked],
+    records: dict[Triplet, Record],
+    word: Callable[[Asked], Decision | None],
+    now: int,
+) -> list[Answered | None]:
+    """Answer what needs nothing written by these records; None stands for the rest.
+
+    `word` is the word of the lists on what they were not asked for yet. Whoever asks after an
+    attempt on the same triplet that has to be written is answered after it, too.
+    """
+    answers: list[Answered | None] = []
+    written: set[Triplet] = set()
+    for item in asked:
+        triplet = item.question.triplet
+        decision = None if item.listed else word(item)
+        if decision is not None:
+            answers.append(Answered(decision, None))
+            continue
+        record = records.get(triplet)
+        if record is not None and triplet not in written:
+            decision = decide(item.question, record, item.policy, now)
+            if only_counts(decision):
+                record = applied(decision.changes[0], record, now) or record
+                records[triplet] = record
+                answers.append(Answered(decision, record))
+                continue
+        written.add(triplet)
+        answers.append(None)
+    return answers
+
+
+def word_of_lists(store: Store, item: Asked, now: int) -> Decision | None:
+    """Return what the store's lists say about a question."""
+    entries = store.matching(item.question.client, item.question.domain)
+    return listed(item.question, entries, item.policy, now)
 
 
 def _everyone(_asked: Asked) -> bool:

@@ -50,3 +50,17 @@ class Breaker:
             return False
         self._next_warning = now + WARN_EVERY
         return True
+
+
+class Seldom:
+    """Lets something be told once a minute at most."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def allows(self, now: float) -> bool:
+        """Tell whether it may be told now."""
+        if now < self._next:
+            return False
+        self._next = now + WARN_EVERY
+        return True

@@ -16,11 +16,11 @@ from greylag.core.accesslist import AccessIndex
 from greylag.core.attempt import Attempt
 from greylag.core.engine import Question, decide, listed, precheck
 from greylag.core.policy import Policy
-from greylag.core.record import Blocked, Passed, Record, applied
+from greylag.core.record import Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision
 from greylag.service.batch import Answered, Asked
-from greylag.service.later import Later
+from greylag.service.later import Later, only_counts
 
 TRUSTED_FOR = 2.0  # seconds that a cached record is believed without asking the store
 CACHE_SIZE = 100_000  # records; about 60 MB
@@ -60,12 +60,13 @@ class Desk:
 
     @property
     def ready(self) -> bool:
-        """Tell whether the lists are known: before that nothing may be deferred or let in."""
+        """Tell whether the lists are known: before that the store is asked for each attempt."""
         return self._lists is not None
 
-    def use_lists(self, lists: AccessIndex) -> None:
-        """Decide by these lists from now on."""
-        self._lists = lists
+    def use_lists(self, lists: AccessIndex) -> AccessIndex | None:
+        """Decide by these lists from now on; return those that held before."""
+        before, self._lists = self._lists, lists
+        return before
 
     def ask(self, attempt: Attempt, policy: Policy) -> Decision | Asked:
         """Return the decision, or what the store has to be asked."""
@@ -75,7 +76,7 @@ class Desk:
     def look_up(self, question: Question, policy: Policy) -> Decision | Asked:
         """Return what lists and memory say, or what the store has to be asked."""
         if self._lists is None:
-            return Asked(question, policy)
+            return Asked(question, policy, listed=False)
         now = int(self._clock())
         entries = self._lists.matching(question.client, question.domain)
         decision = listed(question, entries, policy, now)
@@ -93,15 +94,11 @@ class Desk:
             return None
         record = known.record
         decision = decide(question, record, policy, now)
-        (change,) = decision.changes
-        counts_only = isinstance(change, Blocked) or (
-            isinstance(change, Passed) and record.passed > 0
-        )
-        if not counts_only:
+        if not only_counts(decision):
             self.misses += 1
             return None
         self.hits += 1
-        known.record = applied(change, record, now) or record
+        known.record = applied(decision.changes[0], record, now) or record
         return decision
 
     def learn(self, asked: Asked, answered: Answered) -> None:
@@ -117,7 +114,6 @@ class Desk:
         """Drop the cache, as after the store was away: what it held may be gone."""
         self._cache.clear()
 
-    def take_later(self) -> Later:
-        """Hand over what is to be written, and begin anew."""
-        taken, self.later = self.later, Later()
-        return taken
+    def take_later(self, most: int) -> Later:
+        """Hand over what is to be written, of up to so many records."""
+        return self.later.take(most)

@@ -1,4 +1,4 @@
-"""What was answered from memory and is written with the next batch: counts of repeats alone.
+"""What was answered and is written with a later batch: counts of repeats alone.
 
 Losing them costs a count, never a deferral or a pass.
 """
@@ -10,7 +10,19 @@ from collections import Counter
 from greylag.core.figures import figures_of
 from greylag.core.record import Blocked, Change, Passed
 from greylag.core.triplet import Triplet
-from greylag.core.verdict import Decision
+from greylag.core.verdict import Decision, Reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def only_counts(decision: Decision) -> bool:
+    """Tell whether a decision about a record changes nothing but its counts, and when it expires.
+
+    Then it can be answered before it is written. A first contact and a first pass cannot.
+    """
+    return decision.reason is Reason.EARLY or decision.reason is Reason.KNOWN
 
 
 class Tally:
@@ -32,7 +44,7 @@ class Later:
         self.figures: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
-        return bool(self.figures)
+        return bool(self._tallies or self.figures)
 
     def __len__(self) -> int:
         return len(self._tallies)
@@ -54,6 +66,24 @@ class Later:
         if tally is None:
             tally = self._tallies[triplet] = Tally()
         return tally
+
+    def take(self, most: int) -> Later:
+        """Take out what is to be added to up to so many records, and all figures."""
+        taken = Later()
+        self.figures, taken.figures = taken.figures, self.figures
+        while self._tallies and len(taken) < most:
+            triplet, tally = self._tallies.popitem()
+            taken._tallies[triplet] = tally
+        return taken
+
+    def drop(self, triplets: Iterable[Triplet]) -> None:
+        """Let go of what is to be added to these records."""
+        for triplet in triplets:
+            self._tallies.pop(triplet, None)
+
+    def triplets(self) -> list[Triplet]:
+        """Return the keys of the records that something is to be added to."""
+        return list(self._tallies)
 
     def merge(self, other: Later) -> None:
         """Take back what could not be written."""

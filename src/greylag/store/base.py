@@ -27,6 +27,10 @@ class StoreError(Exception):
     """The data could not be read or written. The text names the place and the cause."""
 
 
+class StoreRefused(StoreError):
+    """The same, of one record or one entry: the store is there for all others."""
+
+
 class StoreUnavailable(StoreError):
     """The same, and trying again later may help: locked, full, not there."""
 
@@ -72,6 +76,14 @@ class Stretch:
     after: Position | None  # None: all was seen
 
 
+@value
+class EntryPage:
+    """Some entries of the lists, by their numbers, and after which the next page goes on."""
+
+    entries: list[Entry]
+    after: int | None  # None: all was seen
+
+
 class Store(Protocol):
     """Records, lists and figures."""
 
@@ -98,6 +110,9 @@ class Store(Protocol):
 
     def entries(self) -> list[Entry]:
         """Return all entries of the lists, expired ones too, in the order they were made in."""
+
+    def entries_after(self, number: int, limit: int) -> EntryPage:
+        """Return the entries with higher numbers, of up to `limit` rows; 0 begins."""
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         """Add entries, all or none. An entry for a subject that has one replaces it."""

@@ -19,7 +19,7 @@ from greylag.core.record import Change, Created, Record, applied, joined
 from greylag.core.subject import Domain, Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
-from greylag.store.base import Filter, Page, Position, Stretch
+from greylag.store.base import EntryPage, Filter, Page, Position, Stretch
 
 
 class MemoryStore:
@@ -71,6 +71,10 @@ class MemoryStore:
     def entries(self) -> list[Entry]:
         with self._lock:
             return sorted(self._entries.values(), key=lambda entry: entry.number)
+
+    def entries_after(self, number: int, limit: int) -> EntryPage:
+        found = [entry for entry in self.entries() if entry.number > number]
+        return EntryPage(found[:limit], found[limit - 1].number if len(found) > limit else None)
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         given = list(entries)  # all or none, also where the iterable fails

@@ -17,19 +17,18 @@ from greylag.core.record import CLOCK_TOLERANCE, Change, Created, Record, applie
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.store import mysql_sql as sql
-from greylag.store.base import Filter, Page, Position, Stretch
+from greylag.store.base import EntryPage, Filter, Page, Position, Stretch
 from greylag.store.mysql_link import NO_TABLE, Guard
 from greylag.store.mysql_lists import Lists
 from greylag.store.mysql_options import Place
 from greylag.store.mysql_rows import (
     Known,
-    Row,
     addresses_of,
     assigned,
     date,
     figure_of,
     new_row,
-    read_row,
+    read_rows,
 )
 from greylag.store.mysql_schema import FIGURES
 from greylag.store.mysql_session import Session, Transaction, parts
@@ -107,7 +106,7 @@ class MysqlStore:
                 asked.append(part)
         known: dict[Triplet, Known] = {}
         for part, found in zip(asked, self._session.answers(), strict=True):
-            known |= assigned(_rows(found), part)
+            known |= assigned(read_rows(found), part)
         return known
 
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
@@ -173,6 +172,10 @@ class MysqlStore:
         with self._guard:
             return self._lists.entries()
 
+    def entries_after(self, number: int, limit: int) -> EntryPage:
+        with self._guard:
+            return self._lists.after(number, limit)
+
     def put_entries(self, entries: Iterable[Entry]) -> None:
         given = list(entries)
         with self.transaction(), self._guard:
@@ -208,7 +211,7 @@ class MysqlStore:
         with self.transaction(), self._guard:
             found = self._session.read(sql.WALK, (start, limit + 1))
             next_one = int(found[limit - 1][0]) if len(found) > limit else None
-            seen = _rows(found[:limit])
+            seen = read_rows(found[:limit])
             dead = [row for row in seen if not row.record.live(now)]
             self._remove([row.number for row in dead])
             self._held.clear()
@@ -273,7 +276,7 @@ class MysqlStore:
             *(int(wanted.null_sender), passed, passed, limit),
         )
         with self._guard:
-            found = _rows(self._session.read(sql.SEARCH, parameters))
+            found = read_rows(self._session.read(sql.SEARCH, parameters))
         return iter([(row.triplet, row.record) for row in found])
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
@@ -291,7 +294,3 @@ class MysqlStore:
     def close(self) -> None:
         with self._guard:
             self._session.close()
-
-
-def _rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
-    return [row for row in map(read_row, found) if row is not None]

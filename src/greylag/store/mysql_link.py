@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from greylag.store import mysql_sql as sql
-from greylag.store.base import StoreConflict, StoreError, StoreUnavailable
+from greylag.store.base import StoreConflict, StoreError, StoreRefused, StoreUnavailable
 from greylag.store.mysql_options import Place
 from greylag.store.mysql_tls import Tls, arguments
 
@@ -24,6 +24,9 @@ _DENIED = (1044, 1045, 1142, 1143, 1146, 1227, 1049)  # an admin has to do somet
 # No such table; or denied, which is also said of one that is not there to who may not make it.
 NO_TABLE = (1146, 1142)
 _SAID = 300  # characters of what a server says
+# A value or a row is refused, by its column, a CHECK or an admin's trigger. The driver calls some
+# of these operational.
+_REFUSED = (1264, 1292, 1365, 1366, 1406, 1411, 1644, 1690, 3819, 4025)
 _READ_ONLY = "the server is read-only"
 _NOT_READY = "this node is not part of its cluster's majority, or not ready yet"
 
@@ -55,6 +58,9 @@ class Guard:
         text = f"{self._place}: {_said(error)}"
         if number in _CONFLICTS:
             return StoreConflict(text)
+        refused = isinstance(error, pymysql.DataError | pymysql.IntegrityError)
+        if refused or number in _REFUSED:
+            return StoreRefused(text)
         if isinstance(error, pymysql.OperationalError | pymysql.InterfaceError | OSError):
             return StoreError(text) if number in _DENIED else StoreUnavailable(text)
         if isinstance(error, pymysql.MySQLError):

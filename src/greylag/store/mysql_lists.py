@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from time import monotonic
 
 from greylag.core.accesslist import Entry, networks_around
-from greylag.core.address import canonical_domain
+from greylag.core.address import canonical
 from greylag.core.client import last_address, network
 from greylag.core.subject import Domain, Network, Subject
 from greylag.store import mysql_sql as sql
+from greylag.store.base import EntryPage
 from greylag.store.mysql_rows import date, read_entries
 from greylag.store.mysql_session import Session
 
@@ -53,6 +54,11 @@ class Lists:
     def entries(self) -> list[Entry]:
         """Return all entries, in the order of their rows."""
         return _entries(self._session.read(sql.ENTRIES, ()))
+
+    def after(self, number: int, limit: int) -> EntryPage:
+        """Return the entries of the next rows; a row may be several entries, or none."""
+        rows = self._session.read(sql.ENTRIES_AFTER, (number, limit))
+        return EntryPage(_entries(rows), int(rows[-1][0]) if len(rows) == limit else None)
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Add entries; one for a subject that has one takes its place."""
@@ -102,9 +108,7 @@ def _entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
 
 def _folded(subject: Subject) -> Subject:
     """Return a subject as `read_entries` has it: the old tables compare without case."""
-    return (
-        Domain(canonical_domain(subject.name.encode())) if isinstance(subject, Domain) else subject
-    )
+    return Domain(canonical(subject.name.encode())) if isinstance(subject, Domain) else subject
 
 
 def _entry_row(entry: Entry) -> tuple[object, ...]:

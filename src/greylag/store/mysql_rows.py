@@ -11,7 +11,7 @@ from functools import lru_cache
 from time import gmtime, strftime
 
 from greylag.core.accesslist import NEVER, Entry, rank_beside
-from greylag.core.address import canonical, canonical_domain
+from greylag.core.address import canonical
 from greylag.core.client import IPV4_BYTES, network
 from greylag.core.record import Record
 from greylag.core.subject import Domain, Network, parse_subject
@@ -51,6 +51,11 @@ def read_row(found: tuple[Any, ...]) -> Row | None:
     first_seen, defer_until, expires, blocked, passed = (int(x or 0) for x in numbers)
     record = Record(first_seen, defer_until, expires, blocked, passed)
     return Row(int(number), relay, str(sender or ""), str(recipient), record)
+
+
+def read_rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
+    """Return those rows that mean something."""
+    return [row for row in map(read_row, found) if row is not None]
 
 
 def addresses_of(net: bytes) -> tuple[bytes, bytes]:
@@ -157,7 +162,7 @@ def read_entries(found: tuple[Any, ...]) -> list[Entry]:
         subjects.append(net)
     name = str(domain or "").rstrip(" ")  # the server compares without blanks at the end
     if name:
-        subjects.append(Domain(canonical_domain(name.encode())))
+        subjects.append(Domain(canonical(name.encode())))
     rank = rank_beside(net.prefix) if net is not None and name else None
     denied = int(denied_until or 0)
     return [

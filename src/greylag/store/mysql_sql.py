@@ -95,6 +95,7 @@ _ENTRY = f"""SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to,
     {_seconds("block_expires")}, {_seconds("record_expires")}, {_seconds("create_time")}, comment
     FROM greylisting_lists"""  # noqa: S608 - constants
 ENTRIES = f"{_ENTRY} ORDER BY id"
+ENTRIES_AFTER = f"{_ENTRY} WHERE id > %s ORDER BY id LIMIT %s"
 ENTRIES_BY_DOMAIN = f"{_ENTRY} WHERE rcpt_to = %s"
 # A range begins at one of these addresses; the old triggers left host bits in some: look nearby.
 ENTRIES_BY_NETWORK = {

@@ -16,18 +16,11 @@ from math import ceil
 from greylag.core.accesslist import Entry, networks_around
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
 from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passed, Record, joined
-from greylag.core.subject import Network, Subject
+from greylag.core.subject import Domain, Network, Subject
 from greylag.core.triplet import Triplet
 from greylag.store import sqlite_sql as sql
-from greylag.store.base import Filter, Page, Position, StoreUnavailable, Stretch
+from greylag.store.base import EntryPage, Filter, Page, Position, StoreUnavailable, Stretch
 from greylag.store.sqlite_file import Guard, Transaction, connect
-from greylag.store.sqlite_rows import (
-    read_entry,
-    read_figure,
-    read_number,
-    read_record,
-    read_scanned,
-)
 
 TIMEOUT = 4.0  # seconds to wait for another writer: inside the 5 s that a plugin may take
 
@@ -63,8 +56,7 @@ class SqliteStore:
             for part in _parts(triplets):
                 keys = [text for triplet in part for text in triplet.key]
                 for row in self._db.execute(sql.LOAD[len(part)], keys):
-                    triplet, record = read_record(row)
-                    found[triplet] = record
+                    found[Triplet(*row[:3])] = Record(*row[3:])
         return found
 
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
@@ -120,11 +112,17 @@ class SqliteStore:
         with self._guard:
             rows = self._db.execute(sql.ENTRIES_BY_NETWORK[len(client)], keys).fetchall()
             rows += self._db.execute(sql.ENTRIES_BY_DOMAIN, (domain,)).fetchall()
-            return [read_entry(row) for row in rows]
+        return [_entry(row) for row in rows]
 
     def entries(self) -> list[Entry]:
         with self._guard:
-            return [read_entry(row) for row in self._db.execute(sql.ENTRIES)]
+            return [_entry(row) for row in self._db.execute(sql.ENTRIES)]
+
+    def entries_after(self, number: int, limit: int) -> EntryPage:
+        with self._guard:
+            rows = self._db.execute(sql.ENTRIES_AFTER, (number, limit)).fetchall()
+            found = [_entry(row) for row in rows]
+        return EntryPage(found, found[-1].number if len(rows) == limit else None)
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         with self.transaction(), self._guard:
@@ -145,13 +143,12 @@ class SqliteStore:
 
     def generation(self) -> int:
         with self._guard:
-            return read_number(self._db.execute(sql.GENERATION).fetchone())
+            return int(self._db.execute(sql.GENERATION).fetchone()[0])
 
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         hours: dict[int, dict[str, int]] = {}
         with self._guard:
-            for row in self._db.execute(sql.FIGURES, (since, until)):
-                hour, name, number = read_figure(row)
+            for hour, name, number in self._db.execute(sql.FIGURES, (since, until)):
                 hours.setdefault(hour, {})[name] = number
         return hours
 
@@ -167,8 +164,7 @@ class SqliteStore:
         start = after.key if isinstance(after, Triplet) else _LOWEST
         with self.transaction(), self._guard:
             # One more than wanted tells whether there is a next page.
-            wanted = (*start, now, CLOCK_TOLERANCE, limit + 1)
-            rows = read_scanned(self._db.execute(sql.SCAN, wanted).fetchall())
+            rows = self._db.execute(sql.SCAN, (*start, now, CLOCK_TOLERANCE, limit + 1)).fetchall()
             seen = rows[:limit]
             dead = [row for row in seen if row[3]]
             self._db.executemany(sql.FORGET, [row[:3] for row in dead])
@@ -242,7 +238,7 @@ class SqliteStore:
         )
         with self._guard:
             for row in self._db.execute(sql.SEARCH, parameters):
-                yield read_record(row)
+                yield Triplet(*row[:3]), Record(*row[3:])
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
         with self.transaction(), self._guard:
@@ -277,6 +273,11 @@ def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def _facts(record: Record) -> tuple[int, ...]:
     times = (record.first_seen, record.defer_until, record.expires)
     return (*times, record.blocked, record.passed)
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    packed, prefix, domain, *rest = row
+    return Entry(Domain(domain) if packed is None else Network(packed, prefix), *rest)
 
 
 def _entry_row(entry: Entry) -> tuple[object, ...]:

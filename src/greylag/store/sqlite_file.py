@@ -8,7 +8,7 @@ import stat
 from collections.abc import Sequence
 from time import monotonic, sleep
 
-from greylag.store.base import StoreError, StoreUnavailable
+from greylag.store.base import StoreError, StoreRefused, StoreUnavailable
 from greylag.store.schema import APPLICATION_ID, MIGRATIONS
 
 MODE = 0o660  # the daemon's and the mail server's user share it; nobody else reads who mails whom
@@ -30,8 +30,9 @@ class Guard:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.OperationalError):  # locked, full, I/O error, read-only
             raise StoreUnavailable(f"{self.path}: {error}") from error
-        # SQLite's message on a damaged file may quote bytes that are no text.
-        if isinstance(error, sqlite3.Error | OSError | UnicodeDecodeError):
+        if isinstance(error, sqlite3.Error) and _is_about_one(error):
+            raise StoreRefused(f"{self.path}: {error}") from error
+        if isinstance(error, sqlite3.Error | OSError):
             cause = error.strerror if isinstance(error, OSError) else error
             raise StoreError(f"{self.path}: {cause}") from error
 
@@ -126,6 +127,14 @@ class Transaction:
 def _wait_at_most(db: sqlite3.Connection, seconds: float) -> None:
     # A PRAGMA takes no parameters; this is our own number.
     db.execute("PRAGMA busy_timeout = " + str(int(seconds * 1000)))
+
+
+def _is_about_one(error: sqlite3.Error) -> bool:
+    """Tell whether a row, or the page it is on, is to blame, and not the file as a whole."""
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
+        return True
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & 0xFF == sqlite3.SQLITE_CORRUPT
 
 
 def _text(raw: bytes) -> str:

@@ -68,6 +68,7 @@ LOOK = """SELECT network, sender, recipient, random() % 2 FROM records
 ENTRY = """SELECT entries.network, entries.prefix, domain, denied_until, expires, comment, created,
     number FROM entries"""
 ENTRIES = ENTRY + " ORDER BY number"
+ENTRIES_AFTER = ENTRY + " WHERE number > ? ORDER BY number LIMIT ?"
 ENTRIES_BY_DOMAIN = ENTRY + " WHERE domain = ?"
 # One look-up in the index for each network around it.
 ENTRIES_BY_NETWORK = {

@@ -21,7 +21,16 @@ from greylag.core.connection import HOLD
 from greylag.core.record import Change, Created, Record
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet, connection_of
-from greylag.store.base import Filter, Page, Position, StoreError, StoreUnavailable, Stretch
+from greylag.store.base import (
+    EntryPage,
+    Filter,
+    Page,
+    Position,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    Stretch,
+)
 from greylag.store.memory import fits
 from greylag.store.tree_files import (
     DEPTH,
@@ -62,7 +71,7 @@ class TreeStore:
         try:
             yield
         except Strange as error:
-            raise StoreError(f"{self._path}: {error.filename}: {error.strerror}") from error
+            raise StoreRefused(f"{self._path}: {error.filename}: {error.strerror}") from error
         except OSError as error:
             at = f"{error.filename}: " if isinstance(error.filename, str) else ""
             raise StoreUnavailable(f"{self._path}: {at}{error.strerror}") from error
@@ -81,7 +90,7 @@ class TreeStore:
 
     def _way(self, triplet: Triplet) -> tuple[str, ...]:
         if triplet != connection_of(triplet.network, 8 * len(triplet.network)):
-            raise StoreError(f"{self._path}: a tree keeps connections, not recipients")
+            raise StoreRefused(f"{self._path}: a tree keeps connections, not recipients")
         return names_of(triplet.network)
 
     def _record(self, times: Times) -> Record:
@@ -128,6 +137,9 @@ class TreeStore:
 
     def entries(self) -> list[Entry]:
         return []
+
+    def entries_after(self, number: int, limit: int) -> EntryPage:
+        return EntryPage([], None)
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         raise StoreError(f"{self._path}: a tree keeps no lists; tcprules are jgreylist's")

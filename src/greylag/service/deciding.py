@@ -1,0 +1,185 @@
+"""Batches of a store that may refuse some keys: what it refuses costs nobody else his answer.
+
+A store that is away fails for all, and whoever asks it stops asking for a while. A store that
+refuses one key (StoreRefused), as that of a corrupt page, is there for all others. So a batch that
+is refused is cut in halves until the key stands alone. The key is remembered for a moment: to ask
+for it again and again must not cost a search each time (T34).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from time import monotonic
+
+from greylag.core.record import Record
+from greylag.core.triplet import Triplet
+from greylag.core.verdict import Decision
+from greylag.service.batch import Answered, Asked, decide_batch, look, word_of_lists
+from greylag.service.conflict import settled
+from greylag.service.later import Later
+from greylag.store.base import Store, StoreError, StoreRefused
+
+REMEMBERED_FOR = 30.0  # seconds until a key that was refused is tried again
+MOST = 10_000  # keys that are remembered
+PATIENCE = 0.25  # seconds for the search in one batch: all others wait meanwhile
+
+
+def is_away(error: Exception) -> bool:
+    """Tell an error of the store as a whole from its refusal of one thing.
+
+    What is no StoreError at all is a bug, which one key brought out.
+    """
+    whole = isinstance(error, StoreError | OSError | MemoryError)
+    return whole and not isinstance(error, StoreRefused)
+
+
+def said(error: Exception) -> str:
+    """Return what an error says, for the log."""
+    return str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+
+
+class Refused:
+    """Keys that the store has refused a moment ago."""
+
+    def __init__(self, stopwatch: Callable[[], float] = monotonic) -> None:
+        self._stopwatch = stopwatch
+        self._until: OrderedDict[Triplet, float] = OrderedDict()  # the oldest first
+
+    def __contains__(self, triplet: Triplet) -> bool:
+        return bool(self._until) and triplet in self._until
+
+    def __iter__(self) -> Iterator[Triplet]:
+        return iter(self._until)
+
+    def add(self, triplet: Triplet) -> None:
+        """Remember a key."""
+        self._until.pop(triplet, None)
+        self._until[triplet] = self._stopwatch() + REMEMBERED_FOR
+        if len(self._until) > MOST:
+            self._until.popitem(last=False)
+
+    def let_go(self) -> None:
+        """Forget those whose time is over."""
+        now = self._stopwatch()
+        while self._until and next(iter(self._until.values())) <= now:
+            self._until.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all, as of another store."""
+        self._until.clear()
+
+
+class Deciding:
+    """Answers batches; raises what means that the store is away, and nothing else of its errors.
+
+    `admission` is that of `decide_batch`.
+    """
+
+    def __init__(
+        self,
+        admission: Callable[[], Callable[[Asked], bool]],
+        stopwatch: Callable[[], float] = monotonic,
+    ) -> None:
+        self._admission = admission
+        self._stopwatch = stopwatch
+        self.refused = Refused(stopwatch)  # to be read, or written for an answer
+        self.uncounted = Refused(stopwatch)  # to be counted later
+        self._cause: str | None = None
+
+    def take_cause(self) -> str | None:
+        """Return why something was refused since the last call, or None."""
+        cause, self._cause = self._cause, None
+        return cause
+
+    def forget(self) -> None:
+        """Forget who was refused: the store is to be opened anew."""
+        self.refused.clear()
+        self.uncounted.clear()
+
+    def look(self, store: Store, asked: Sequence[Asked], now: int) -> list[Answered | None]:
+        """Answer what needs nothing written; None for the rest, and for who is refused."""
+        self.refused.let_go()
+        triplets = {item.question.triplet for item in asked}
+        records = self._load(store, [t for t in triplets if t not in self.refused])
+        return look(asked, records, partial(self._word, store, now), now)
+
+    def _load(self, store: Store, triplets: list[Triplet]) -> dict[Triplet, Record]:
+        if not triplets:
+            return {}
+        try:
+            return settled(lambda: store.load(triplets))
+        except Exception as error:
+            if is_away(error):
+                raise
+            self._cause = said(error)
+            if len(triplets) == 1:
+                self.refused.add(triplets[0])
+                return {}
+        middle = len(triplets) // 2
+        return self._load(store, triplets[:middle]) | self._load(store, triplets[middle:])
+
+    def _word(self, store: Store, now: int, item: Asked) -> Decision | None:
+        try:
+            return word_of_lists(store, item, now)
+        except Exception as error:
+            if is_away(error):
+                raise
+            self._cause = said(error)
+            self.refused.add(item.question.triplet)
+        return None
+
+    def write(
+        self, store: Store, asked: Sequence[Asked], later: Later, now: int
+    ) -> list[Answered | None]:
+        """Answer questions, and write what follows and what was to be counted later.
+
+        None is for who is refused. What is refused of `later` is lost.
+        """
+        self.uncounted.let_go()
+        later.drop(self.uncounted)
+        refused = [item.question.triplet in self.refused for item in asked]
+        taken = [item for item, no in zip(asked, refused, strict=True) if not no]
+        if not (taken or later):
+            return [None] * len(asked)
+        until = self._stopwatch() + PATIENCE
+        answers = iter(self._written(store, taken, later, now, until))
+        return [None if no else next(answers) for no in refused]
+
+    def _written(
+        self, store: Store, asked: Sequence[Asked], later: Later, now: int, until: float
+    ) -> list[Answered | None]:
+        try:
+            return [*decide_batch(store, asked, later, now, self._admission)]
+        except Exception as error:
+            if is_away(error):
+                raise
+            self._cause = said(error)
+        if len(asked) + len(later) + bool(later.figures) == 1:
+            if asked:
+                self.refused.add(asked[0].question.triplet)
+            for triplet in later.triplets():
+                self.uncounted.add(triplet)
+            return [None] * len(asked)
+        if self._stopwatch() > until:
+            return [None] * len(asked)
+        return [
+            answer
+            for some, counts in _halves(asked, later)
+            for answer in self._written(store, some, counts, now, until)
+        ]
+
+
+def _halves(asked: Sequence[Asked], later: Later) -> Iterator[tuple[Sequence[Asked], Later]]:
+    """Cut a batch in two, in its order: first who waits for an answer."""
+    if asked and later:
+        yield asked, Later()
+        yield (), later
+    elif asked:
+        middle = len(asked) // 2
+        yield asked[:middle], Later()
+        yield asked[middle:], Later()
+    else:
+        yield (), later.take(len(later) // 2)
+        yield (), later

@@ -1,0 +1,189 @@
+"""A store that refuses one key is there for all others (T34)."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.server.daemon import Connection, Daemon, serving, write_config
+from tests.server.test_failure import DEFERRED, LET_IN
+from tests.servers.mariadb import Database
+
+SOAK = os.environ.get("GREYLAG_SOAK") == "1"
+STRANGERS = 100 if SOAK else 20
+EVERY = 0.3 if SOAK else 0.1  # seconds between two questions about the bad key
+KNOWN = 3000  # records of the SQLite file
+Ask = Callable[[Connection], bytes]
+
+
+def strangers_let_in(daemon: Daemon, bad: Ask, stranger: Callable[[Connection, int], bytes]) -> int:
+    """Ask about the bad key again and again, and about strangers; return how many pass."""
+    passed = 0
+    next_bad = 0.0
+    with daemon.connect() as client, daemon.connect() as other:
+        for number in range(STRANGERS):
+            if time.monotonic() >= next_bad:
+                next_bad = time.monotonic() + EVERY
+                bad(other)
+            passed += not stranger(client, number).startswith(DEFERRED)
+            time.sleep(EVERY / 3)
+    return passed
+
+
+def stranger(client: Connection, number: int) -> bytes:
+    return client.ask(client_address=f"203.0.{number}.7", sender=f"new{number}@example.org")
+
+
+def told(daemon: Daemon, cause: str) -> None:
+    """The cause is told, and seldom; the breaker never opened."""
+    assert daemon.logged("event=store-refused")
+    log = daemon.log.read_text()
+    (line,) = [line for line in log.splitlines() if "event=store-refused" in line]
+    assert cause in line
+    assert "event=store-failed" not in log
+
+
+def spoil_the_page_of(database: Path, text: bytes) -> None:
+    """Overwrite the page of a SQLite file in which a text stands, as a bad disk would."""
+    with closing(sqlite3.connect(database)) as db:
+        size = db.execute("PRAGMA page_size").fetchone()[0]
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw = bytearray(database.read_bytes())
+    start = raw.index(text) // size * size
+    raw[start : start + size] = b"\xa5" * size
+    database.write_bytes(raw)
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon on a file with one page of the records in ruins: that of s1500@example.org."""
+    with serving(tmp_path):
+        pass
+    now = int(time.time())
+    with closing(sqlite3.connect(tmp_path / "greylag.db")) as db, db:
+        rows = (
+            (bytes((10, n >> 8, n & 255, 0)), f"s{n}@example.org", now, now + 300, now + 9999)
+            for n in range(KNOWN)
+        )
+        db.executemany(
+            "INSERT INTO records (settled, network, sender, recipient, first_seen, defer_until,"
+            " expires, blocked, passed) VALUES (0, ?, ?, 'b@example.net', ?, ?, ?, 1, 0)",
+            rows,
+        )
+    spoil_the_page_of(tmp_path / "greylag.db", b"s1500@example.org")
+    with serving(tmp_path) as daemon:
+        yield daemon
+
+
+def spoilt_key(client: Connection, number: int = 1500) -> bytes:
+    place = f"10.{number >> 8}.{number & 255}.1"
+    return client.ask(client_address=place, sender=f"s{number}@example.org")
+
+
+def test_a_corrupt_page_of_sqlite_costs_its_own_answers_alone_t34(spoilt: Daemon) -> None:
+    with spoilt.connect() as client:
+        assert spoilt_key(client) == LET_IN  # store.on_failure
+        assert spoilt_key(client, 100).startswith(DEFERRED)
+    assert strangers_let_in(spoilt, spoilt_key, stranger) == 0
+    told(spoilt, "malformed")
+
+
+def test_a_new_key_whose_place_is_a_corrupt_page_t34(spoilt: Daemon) -> None:
+    """It is written there, not read."""
+    bad: Ask = lambda client: client.ask(client_address="10.5.220.9", sender="s0@example.org")  # noqa: E731
+    assert strangers_let_in(spoilt, bad, stranger) == 0
+
+
+def test_many_at_once_among_them_bad_keys_t34(spoilt: Daemon) -> None:
+    """All of one batch, and of the next ones: each gets the answer of his own."""
+    numbers = [*range(1400, 1600), *range(2000, 2200)]
+    random.Random(34).shuffle(numbers)
+    with spoilt.connect() as first:
+        alone = {number: spoilt_key(first, number) for number in numbers}
+    bad = [number for number, answer in alone.items() if answer == LET_IN]
+    assert 5 < len(bad) < 150
+    assert 1500 in bad
+    clients = [spoilt.connect() for _ in numbers]
+    try:
+        for client, number in zip(clients, numbers, strict=True):
+            place = f"10.{number >> 8}.{number & 255}.1"
+            fields = {"client_address": place, "sender": f"s{number}@example.org"}
+            client.send(**fields)
+        for client, number in zip(clients, numbers, strict=True):
+            assert (client.response() == LET_IN) is (number in bad)
+    finally:
+        for client in clients:
+            client.socket.close()
+    told(spoilt, "malformed")
+
+
+def test_failing_may_mean_deferring_for_a_refused_key_too(spoilt: Daemon) -> None:
+    folder = spoilt.folder / "other"
+    folder.mkdir()
+    config = write_config(folder, store='on_failure = "defer"')
+    config.write_text(config.read_text().replace(f"{folder}/greylag.db", str(spoilt.database)))
+    with serving(folder, config=config) as daemon, daemon.connect() as client:
+        assert spoilt_key(client).startswith(DEFERRED)
+        assert daemon.logged("reason=store-unavailable")
+
+
+def connects(client: Connection, address: str) -> bytes:
+    fields = {"protocol_state": "CONNECT", "greylag_client": "jgreylist"}
+    return client.ask(client_address=address, client_name="host.example.org", **fields)
+
+
+def test_a_record_with_two_names_in_a_tree_t34(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "198" / "051").mkdir(parents=True, mode=0o700)
+    (tree / "198" / "051" / "100").touch()
+    (tree / "198" / "051" / "101").hardlink_to(tree / "198" / "051" / "100")
+    config = write_config(tmp_path)
+    config.write_text(
+        config.read_text().replace(f"sqlite://{tmp_path}/greylag.db", f"tree://{tree}")
+    )
+    with serving(tmp_path, config=config) as daemon:
+        passed = strangers_let_in(
+            daemon,
+            lambda client: connects(client, "198.51.100.1"),
+            lambda client, n: connects(client, f"203.0.{n}.1").replace(b"action=450", DEFERRED),
+        )
+        assert passed == 0
+        told(daemon, "is no record")
+
+
+def test_a_count_that_a_column_cannot_hold_t34(database: Database, tmp_path: Path) -> None:
+    """The count is lost; the answer is the right one, and so are all others.
+
+    Of the old table's own columns we know what they hold; this one an admin has made smaller.
+    """
+    most = 255
+    with database.server.connect(database.name) as cursor:
+        cursor.execute("ALTER TABLE greylisting_data MODIFY passed_count TINYINT UNSIGNED NOT NULL")
+        cursor.execute(
+            "INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, block_expires,"
+            " record_expires, blocked_count, passed_count) VALUES (%s, 'full@example.org',"
+            " 'b@example.net', NOW() - INTERVAL 1 DAY, NOW() + INTERVAL 9 DAY, 1, %s)",
+            (bytes((198, 51, 100, 7)), most),
+        )
+    config = write_config(tmp_path)
+    text = config.read_text().replace(f"sqlite://{tmp_path}/greylag.db", database.url)
+    config.write_text(text)
+
+    def full(client: Connection) -> bytes:
+        return client.ask(client_address="198.51.100.7", sender="full@example.org")
+
+    with serving(tmp_path, config=config) as daemon:
+        assert strangers_let_in(daemon, full, stranger) == 0
+        with daemon.connect() as client:
+            assert full(client) == LET_IN
+        assert "reason=store-unavailable" not in daemon.log.read_text()
+        told(daemon, "Out of range")
+    found = "SELECT COUNT(*) FROM greylisting_data WHERE mail_from LIKE 'new%'"
+    assert database.rows(found) == ((STRANGERS,),)
