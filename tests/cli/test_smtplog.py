@@ -83,6 +83,7 @@ POSTFIX = "mx postfix/smtpd[12]: 4F1AB2: client=mail.example.org[192.0.2.17]"
         ("ip=999.0.2.17 result=accepted code=250", None),
         ("result=accepted code=250", None),
         ("ip=192.0.2.17 helo=x ip=203.0.113.1 result=accepted code=250", None),
+        ("accept [192.0.2.17] helo=x ip=203.0.113.1 result=accepted code=250", None),
         ("remote=192.0.2.17 helo=[203.0.113.1] result=accepted code=250", "192.0.2.17"),
         (POSTFIX, "192.0.2.17"),
         ("mx postfix/submission/smtpd[1]: 3B: client=unknown[2001:db8::1]", "2001:db8::1"),

@@ -81,6 +81,9 @@ def client_of(rest: str, pattern: re.Pattern[str] | None) -> bytes | None:
     if not ACCEPTED.search(rest):
         return _parsed(POSTFIX.search(rest))
     texts = [found["address"] for found in NAMED.finditer(rest)] or ANY.findall(rest)
+    first = ANY.search(rest)
+    if first and first[0].rstrip(".") not in [text.rstrip(".") for text in texts]:
+        return None  # the named one comes after another: the client may have written it
     addresses = {parse_address(text.rstrip(".").encode()) for text in texts} - {None}
     return addresses.pop() if len(addresses) == 1 else None
 
