@@ -86,15 +86,13 @@ def test_dry_run_deletes_nothing(home: Path, filled: Database) -> None:
     assert left(filled) == before
 
 
-def test_a_clock_that_jumped_deletes_nothing_without_yes_p18(
+def test_where_most_has_expired_it_cleans_as_the_old_script_does(
     home: Path, database: Database
 ) -> None:
+    """On a quiet server that is every night; `greylag expire` itself asks for --yes."""
     add(database, "old", 100, -90, -42)
     done = cleanup(home)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "nothing was seen since" in done.stderr
-    assert len(left(database)) == 100
-    assert cleanup(home, "--yes").returncode == 0
+    assert done.returncode == 0, done.stderr
     assert left(database) == []
 
 

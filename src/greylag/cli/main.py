@@ -160,5 +160,8 @@ def main() -> None:
 
 
 def cleanup() -> None:
-    """Do what the old plugin's cron script did, under its name: `greylag expire`."""
-    cli(["expire", *sys.argv[1:]], prog_name="greylisting_cleanup")
+    """Do what the old plugin's cron script did, under its name: `greylag expire`, unasked.
+
+    On a quiet server most records may have expired since the night before: it cleaned then, too.
+    """
+    cli(["expire", "--yes", *sys.argv[1:]], prog_name="greylisting_cleanup")
