@@ -38,6 +38,14 @@ def hand_over(
             return b""
 
 
+def send_along(policy: socket.socket, text: bytes, descriptors: Sequence[int]) -> None:
+    """Send descriptors with a question; where the kernel refuses them, ask without them."""
+    try:
+        socket.send_fds(policy, [text], descriptors)
+    except PermissionError:  # Linux 6.16 and later
+        policy.sendall(text)
+
+
 def connected_pair() -> tuple[socket.socket, socket.socket]:
     """Return the two ends of a TCP connection: a client's, and the server's."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

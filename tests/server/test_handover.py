@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.clients import ACCEPTED, connected_pair, hand_over, open_file, opening, talking
+from tests.server.clients import (
+    ACCEPTED,
+    connected_pair,
+    hand_over,
+    open_file,
+    opening,
+    send_along,
+    talking,
+)
 from tests.server.daemon import Daemon, request, serving
 from tests.wire.hostile import VALUES
 
@@ -178,7 +186,7 @@ def test_the_policy_socket_takes_no_descriptor_t20(daemon: Daemon) -> None:
     """It reads the request as any other, and never talks to the client."""
     client, server = connected_pair()
     with client, server, daemon.connect() as asking:
-        socket.send_fds(asking.socket, [opening()], [server.fileno()])
+        send_along(asking.socket, opening(), [server.fileno()])
         assert asking.response() + b"\n\n" not in (b"\n\n", ACCEPTED)
         server.close()
         assert client.recv(1) == b""

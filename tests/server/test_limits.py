@@ -10,7 +10,6 @@ import os
 import random
 import resource
 import signal
-import socket
 import statistics
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pytest
 from bench.hostile import PEERS, hostile
 
 from tests.evil import EVIL
+from tests.server.clients import send_along
 from tests.server.daemon import Connection, Daemon, request, serving
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
@@ -220,7 +220,7 @@ def test_descriptors_that_are_sent_along_are_not_taken_t20(daemon: Daemon) -> No
     rounds = 1000 if SOAK else 50
     with daemon.connect() as client, open(os.devnull) as null:
         for _ in range(rounds):
-            socket.send_fds(client.socket, [request()], [null.fileno()] * MOST_SENT)
+            send_along(client.socket, request(), [null.fileno()] * MOST_SENT)
             assert client.response().startswith(b"action=")
     assert daemon.descriptors() <= before + 1
 

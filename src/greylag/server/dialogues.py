@@ -13,6 +13,7 @@ from functools import partial
 from time import monotonic
 
 from greylag.core.value import value
+from greylag.server.closing import unlinger
 from greylag.server.journal import INFO, Journal
 from greylag.server.metrics import Metrics
 from greylag.server.poller import BROKEN, NOTHING, READ, WRITE, Poller
@@ -228,5 +229,6 @@ class _Client:
                 self._connection.send(reply, _FLAGS)
             self._connection.shutdown(socket.SHUT_WR)
             self._connection.recv_into(_DISCARDED, 0, _FLAGS | socket.MSG_TRUNC)
+        unlinger(self._connection)
         self._all.poller.close(self._connection)
         self._all.ended(self, end, self._lines)

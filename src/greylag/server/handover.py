@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import array
 import contextlib
-import os
 import socket
 from time import monotonic
 
 from greylag.core.policy import Policy
+from greylag.server.closing import Closing, unlinger
 from greylag.server.dialogues import Dialogues
 from greylag.server.poller import BROKEN, NOTHING, READ, Poller
 from greylag.wire.handover import ACCEPTED, Opening, read_opening
 from greylag.wire.policy import Request, RequestReader
 
 _MAX_RECORD = 8192  # bytes of a request: the longest text and a few numbers take a quarter of it
-_ONE_DESCRIPTOR = socket.CMSG_LEN(array.array("i").itemsize)  # more are dropped by the kernel
+# As many as can be sent at once: what the kernel drops for want of room it closes in our thread.
+_DESCRIPTORS = socket.CMSG_LEN(253 * array.array("i").itemsize)
 _MOST_WAITING = 1024  # that have connected and not said anything
 _PATIENCE = 10.0  # seconds: that client itself gives up after 5
 _FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_CMSG_CLOEXEC
@@ -38,6 +39,7 @@ class HandOver:
         self._givers: set[_Giver] = set()
         self.dialogues = dialogues
         self.policy = policy
+        self.closing = Closing()
 
     def start(self) -> None:
         """Begin to accept; to be called in the loop."""
@@ -54,8 +56,8 @@ class HandOver:
             self._poller.change(self._listener.fileno(), NOTHING)
             return
         giver = _Giver(self, connection)
-        if len(self._givers) >= _MOST_WAITING:
-            connection.close()
+        if len(self._givers) >= _MOST_WAITING or self.closing.stuck:
+            self.closing.put(connection.detach())
             return
         self._givers.add(giver)
         self._poller.watch(connection.fileno(), giver)
@@ -64,9 +66,10 @@ class HandOver:
         """Stay: a connection that could not be accepted is no reason to stop."""
 
     def done(self, giver: _Giver, connection: socket.socket) -> None:
-        """Forget one of those who hand over."""
+        """Forget one of those who hand over; what it sent and we did not read goes with it."""
         self._givers.discard(giver)
-        self._poller.close(connection)
+        self._poller.forget(connection)
+        self.closing.put(connection.detach())
 
     def sweep(self, now: float) -> None:
         """Hang up on those who connect and say nothing."""
@@ -107,14 +110,14 @@ class _Giver:
             pass  # the other side has gone, and talks to the client itself
         finally:
             if taken is not None:
-                taken.close()
+                self._place.closing.put(taken.detach())
             self.close()
 
     def _receive(self) -> tuple[socket.socket | None, Opening | None]:
         data, ancillary, flags, _address = self._connection.recvmsg(
-            _MAX_RECORD, _ONE_DESCRIPTOR, _FLAGS
+            _MAX_RECORD, _DESCRIPTORS, _FLAGS
         )
-        taken = _client_socket(ancillary)
+        taken = _client_socket(ancillary, self._place.closing)
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             return taken, None
         events = RequestReader().feed(data)
@@ -127,20 +130,20 @@ class _Giver:
         self._place.done(self, self._connection)
 
 
-def _client_socket(ancillary: list[tuple[int, int, bytes]]) -> socket.socket | None:
-    """Return the connected TCP socket that was sent, or None; any other thing is closed."""
+def _client_socket(
+    ancillary: list[tuple[int, int, bytes]], closing: Closing
+) -> socket.socket | None:
+    """Return the connected TCP socket that was sent alone, or None; any other thing is closed."""
     descriptors = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    found = None
+    if len(descriptors) == 1 and (taken := _if_tcp(descriptors[0])) is not None:
+        unlinger(taken)
+        return taken
     for descriptor in descriptors:
-        taken = _if_tcp(descriptor) if found is None else None
-        found = found or taken
-        if taken is None:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-    return found
+        closing.put(descriptor)
+    return None
 
 
 def _if_tcp(descriptor: int) -> socket.socket | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import grp
@@ -14,6 +15,11 @@ from greylag.core.value import value
 
 _FOLDER_MODE = 0o750  # of the socket's folder: as systemd units make it
 BACKLOG = 1024  # connections that wait; the event loop's own default, 100, is soon full
+
+
+# A descriptor that is sent along is refused to its sender; else the kernel closes it in our thread,
+# which may take as long as that one's SO_LINGER says.
+_SO_PASSRIGHTS = 83
 
 
 class ListenError(Exception):
@@ -127,6 +133,9 @@ def _bound(place: UnixPlace, kind: int) -> socket.socket:
         if place.group:
             os.chown(place.path, -1, grp.getgrnam(place.group).gr_gid)
         os.chmod(place.path, place.mode)
+        if kind == socket.SOCK_STREAM:
+            with contextlib.suppress(OSError):  # Linux before 6.16
+                listener.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
         listener.listen(BACKLOG)
     except BaseException as error:
         listener.close()

@@ -61,10 +61,14 @@ class Poller:
 
     def close(self, connection: socket.socket) -> None:
         """Close a socket, watched or not."""
+        self.forget(connection)
+        connection.close()
+
+    def forget(self, connection: socket.socket) -> None:
+        """Watch a socket no more."""
         descriptor = connection.fileno()
         if self._watched.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)  # another process may hold the socket, too
-        connection.close()
 
     def _ready(self) -> None:
         for descriptor, events in self._epoll.poll(0, _MOST):

@@ -1,0 +1,84 @@
+"""T38: odd descriptors that are handed over cost those who send them, and nobody else."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.server.clients import ACCEPTED, connected_pair, opening
+from tests.server.daemon import Daemon, request, serving
+
+SOAK = os.environ.get("GREYLAG_SOAK") == "1"
+LINGER = 21 if SOAK else 4  # seconds
+ROUNDS = 20 if SOAK else 1
+REFUSES = tuple(map(int, platform.release().split(".")[:2])) >= (6, 16)
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with serving(tmp_path_factory.mktemp("lingering")) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "how", ["not a question", "two at once", "a second record", "a client", "policy socket"]
+)
+def test_a_socket_that_lingers_keeps_nobody_waiting_t38(daemon: Daemon, how: str) -> None:
+    for _ in range(ROUNDS):
+        client = lingering(daemon, how)
+        began = time.monotonic()
+        with daemon.connect() as asking:
+            while time.monotonic() < began + (7 if how == "a client" else 1):
+                before = time.monotonic()
+                assert asking.ask().startswith(b"action=")
+                assert time.monotonic() - before < LINGER / 2
+                time.sleep(0.01)
+        client.close()
+
+
+def lingering(daemon: Daemon, how: str) -> socket.socket:
+    """Send a socket that would linger over its unsent bytes; return the peer, who never reads."""
+    client, server = connected_pair()
+    server.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            server.send(b"x" * 65536)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER))
+    if how == "policy socket":
+        if not REFUSES:
+            pytest.skip("a known issue of older kernels")
+        with daemon.connect() as asking:
+            with suppress(PermissionError):  # refused: that is what keeps the daemon free of it
+                socket.send_fds(asking.socket, [request()], [server.fileno()])
+            threading.Thread(target=server.close).start()  # ours may linger
+    elif how == "a second record":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as giver:
+            giver.connect(str(daemon.folder / "handover.sock"))
+            with suppress(OSError):
+                giver.send(b"nonsense")
+                socket.send_fds(giver, [b"more"], [server.fileno()])
+            server.close()
+    else:
+        text = b"nonsense" if how != "a client" else opening(timeout="5")
+        number = 2 if how == "two at once" else 1
+        duplicates = [os.dup(server.fileno()) for _ in range(number)]
+        server.close()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as giver:
+            giver.connect(str(daemon.folder / "handover.sock"))
+            daemon.process.send_signal(signal.SIGSTOP)  # whoever closes last has to wait
+            socket.send_fds(giver, [text], duplicates)
+            for one in duplicates:
+                os.close(one)
+            daemon.process.send_signal(signal.SIGCONT)
+            if how == "a client":
+                assert giver.recv(100) == ACCEPTED
+    return client
