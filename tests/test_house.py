@@ -42,6 +42,7 @@ PLUGINS = (
     "cli/conversation.py",
 )
 PURE_MAY_IMPORT = {"__future__", "collections", "enum", "hashlib", "ipaddress", "typing", "greylag"}
+PURE_MAY_IMPORT |= {"unicodedata"}
 
 
 def tree_of(path: Path) -> ast.Module:

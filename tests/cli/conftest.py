@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from greylag.cli import qmail
 from greylag.cli.main import cli as command
+from greylag.cli.plugins import unreachable
 from greylag.core.record import Created, Passed
 from greylag.core.triplet import Triplet
 from greylag.store import open_store
@@ -122,11 +122,12 @@ def greylag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Greylag:
 @pytest.fixture(autouse=True)
 def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this checkout pass for one that all can enter, also in a closed home."""
-    found = qmail.unreachable
-    closed = frozenset(found(Path("/nowhere")))
-    monkeypatch.setattr(
-        qmail, "unreachable", lambda plugins: [way for way in found(plugins) if way not in closed]
-    )
+    closed = frozenset(unreachable(Path("/nowhere")))
+
+    def others(plugins: Path) -> list[Path]:
+        return [way for way in unreachable(plugins) if way not in closed]
+
+    monkeypatch.setattr("greylag.cli.qmail.unreachable", others)
 
 
 def shape(value: object) -> object:

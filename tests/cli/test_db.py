@@ -158,7 +158,9 @@ def test_the_old_cron_line_deletes_what_is_past_and_counts_it(
     assert "1 never came back" in out
     assert "1 had passed" in out
     assert database.rows("SELECT COUNT(*) FROM greylisting_data") == ((1,),)
-    found = database.rows("SELECT name, number FROM greylag_figures ORDER BY name")
+    found = database.rows(
+        "SELECT name, number FROM greylag_figures WHERE name <> 'lock' ORDER BY name"
+    )
     assert found == (("fate:delayed", 1), ("fate:stopped", 1))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.cli.qmail import script
+from greylag.cli.plugins import script
 from tests.e2e.plugin import Value
 from tests.evil import EVIL
 from tests.native.greylisted import COMMAND, Jgreylist, sigpipe_is_ignored, write_recorder

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from greylag.cli.qmail import KEPT, PLUGINS, qmail
+from greylag.cli.plugins import KEPT, PLUGINS
+from greylag.cli.qmail import qmail
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 SECRET = b"root:*:\n"

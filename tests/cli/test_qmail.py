@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from greylag.cli import qmail as module
-from greylag.cli.qmail import KEPT, PLUGINS, qmail
+from greylag.cli import plugins as module
+from greylag.cli.plugins import KEPT, PLUGINS
+from greylag.cli.qmail import qmail
 
 OLD = "#!/bin/sh\n# the old program\n"
 
@@ -90,7 +91,7 @@ def test_an_interpreter_that_no_first_line_can_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
 ) -> None:
     monkeypatch.setattr(sys, "executable", python)
-    monkeypatch.setattr(module, "unreachable", lambda _plugins: [])
+    monkeypatch.setattr("greylag.cli.qmail.unreachable", lambda _plugins: [])
     result = run(tmp_path, "install")
     assert result.exit_code == 1
     assert "cannot name an interpreter" in result.output

@@ -7,10 +7,10 @@ import string
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from greylag.core.address import MAX_LENGTH, canonical, domain_of
+from greylag.core.address import MAX_LENGTH, Spelling, canonical, canonical_domain, domain_of
 from tests.evil import EVIL
 from tests.strategies import PROPERTY, raw_addresses
 
@@ -80,6 +80,7 @@ def test_canonical_is_visible_ascii_of_bounded_length_t11(raw: bytes) -> None:
 @PROPERTY
 @given(st.binary(max_size=63))
 def test_a_short_canonical_form_can_be_read_back_t11(raw: bytes) -> None:
+    assume(b"@" not in raw or raw.rpartition(b"@")[2].isascii())
     first, *escaped = canonical(raw).split("\\x")
     back = first.encode() + b"".join(bytes.fromhex(e[:2]) + e[2:].encode() for e in escaped)
     assert back == raw.translate(ASCII_CASE)
@@ -127,17 +128,68 @@ def test_evil_values_do_not_collide_t11() -> None:
     assert len({canonical(raw) for raw in EVIL}) == len(values)
 
 
+CLEAR, LOCAL, AMBIGUOUS = Spelling.CLEAR, Spelling.LOCAL, Spelling.AMBIGUOUS
+DOMAINS = [
+    (b"b@example.net", "example.net", CLEAR),
+    (b"b@EXAMPLE.Net", "example.net", CLEAR),
+    (b"b@example.net.", "example.net", CLEAR),
+    (b"b+x=y/z@example.net", "example.net", CLEAR),
+    ("b@b\u00fccher.example".encode(), "xn--bcher-kva.example", CLEAR),
+    ("b@B\u00dcCHER.example.".encode(), "xn--bcher-kva.example", CLEAR),
+    (b"b@xn--BCHER-kva.example", "xn--bcher-kva.example", CLEAR),
+    (b"b@example.net..", "example.net.", AMBIGUOUS),
+    (b"b@.example.net", ".example.net", AMBIGUOUS),
+    (b"b@a..example.net", "a..example.net", AMBIGUOUS),
+    (b"b@[127.0.0.1]", "[127.0.0.1]", AMBIGUOUS),
+    (b"b@[IPv6:::1]", "[ipv6:::1]", AMBIGUOUS),
+    (b"b@#2130706433", "#2130706433", AMBIGUOUS),
+    (b"b@example.net ", r"example.net\x20", AMBIGUOUS),
+    (b"b@exa\xffmple.net", r"exa\xffmple.net", AMBIGUOUS),
+    (b"b%example.net@example.com", "example.com", AMBIGUOUS),
+    (b"example.net!b@example.com", "example.com", AMBIGUOUS),
+    (b"a@b@example.net", "example.net", AMBIGUOUS),
+    (b'"b@example.net"@example.com', "example.com", AMBIGUOUS),
+    (b"b\\@example.net@example.com", "example.com", AMBIGUOUS),
+    (b"@example.org,@example.com:b@example.net", "example.net", AMBIGUOUS),
+    (b"@example.net", "example.net", AMBIGUOUS),
+    (b"b@", "", AMBIGUOUS),
+    (b"b@.", "", AMBIGUOUS),
+    (b"@", "", AMBIGUOUS),
+    (b"", "", LOCAL),
+    (b"postmaster", "postmaster", LOCAL),
+    (b"example.net", "", LOCAL),
+    (b"b@localhost", "localhost", LOCAL),
+]
+
+
+@pytest.mark.parametrize(("recipient", "wanted", "spelling"), DOMAINS)
+def test_domain_of(recipient: bytes, wanted: str, spelling: Spelling) -> None:
+    """T40: one rule for what domain a recipient belongs to."""
+    assert domain_of(recipient) == (wanted, spelling)
+
+
 @pytest.mark.parametrize(
-    ("recipient", "wanted"),
+    ("domain", "wanted"),
     [
-        (b"b@example.net", b"example.net"),
-        (b"postmaster", b"postmaster"),
-        (b"a@b@example.net", b"example.net"),
-        (b"b@", b""),
-        (b"@", b""),
-        (b"", b""),
-        (b"@example.net", b"example.net"),
+        ("b\u00fccher.example", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),
+        ("B\u00dcCHER\u3002EXAMPLE", "xn--bcher-kva.example"),
+        ("stra\u00dfe.example", "xn--strae-oqa.example"),  # IDNA 2003 made strasse of it
+        ("\u4f8b\u3048.example", "xn--r8jz45g.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("b\u00fc cher.example", r"b\xc3\xbc\x20cher.example"),
+        ("b\u00fc\u2603.example", r"b\xc3\xbc\xe2\x98\x83.example"),
     ],
 )
-def test_domain_of(recipient: bytes, wanted: bytes) -> None:
-    assert domain_of(recipient) == wanted
+def test_a_domain_has_one_form_in_every_script(domain: str, wanted: str) -> None:
+    raw = domain.encode()
+    assert canonical_domain(raw) == wanted
+    assert canonical(b"b@" + raw) == f"b@{wanted}"
+
+
+def test_a_domain_in_another_script_takes_bounded_time() -> None:
+    """Labels and domains that can be no name are not encoded: that would take quadratic time."""
+    label = "".join(chr(0x4E00 + number) for number in range(64)).encode()
+    assert "xn--" not in canonical_domain(label)
+    assert "xn--" not in canonical(b"b@" + "\u00fc.".encode() * 20_000)
+    assert "xn--" not in canonical_domain("\u00fc\u4e00".encode() * 30)

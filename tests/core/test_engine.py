@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from greylag.core.address import canonical
 from greylag.core.policy import NullSender, Policy
 from greylag.core.record import Blocked, Record
 from greylag.core.triplet import Triplet
@@ -174,6 +175,33 @@ EXPLICITLY = [
     case(Given(policy=replace(NEVER, explicit=True), sender=b"", entries=(allow("example.net"),)),
          passes("null-sender"), id="domain: null sender is never deferred"),
 ]
+# T40: spellings of recipients that a host may take for one of another domain.
+ODD = [b"b@[127.0.0.1]", b"b%example.net@example.com", b"x!b@example.com", b'"b@x"@example.com',
+       b"b@x@example.com", b"b@example.com..", b"@x:b@example.com", b"b\\@example.com"]
+BY_SPELLING = [
+    *[case(Given(policy=EXPLICIT, recipient=odd), fresh(replace(KEY, recipient=canonical(odd)), T),
+           id=f"explicit: {odd!r} stays greylisted") for odd in (*ODD, b"b", b"b@localhost")],
+    *[case(Given(recipient=odd, entries=(allow("example.com"),)),
+           fresh(replace(KEY, recipient=canonical(odd)), T),
+           id=f"allowed domain: {odd!r} stays greylisted") for odd in ODD],
+    case(Given(policy=EXPLICIT, recipient=b"b@example.net.", entries=(allow("example.net"),)),
+         fresh(replace(KEY, recipient="b@example.net."), T), id="explicit: the final dot"),
+    case(Given(recipient=b"b@example.net.", entries=(deny("example.net"),)), REJECTED,
+         id="the final dot: denied"),
+    case(Given(recipient=b"example.net", entries=(deny("example.net"),)),
+         fresh(replace(KEY, recipient="example.net"), T),
+         id="a mailbox is not refused as a domain"),
+    case(Given(recipient=b"b%example.net@example.com", entries=(deny("example.net"),)),
+         fresh(replace(KEY, recipient="b%example.net@example.com"), T),
+         id="a route is not refused for where it leads"),
+    case(Given(recipient=b"Postmaster", entries=(allow("postmaster", domain=True),)), ALLOWED,
+         id="a mailbox that an entry names"),
+    case(Given(recipient="b@b\u00fccher.example".encode(),
+               entries=(allow("xn--bcher-kva.example"),)), ALLOWED,
+         id="the domain in its own script"),
+    case(Given(recipient=b"b@xn--bcher-kva.example", entries=(allow("b\u00fccher.example"),)),
+         ALLOWED, id="the entry in its own script"),
+]
 TRIPLETS = [
     case(again(), RETRIED, id="the same"),
     case(again(client=b"192.0.2.0"), RETRIED, id="first of the /24 (R9)"),
@@ -271,7 +299,7 @@ TIMES = [
          id="clock: known from the future"),
 ]
 # fmt: on
-RULES = [*WHEN_IT_ACTS, *LISTS, *EXPLICITLY, *TRIPLETS, *NULL_SENDER, *TIMES]
+RULES = [*WHEN_IT_ACTS, *LISTS, *EXPLICITLY, *BY_SPELLING, *TRIPLETS, *NULL_SENDER, *TIMES]
 
 
 @pytest.mark.parametrize(("given", "wanted"), RULES)

@@ -16,7 +16,7 @@ from textwrap import dedent
 
 import pytest
 
-from greylag.cli.qmail import unreachable
+from greylag.cli.plugins import unreachable
 from tests.e2e.plugin import BIN, needed
 
 ROOT = Path(__file__).parent.parent.parent

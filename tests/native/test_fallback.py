@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.cli.qmail import script as plugin_script
+from greylag.cli.plugins import script as plugin_script
 from tests.e2e.plugin import Value
 from tests.evil import EVIL
 from tests.native.building import Builder

@@ -167,7 +167,7 @@ def test_nodes_count_in_rows_of_their_own(nodes: list[Node]) -> None:
     stores = [open_store(url(node), timeout=2) for node in nodes]
     for number, store in enumerate(stores):
         store.apply([], {"defer:new": 10**number}, NOW)
-    assert len(rows(nodes[0], "SELECT name FROM greylag_figures")) == NODES
+    assert len(rows(nodes[0], "SELECT name FROM greylag_figures WHERE hour >= 0")) == NODES
     for store in stores:
         store.check()
         assert list(store.figures(0, 2 * NOW).values()) == [{"defer:new": 111}]

@@ -11,7 +11,7 @@ import pytest
 
 from greylag.store import open_store
 from greylag.store.base import StoreError
-from greylag.store.mysql_options import read_option_file
+from greylag.store.mysql_options import read_option_file, read_url
 from greylag.store.mysql_schema import DATA, LISTS
 from greylag.store.mysql_tls import Tls
 from tests.e2e.plugin import needed
@@ -83,6 +83,39 @@ def test_included_files_are_read_in_their_place(tmp_path: Path) -> None:
     place = read_option_file(option_file(tmp_path, text))
     assert (place.user, place.password, place.database) == ("second", "p", "d")
     assert place.hosts == (("db.example.org", 3307),)
+
+
+SPELLINGS = r"""password="secret" # new|password=secret\t# x|password=secret #x|password=secret#new
+password="pa\"ss"|password=pa\\ss|password=pa\sss|password=käse|password='a#b'|password="a#b"
+password="a;b"|password=a;b|password = a b |password=" a "|password=a\tb|password=a\nb
+password=a\qb|password="a|password=a"|password=a'b|password="a""b"|password='a\'b'|password=a"#"b
+password=a'#b|password=\#a|password="a" b|password=|password=""|password==a|password='a"
+password="a\\"#b|  password=a|password=#a|password=a # "b"|password=a\|password\t=\t"x\\\\n"
+password='\''|password="\\\"#"# "|password = 'ä€' ;x|password=\"a\"|password=a\x""".replace(
+    "\n", "|"
+).split("|")
+
+
+@pytest.mark.parametrize("line", SPELLINGS)
+@pytest.mark.parametrize(
+    "section", ["[client]", "[Client] x", "[client-server]", "[client-mariadb]"]
+)
+def test_a_password_is_read_as_by_the_real_client(tmp_path: Path, line: str, section: str) -> None:
+    text = line.replace("\\t#", "\t#").replace("password\\t=\\t", "password\t=\t")
+    path = option_file(tmp_path, f"{PLAIN}{section}\n{text}\n")
+    command = [needed("my_print_defaults", "mariadb-client"), f"--defaults-file={path}"]
+    sections = ("client", "client-server", "client-mariadb")
+    done = subprocess.run([*command, *sections], capture_output=True, check=True)
+    said = done.stdout.partition(b"--password=")[2][:-1]
+    assert read_option_file(path).password.encode("utf-8", "surrogateescape") == said
+
+
+def test_no_text_about_a_place_holds_its_password() -> None:
+    place = read_url("mysql://u:canary@db.example.org/d")
+    assert "canary" not in f"{place} {place!r}"
+    with pytest.raises(ValueError, match="expected a port") as error:
+        read_url("mysql://u@db.example.org:canary/d")
+    assert "canary" not in str(error.value)
 
 
 def test_files_that_include_each_other_are_an_error(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from greylag.store.memory import MemoryStore
 OK, NOTHING, USAGE = 0, 1, 2
 DEFER, REJECT = 10, 11  # of `check`, beside 0 for a pass
 STORE_ERROR, STORE_UNAVAILABLE, CONFIG_ERROR = 74, 75, 78  # as in sysexits.h
+INTERNAL_ERROR = 70  # the same
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 and the signal's number, as shells have it
 
 DEFAULT_HOME = "/var/qmail"

@@ -141,10 +141,11 @@ def _check_sqlite(run: Run) -> list[Finding]:
                 if line != "ok":
                     found.append(Finding(str(line), "stop greylag, and restore a copy"))
             for number, packed, prefix in connection.execute(_RANGES):
-                if not Network(packed, prefix).sound:
+                typed = isinstance(packed, bytes) and isinstance(prefix, int)
+                if not (typed and Network(packed, prefix).sound):
                     what = f"list entry {number} names no range, and is ignored"
                     found.append(Finding(what, "`greylag allow list` shows it"))
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # its message may quote damaged bytes
         raise CommandError([f"{path}: {error}"], STORE_ERROR) from error
     if path.stat().st_mode & _MODE:
         found.append(Finding(f"{path}: is open to all", f"chmod o= {path}*"))

@@ -7,6 +7,7 @@ file is complete, and on the disk, before it gets its name.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -36,6 +37,11 @@ class Folder:
     def close(self) -> None:
         """Let go of the folder."""
         os.close(self._handle)
+
+    def check_writable(self) -> None:
+        """Raise PermissionError where files may not be made or removed here."""
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=self._handle, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
 
     @contextmanager
     def _named(self, name: str) -> Iterator[None]:

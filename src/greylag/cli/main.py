@@ -15,6 +15,7 @@ from greylag.cli.check import check
 from greylag.cli.common import (
     CONFIG_ERROR,
     DEFAULT_HOME,
+    INTERNAL_ERROR,
     INTERRUPTED,
     OK,
     PIPE_CLOSED,
@@ -39,6 +40,7 @@ from greylag.cli.serve import serve
 from greylag.cli.stats import stats
 from greylag.store.base import StoreError
 
+_LONGEST = 300  # characters of an unexpected error
 _EXTRA = re.compile(r"Got unexpected extra arguments? \(.*\)")
 _EPILOG = """\b
 Exit codes:
@@ -47,6 +49,7 @@ Exit codes:
   2   wrong usage or a bad value: nothing was changed
   10  of check: defer
   11  of check: reject
+  70  an error of greylag itself: please report it
   74  the store cannot be read or written
   75  the store cannot be used now: try again later
   78  the configuration has errors
@@ -74,6 +77,10 @@ class Ending(click.Command):
             code = _report(error)
         except StoreError as error:
             code = report_store(error)
+        except Exception as error:  # noqa: BLE001 - nobody is helped by a traceback
+            cause = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
+            say(f"internal error: {cause} (please report)")
+            code = INTERNAL_ERROR
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> int:

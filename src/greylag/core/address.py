@@ -6,12 +6,16 @@ characters (the old tables' width), and two different addresses never share one:
 
 - ASCII letters are lower-cased, and only those: `A@x` is `a@x`, but an accented letter is not
   the plain one (the old program left both to the database's collation);
+- a domain in another script is in its `xn--` form (IDNA 2008: lower case, NFC, punycode), so that
+  both spellings are one; if a label of it cannot be a name, the domain stays as it came;
 - a byte outside visible ASCII, and the backslash itself, becomes a backslash, `x` and two digits;
 - what is then over-long is cut to a prefix and `\#` plus a digest of the whole. No escape
   reads `\#`, so an address cannot be made to look like another's digest.
 """
 
 from __future__ import annotations
+
+from enum import Enum
 
 MAX_LENGTH = 255  # characters: varchar(255) in the tables of spec/greylisting-plugin.md
 _DIGEST_BYTES = 20  # 160 bits: no two long addresses collide, even if chosen to
@@ -20,11 +24,43 @@ _PLAIN = bytes(_VISIBLE)
 _ESCAPES = [chr(byte) if byte in _VISIBLE else f"\\x{byte:02x}" for byte in range(256)]
 
 
+_HOST_NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+# A host may take the mailbox for a route to elsewhere: `b%example.net@here`, `there!b@here`,
+# `b@there@here`. Which it is can depend on quotes that are not there any more.
+_ROUTING = b'%!@"\\'
+_LONGEST_DOMAIN = 4 * 253  # bytes of a domain in UTF-8
+_LONGEST_LABEL = 63
+_DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))  # RFC 5895, 2
+_LETTERS = frozenset(("Ll", "Lo", "Lm", "Mn", "Mc", "Nd"))  # RFC 5892, 2.1, without capitals
+_ALSO_IN_LABELS = frozenset("-_\u00b7\u0375\u05f3\u05f4\u200c\u200d\u30fb")  # RFC 5892, appendix A
+
+
+class Spelling(Enum):
+    """How surely the spelling of a recipient tells its domain."""
+
+    CLEAR = "clear"
+    LOCAL = "local"  # a name that only the host can complete: what names it means it
+    AMBIGUOUS = "ambiguous"  # a host may take it for one of another domain
+
+    __hash__ = object.__hash__
+
+
+_CLEAR, _LOCAL, _AMBIGUOUS = Spelling.CLEAR, Spelling.LOCAL, Spelling.AMBIGUOUS
+
+
+def canonical_domain(raw: bytes) -> str:
+    """Return the canonical form of a domain."""
+    return canonical(raw if raw.isascii() else _ascii_form(raw) or raw)
+
+
 def canonical(raw: bytes) -> str:
-    """Return the canonical form of an envelope address or a domain."""
+    """Return the canonical form of an envelope address."""
     lowered = raw.lower()
     if len(lowered) <= MAX_LENGTH and not lowered.translate(None, _PLAIN):
         return lowered.decode("ascii")  # nearly every address there is
+    local, at, domain = lowered.rpartition(b"@")
+    if at and not domain.isascii():
+        lowered = local + at + (_ascii_form(domain) or domain)
     return _cut("".join([_ESCAPES[byte] for byte in lowered]), lowered)
 
 
@@ -37,6 +73,48 @@ def _cut(text: str, lowered: bytes) -> str:
     return f"{text[: MAX_LENGTH - len(digest) - 2]}\\#{digest}"
 
 
-def domain_of(recipient: bytes) -> bytes:
-    """Return what follows the last `@`; all of the recipient if it has none."""
-    return recipient.rpartition(b"@")[2]
+def _ascii_form(domain: bytes) -> bytes | None:
+    """Return a domain in UTF-8 in its `xn--` form, or None if it cannot be one."""
+    if len(domain) > _LONGEST_DOMAIN:
+        return None
+    from unicodedata import category, normalize  # only for domains in another script
+
+    try:
+        text = normalize("NFC", domain.decode("utf-8").lower()).translate(_DOTS)
+    except UnicodeDecodeError:
+        return None
+    labels = []
+    for label in text.split("."):
+        coded = label.encode("utf-8")
+        if not label.isascii():
+            odd = [c for c in label if category(c) not in _LETTERS and c not in _ALSO_IN_LABELS]
+            # Punycode takes quadratic time: of a label that may be long it is not asked for.
+            if odd or len(label) > _LONGEST_LABEL:
+                return None
+            coded = b"xn--" + label.encode("punycode")
+            if len(coded) > _LONGEST_LABEL or coded.translate(None, _HOST_NAME):
+                return None
+        labels.append(coded)
+    return b".".join(labels)
+
+
+def domain_of(recipient: bytes) -> tuple[str, Spelling]:
+    """Return the domain of a recipient (canonical), and how sure that is.
+
+    It is what follows the last `@`, without the dot that ends an absolute name. A recipient without
+    `@` is a mailbox of the host, and itself what a list may name, unless that looks like a domain.
+    """
+    local, at, domain = recipient.rpartition(b"@")
+    if not at:
+        return ("" if b"." in recipient else canonical(recipient)), _LOCAL
+    domain = domain.removesuffix(b".")
+    odd = b""
+    if domain.translate(None, _HOST_NAME) or len(domain) > MAX_LENGTH:
+        name = canonical_domain(domain)
+        odd = name.encode("ascii").translate(None, _HOST_NAME)
+    else:
+        name = domain.lower().decode("ascii")  # nearly every domain there is
+    empty_label = b".." in b"." + domain + b"."
+    if odd or empty_label or not local or local.translate(None, _ROUTING) != local:
+        return name, _AMBIGUOUS
+    return name, (_CLEAR if "." in name else _LOCAL)

@@ -15,7 +15,7 @@ with RFC 6647 section 5; where greylag differs from either, the rule says why.
 from __future__ import annotations
 
 from greylag.core.accesslist import Entry, last_word
-from greylag.core.address import canonical, domain_of
+from greylag.core.address import Spelling, canonical, domain_of
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.client import network, parse_address
 from greylag.core.policy import NullSender, Policy
@@ -28,6 +28,7 @@ from greylag.core.verdict import Decision, Reason, Verdict
 
 # Looking a member up in its class costs several times as much.
 _RCPT, _RCPT_FIRST, _DATA, _OTHER = Stage.RCPT, Stage.RCPT_FIRST, Stage.DATA, Stage.OTHER
+_CLEAR, _AMBIGUOUS = Spelling.CLEAR, Spelling.AMBIGUOUS
 
 
 @value
@@ -41,6 +42,7 @@ class Question:
     at_data: bool = False  # a deferral is given at DATA rather than at this RCPT
     lists_only: bool = False  # the record is for DATA: until then only the denylist speaks
     connection: bool = False  # it is about a connection: see core.connection
+    spelling: Spelling = Spelling.CLEAR  # how surely that is the recipient's domain
 
 
 def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
@@ -71,16 +73,24 @@ def _question(
 ) -> Question:
     recipient, stage = attempt.recipient, attempt.stage
     if recipient is None:
-        return Question(client, several_of(client, sender, policy), "", null_sender=not sender)
+        return Question(
+            client,
+            several_of(client, sender, policy),
+            "",
+            null_sender=not sender,
+            spelling=Spelling.AMBIGUOUS,
+        )
+    domain, spelling = domain_of(recipient)
     return Question(
         client,
         Triplet(network(client, policy.prefix_of(client)), sender, canonical(recipient)),
-        canonical(domain_of(recipient)),
+        domain,
         null_sender=not sender,
         # Once in a transaction: qmail-spp hosts answer a DATA once for each deferral that waits
         # for it, and the client would be out of step from then on.
         at_data=waits and stage is _RCPT and not attempt.further,
         lists_only=waits and stage is _RCPT_FIRST,
+        spelling=spelling,
     )
 
 
@@ -91,10 +101,13 @@ def listed(question: Question, entries: list[Entry], policy: Policy, now: int) -
         return Decision(Verdict.REJECT, Reason.DENYLISTED, entry=entry)
     if question.lists_only:
         return _let_in(Reason.OTHER_STAGE)
-    greylists = policy.explicit and entry is not None and isinstance(entry.subject, Domain)
-    if entry is not None and not greylists:
-        return Decision(Verdict.PASS, Reason.ALLOWLISTED, entry=entry)
-    if policy.explicit and entry is None:
+    # A spelling that may mean another domain never leaves greylisting. The denylist goes by what is
+    # after the last @: that is whom the client addressed, whatever the host makes of it.
+    if entry is not None:
+        spared = not policy.explicit and question.spelling is not _AMBIGUOUS
+        if spared or not isinstance(entry.subject, Domain):
+            return Decision(Verdict.PASS, Reason.ALLOWLISTED, entry=entry)
+    elif policy.explicit and question.spelling is _CLEAR:
         return _let_in(Reason.NOT_LISTED)
     if question.null_sender and policy.null_sender is NullSender.NEVER:
         return _let_in(Reason.NULL_SENDER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greylag.core.address import canonical
+from greylag.core.address import canonical_domain
 from greylag.core.client import IPV4_BYTES, format_address, network, parse_address
 from greylag.core.value import value
 
@@ -94,11 +94,11 @@ def _domain(text: str, *, dotted: bool) -> Domain:
         raise ValueError(f"expected {EXPECTED}; {shown} is a mailbox, which no entry can name")
     if dotted and "." not in text.strip("."):
         raise ValueError(f"expected {EXPECTED}, got {shown}")
-    name = canonical(text.encode("utf-8", "replace"))
+    name = canonical_domain(text.encode("utf-8", "replace"))
     labels = name.split(".")
     if not all(label and set(label) <= _HOST_NAME for label in labels):
         raise ValueError(
-            f"expected a recipient domain (letters, digits and hyphens; a name in another "
-            f"script in its xn-- form; no wildcards), got {shown}"
+            f"expected a recipient domain (letters, digits and hyphens; "
+            f"in any script; no wildcards), got {shown}"
         )
     return Domain(name)

@@ -65,7 +65,7 @@ def value(cls: type[T]) -> type[T]:
         "__new__": _new(names, defaults, opened),
         "__eq__": body.get("__eq__", _eq),
         "__hash__": body.get("__hash__") or _hash,
-        "__repr__": _repr,
+        "__repr__": body.get("__repr__", _repr),
         "__setattr__": _refuse,
         "__delattr__": _refuse,
     }

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from time import monotonic
 
 from greylag.core.accesslist import Entry, networks_around
-from greylag.core.address import canonical
+from greylag.core.address import canonical_domain
 from greylag.core.client import last_address, network
 from greylag.core.subject import Domain, Network, Subject
 from greylag.store import mysql_sql as sql
@@ -108,7 +108,9 @@ def _entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
 
 def _folded(subject: Subject) -> Subject:
     """Return a subject as `read_entries` has it: the old tables compare without case."""
-    return Domain(canonical(subject.name.encode())) if isinstance(subject, Domain) else subject
+    return (
+        Domain(canonical_domain(subject.name.encode())) if isinstance(subject, Domain) else subject
+    )
 
 
 def _entry_row(entry: Entry) -> tuple[object, ...]:

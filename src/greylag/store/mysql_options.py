@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from greylag.core.value import value
 from greylag.store.base import StoreError
@@ -19,6 +20,10 @@ EXPECTED = "mysql://USER[:PASSWORD]@HOST[:PORT][,HOST...]/DATABASE or mysql:?def
 _SCHEME = "mysql://"
 _BY_FILE = "mysql:?default_file="
 _ODD = frozenset(" \t/?#&=;,@:'\"\\")  # between the parts of a URL, however it is mistyped
+_SECTIONS = ("client", "client-server", "client-mariadb")  # what the client library reads
+_BLANKS = " \t\r\n\v\f"
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "s": " ", '"': '"', "'": "'", "\\": "\\"}
+_ESCAPE = re.compile(r"\\([ntrbs\"'\\])")
 _MOST_INCLUDES = 10  # files within files
 
 
@@ -32,6 +37,9 @@ class Place:
     password: str
     database: str
     tls: Tls = Tls()
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         """Name the place for logs and errors: never the password."""
@@ -95,25 +103,25 @@ def read_option_file(path: str) -> Place:
 
 
 def _read_client_section(path: str, found: dict[str, str], depth: int = 0) -> None:
-    """Read `key=value` lines; later ones win, `_` is `-`, quotes around a value are taken off.
+    """Read `key=value` lines as MySQL's own clients do; later ones win, and `_` is `-`.
 
     Files that are named by `!include`, and those below `!includedir`, are read in their place.
     """
     if depth > _MOST_INCLUDES:
         raise StoreError(f"{path}: expected files that do not include each other for ever")
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             text = file.read()
         section = ""
-        for bare in map(str.strip, text.splitlines()):
+        for bare in (line.strip(_BLANKS) for line in text.split("\n")):
             if bare.startswith("["):
-                section = bare.strip("[]").strip().lower()
+                section = bare[1:].partition("]")[0].rstrip(_BLANKS).lower()
             elif bare.startswith("!"):
                 for other in _included(bare):
                     _read_client_section(other, found, depth + 1)
-            elif section == "client" and bare and bare[0] not in "#;":
-                key, _equals, raw = bare.partition("=")
-                found[key.strip().lower().replace("_", "-")] = _unquoted(raw.strip())
+            elif section in _SECTIONS and bare and bare[0] not in "#;":
+                key, _equals, raw = _without_comment(bare).partition("=")
+                found[key.strip(_BLANKS).lower().replace("_", "-")] = _value(raw.strip(_BLANKS))
     except OSError as error:
         raise StoreError(f"{error.filename}: {error.strerror}") from error
 
@@ -128,10 +136,23 @@ def _included(line: str) -> list[str]:
     return []
 
 
-def _unquoted(word: str) -> str:
+def _without_comment(line: str) -> str:
+    """Cut a line at the first `#` that is not within quotes."""
+    quote, escaped = "", False
+    for at, letter in enumerate(line):
+        if letter in "'\"" and not escaped:
+            quote = "" if letter == quote else quote or letter
+        elif letter == "#" and not quote:
+            return line[:at]
+        escaped = bool(quote) and letter == "\\" and not escaped
+    return line
+
+
+def _value(word: str) -> str:
+    """Take off the quotes around a value, and read its escapes; others stay as they are."""
     if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"":
-        return word[1:-1]
-    return word.partition(" #")[0].rstrip()
+        word = word[1:-1]
+    return _ESCAPE.sub(lambda found: _ESCAPES[found[1]], word)
 
 
 def _own_name() -> str:

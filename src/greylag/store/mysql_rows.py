@@ -11,7 +11,7 @@ from functools import lru_cache
 from time import gmtime, strftime
 
 from greylag.core.accesslist import NEVER, Entry, rank_beside
-from greylag.core.address import canonical
+from greylag.core.address import canonical, canonical_domain
 from greylag.core.client import IPV4_BYTES, network
 from greylag.core.record import Record
 from greylag.core.subject import Domain, Network, parse_subject
@@ -162,7 +162,7 @@ def read_entries(found: tuple[Any, ...]) -> list[Entry]:
         subjects.append(net)
     name = str(domain or "").rstrip(" ")  # the server compares without blanks at the end
     if name:
-        subjects.append(Domain(canonical(name.encode())))
+        subjects.append(Domain(canonical_domain(name.encode())))
     rank = rank_beside(net.prefix) if net is not None and name else None
     denied = int(denied_until or 0)
     return [

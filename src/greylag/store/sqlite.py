@@ -16,11 +16,18 @@ from math import ceil
 from greylag.core.accesslist import Entry, networks_around
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
 from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passed, Record, joined
-from greylag.core.subject import Domain, Network, Subject
+from greylag.core.subject import Network, Subject
 from greylag.core.triplet import Triplet
 from greylag.store import sqlite_sql as sql
 from greylag.store.base import EntryPage, Filter, Page, Position, StoreUnavailable, Stretch
 from greylag.store.sqlite_file import Guard, Transaction, connect
+from greylag.store.sqlite_rows import (
+    read_entry,
+    read_figure,
+    read_number,
+    read_record,
+    read_scanned,
+)
 
 TIMEOUT = 4.0  # seconds to wait for another writer: inside the 5 s that a plugin may take
 
@@ -56,7 +63,8 @@ class SqliteStore:
             for part in _parts(triplets):
                 keys = [text for triplet in part for text in triplet.key]
                 for row in self._db.execute(sql.LOAD[len(part)], keys):
-                    found[Triplet(*row[:3])] = Record(*row[3:])
+                    triplet, record = read_record(row)
+                    found[triplet] = record
         return found
 
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
@@ -112,16 +120,16 @@ class SqliteStore:
         with self._guard:
             rows = self._db.execute(sql.ENTRIES_BY_NETWORK[len(client)], keys).fetchall()
             rows += self._db.execute(sql.ENTRIES_BY_DOMAIN, (domain,)).fetchall()
-        return [_entry(row) for row in rows]
+            return [read_entry(row) for row in rows]
 
     def entries(self) -> list[Entry]:
         with self._guard:
-            return [_entry(row) for row in self._db.execute(sql.ENTRIES)]
+            return [read_entry(row) for row in self._db.execute(sql.ENTRIES)]
 
     def entries_after(self, number: int, limit: int) -> EntryPage:
         with self._guard:
             rows = self._db.execute(sql.ENTRIES_AFTER, (number, limit)).fetchall()
-            found = [_entry(row) for row in rows]
+            found = [read_entry(row) for row in rows]
         return EntryPage(found, found[-1].number if len(rows) == limit else None)
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
@@ -143,12 +151,13 @@ class SqliteStore:
 
     def generation(self) -> int:
         with self._guard:
-            return int(self._db.execute(sql.GENERATION).fetchone()[0])
+            return read_number(self._db.execute(sql.GENERATION).fetchone())
 
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         hours: dict[int, dict[str, int]] = {}
         with self._guard:
-            for hour, name, number in self._db.execute(sql.FIGURES, (since, until)):
+            for row in self._db.execute(sql.FIGURES, (since, until)):
+                hour, name, number = read_figure(row)
                 hours.setdefault(hour, {})[name] = number
         return hours
 
@@ -164,7 +173,8 @@ class SqliteStore:
         start = after.key if isinstance(after, Triplet) else _LOWEST
         with self.transaction(), self._guard:
             # One more than wanted tells whether there is a next page.
-            rows = self._db.execute(sql.SCAN, (*start, now, CLOCK_TOLERANCE, limit + 1)).fetchall()
+            wanted = (*start, now, CLOCK_TOLERANCE, limit + 1)
+            rows = read_scanned(self._db.execute(sql.SCAN, wanted).fetchall())
             seen = rows[:limit]
             dead = [row for row in seen if row[3]]
             self._db.executemany(sql.FORGET, [row[:3] for row in dead])
@@ -238,7 +248,7 @@ class SqliteStore:
         )
         with self._guard:
             for row in self._db.execute(sql.SEARCH, parameters):
-                yield Triplet(*row[:3]), Record(*row[3:])
+                yield read_record(row)
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
         with self.transaction(), self._guard:
@@ -273,11 +283,6 @@ def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def _facts(record: Record) -> tuple[int, ...]:
     times = (record.first_seen, record.defer_until, record.expires)
     return (*times, record.blocked, record.passed)
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    packed, prefix, domain, *rest = row
-    return Entry(Domain(domain) if packed is None else Network(packed, prefix), *rest)
 
 
 def _entry_row(entry: Entry) -> tuple[object, ...]:

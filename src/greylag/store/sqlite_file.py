@@ -30,7 +30,8 @@ class Guard:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.OperationalError):  # locked, full, I/O error, read-only
             raise StoreUnavailable(f"{self.path}: {error}") from error
-        if isinstance(error, sqlite3.Error) and _is_about_one(error):
+        # SQLite's message on a damaged page may quote bytes that are no text.
+        if isinstance(error, UnicodeDecodeError) or _is_about_one(error):
             raise StoreRefused(f"{self.path}: {error}") from error
         if isinstance(error, sqlite3.Error | OSError):
             cause = error.strerror if isinstance(error, OSError) else error
@@ -129,7 +130,7 @@ def _wait_at_most(db: sqlite3.Connection, seconds: float) -> None:
     db.execute("PRAGMA busy_timeout = " + str(int(seconds * 1000)))
 
 
-def _is_about_one(error: sqlite3.Error) -> bool:
+def _is_about_one(error: BaseException | None) -> bool:
     """Tell whether a row, or the page it is on, is to blame, and not the file as a whole."""
     if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
         return True

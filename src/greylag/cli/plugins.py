@@ -1,0 +1,98 @@
+"""The programs below QMAIL_HOME/plugins: their names, their texts, and how they are told apart."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+
+from greylag.cli.common import DEFAULT_HOME, Run
+from greylag.cli.folder import Folder
+
+PLUGINS = {
+    "greylisting": "greylag.cli.oneshot",
+    "ifauthskip": "greylag.cli.ifauthskip",
+    "skipifauth": "greylag.cli.ifauthskip",
+    "jgreylist": "greylag.cli.jgreylist",
+}
+NATIVE = {**{name: name for name in PLUGINS}, "skipifauth": "ifauthskip"}
+# What the C programs execute where no daemon answers.
+ONESHOTS = {"greylisting": "greylisting-oneshot", "jgreylist": "jgreylist-oneshot"}
+KEPT = ".before-greylag"
+MARK = "# greylag plugin"
+_LONGEST_SHEBANG = 250  # bytes that Linux reads of a script's first line, less a little
+_OTHERS_MAY_USE = stat.S_IROTH | stat.S_IXOTH
+
+home_option = click.option(
+    "--qmail-home",
+    default=lambda: click.get_current_context().ensure_object(Run).home_option or DEFAULT_HOME,
+    show_default=DEFAULT_HOME,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The qmail home; plugins go into its folder plugins/.",
+)
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say what would be done, and do nothing."
+)
+
+
+def script(module: str, config: str | None = None) -> str:
+    """Return a plugin's text: this interpreter, isolated (-I) and without site (-S).
+
+    Both keep the environment from choosing what is loaded; -S also saves milliseconds for each
+    recipient. What site would have found is named instead. With `config`, that settings' file is
+    read where the environment names none. Raises click.ClickException where the interpreter's path
+    cannot stand in a script's first line.
+    """
+    shebang = f"#!{sys.executable} -IS"
+    if " " in sys.executable or len(shebang) > _LONGEST_SHEBANG:
+        raise click.ClickException(
+            f"{sys.executable}: a plugin cannot name an interpreter with a space in its path, "
+            f"or one of more than {_LONGEST_SHEBANG - len('#! -IS')} characters"
+        )
+    packages = str(Path(__file__).parents[2])
+    chosen = argument = ""
+    if config is not None:
+        path = os.fsencode(Path(config).absolute())
+        if module == PLUGINS["jgreylist"]:  # must leave the environment as it is
+            argument = repr(path)
+        else:
+            chosen = f"import os\nos.environb.setdefault(b'GREYLAG_CONFIG', {path!r})\n"
+    return (
+        f"{shebang}\n{MARK}: written by `greylag qmail install`, run it again after an upgrade\n"
+        f"import sys\nsys.path.append({packages!r})\n{chosen}"
+        f"from {module} import main\nmain({argument})\n"
+    )
+
+
+def unreachable(plugins: Path) -> list[Path]:
+    """Return the folders on the way to our files that other users, as qmail's are, cannot enter."""
+    files = [Path(sys.executable), Path(__file__)]
+    ways = {parent for file in files for parent in (*file.parents, *file.resolve().parents)}
+    if plugins.exists():
+        ways.add(plugins)
+    return sorted(way for way in ways if way.stat().st_mode & _OTHERS_MAY_USE != _OTHERS_MAY_USE)
+
+
+@contextmanager
+def opened(path: Path, *, create: bool = False) -> Iterator[Folder | None]:
+    """Open the folder of the plugins; None where there is none. Ends with click's exception."""
+    try:
+        if not create and not os.path.lexists(path):
+            yield None
+            return
+        with closing(Folder(path, create=create)) as folder:
+            yield folder
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+
+
+def is_ours(content: bytes | None) -> bool:
+    """Tell a program that `greylag qmail install` wrote from any other."""
+    return content is not None and (
+        MARK.encode() in content[:1024] or content.endswith(f"\n{MARK}\n".encode())
+    )

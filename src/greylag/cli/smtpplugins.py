@@ -1,0 +1,125 @@
+"""control/smtpplugins: which lines of it run our plugins, and what else names them.
+
+A line that names a program which is not there makes qmail-spp answer 451 to every recipient. So
+our lines are taken out before our programs are, and put in after them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Collection, Iterator
+from glob import glob
+from pathlib import Path
+
+NAME = "smtpplugins"
+# In this order: who has logged in is passed over before greylisting is asked.
+LINES = (b"plugins/ifauthskip", b"plugins/greylisting")
+SECTION = b"[rcpt]"
+# Where run scripts of qmail-smtpd stand, with daemontools, runit and s6.
+SCRIPTS = (
+    "/service/*/run",
+    "/etc/service/*/run",
+    "/etc/sv/*/run",
+    "/var/service/*/run",
+    "/var/qmail/supervise/*/run",
+    "/var/qmail/rc",
+    "/etc/inetd.conf",
+    "/etc/xinetd.d/*",
+    "/etc/systemd/system/*.service",
+)
+_LARGEST = 1 << 20  # bytes; no run script is larger
+_STARTED = 19  # place of a process's start among the fields behind its name (proc_pid_stat(5))
+_UNSURE = 0.1  # seconds: the kernel tells starts in hundredths
+
+
+def _program(line: bytes, home: Path) -> str | None:
+    """Return the name of the program in plugins/ that a line executes as it stands, or None."""
+    text = line.strip().decode("utf-8", "surrogateescape")
+    way, _, name = text.rpartition("/")
+    return name if way in ("plugins", "./plugins", str(home / "plugins")) else None
+
+
+def named(text: bytes, home: Path) -> set[str]:
+    """Return the programs of plugins/ that the lines of the file execute."""
+    return {name for line in text.splitlines() if (name := _program(line, home)) is not None}
+
+
+def without(text: bytes, home: Path, programs: Collection[str]) -> bytes:
+    """Return the file without the lines that execute these programs; all else as it is."""
+    lines = text.splitlines(keepends=True)
+    return b"".join(line for line in lines if _program(line, home) not in programs)
+
+
+def with_ours(text: bytes, home: Path) -> bytes:
+    """Return the file with a line for each of our plugins, at the end of the section [rcpt]."""
+    there = named(text, home)
+    added = [line for line in LINES if line.rpartition(b"/")[2].decode() not in there]
+    if "skipifauth" in there:  # the same program under its other name
+        added = [line for line in added if line != LINES[0]]
+    if not added:
+        return text
+    lines = text.splitlines()
+    at = _end_of_section(lines)
+    if at is None:
+        lines += [SECTION]
+        at = len(lines)
+    before_greylisting = LINES[0] in added and LINES[1] not in added
+    if before_greylisting:
+        at = next(n for n, line in enumerate(lines) if _program(line, home) == "greylisting")
+    return b"\n".join([*lines[:at], *added, *lines[at:]]) + b"\n"
+
+
+def _end_of_section(lines: list[bytes]) -> int | None:
+    """Return where a line belongs that is to be the last of [rcpt]; only its `r` counts."""
+    inside, at = False, None
+    for number, line in enumerate(lines, 1):
+        if line.startswith(b"["):
+            inside = line[1:2] == b"r"
+        if inside and line.strip():
+            at = number
+    return at
+
+
+def references(home: Path, programs: Collection[str]) -> Iterator[str]:
+    """Yield `file:line: text` for what else executes these programs, as far as it can be read."""
+    names = "|".join(map(re.escape, sorted(programs)))
+    wanted = re.compile(rb"(?:^|[\s/:\"'])plugins/(?:%s)(?![\w.-])" % names.encode())
+    own = [path for path in sorted((home / "control").glob("*")) if path.name != NAME]
+    for path in [*own, *(Path(found) for pattern in SCRIPTS for found in sorted(glob(pattern)))]:
+        if path.name.endswith(".before-greylag"):
+            continue
+        try:
+            if not path.is_file() or path.stat().st_size > _LARGEST:
+                continue
+            lines = path.read_bytes().splitlines()
+        except OSError:
+            continue
+        for number, line in enumerate(lines, 1):
+            if wanted.search(line) and not line.lstrip().startswith(b"#"):
+                yield f"{path}:{number}: {line.strip().decode('utf-8', 'replace')}"
+
+
+def sessions(home: Path) -> list[int]:
+    """Return the processes of qmail-smtpd in this qmail home that began before the last change.
+
+    Each reads control/smtpplugins when it starts, and goes on running what it named then.
+    """
+    try:
+        changed = (home / "control" / NAME).stat().st_ctime
+    except FileNotFoundError:
+        return []
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            _, _, fields = (process / "stat").read_text().rpartition(") ")
+            name = (process / "comm").read_text().strip()
+            inside = (process / "cwd").samefile(home)
+        except OSError:
+            continue  # it has ended, or is none of ours to look at
+        began = booted + int(fields.split()[_STARTED]) / os.sysconf("SC_CLK_TCK")
+        if name == "qmail-smtpd" and inside and began < changed + _UNSURE:
+            found.append(int(process.name))
+    return found

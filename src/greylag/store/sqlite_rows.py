@@ -1,0 +1,69 @@
+"""Rows of SQLite, and what they mean: nothing is believed to have the type that the schema says.
+
+Damaged pages and foreign hands put anything into any column. What is no record, entry or figure is
+an error of the database, which the store's guard translates (T46).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from greylag.core.accesslist import Entry
+from greylag.core.record import Record
+from greylag.core.subject import Domain, Network, Subject
+from greylag.core.triplet import Triplet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_KEY = (bytes, str, str)
+_RECORD = (*_KEY, int, int, int, int, int)
+_SCANNED = (*_KEY, int, int)
+_ENTRY = (int, int, str, int, int)  # behind the subject
+_FIGURE = (int, str, int)
+
+
+def _check(row: tuple[Any, ...], types: tuple[type, ...], what: str) -> None:
+    if tuple(map(type, row)) != types:
+        raise sqlite3.DatabaseError(f"a row is no {what} of greylag's (greylag db check)")
+
+
+def read_record(row: tuple[Any, ...]) -> tuple[Triplet, Record]:
+    """Return a record and its key. Raises sqlite3.DatabaseError."""
+    _check(row, _RECORD, "record")
+    return Triplet(*row[:3]), Record(*row[3:])
+
+
+def read_scanned(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return rows of a scan: a key, whether it is dead, whether it has passed."""
+    for row in rows:
+        _check(row, _SCANNED, "record")
+    return rows
+
+
+def read_entry(row: tuple[Any, ...]) -> Entry:
+    """Return an entry of the lists. Raises sqlite3.DatabaseError."""
+    packed, prefix, domain, *rest = row
+    subject: Subject
+    if type(packed) is bytes and type(prefix) is int:
+        subject = Network(packed, prefix)
+    else:
+        _check((domain,), (str,), "list entry")
+        subject = Domain(domain)
+    _check(tuple(rest), _ENTRY, "list entry")
+    return Entry(subject, *rest)
+
+
+def read_figure(row: tuple[Any, ...]) -> tuple[int, str, int]:
+    """Return an hour, a figure's name and its number. Raises sqlite3.DatabaseError."""
+    _check(row, _FIGURE, "figure")
+    return row[0], row[1], row[2]
+
+
+def read_number(row: tuple[Any, ...] | None) -> int:
+    """Return the number of the lists' state. Raises sqlite3.DatabaseError."""
+    if row is None:
+        raise sqlite3.DatabaseError("the state of the lists is not there")
+    _check(row, (int,), "state")
+    return int(row[0])

@@ -1,0 +1,207 @@
+"""control/smtpplugins: our lines in it, put in and taken out with nothing else changed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from greylag.cli import smtpplugins
+from greylag.cli.plugins import KEPT, ONESHOTS, PLUGINS
+from greylag.cli.qmail import qmail
+from tests.e2e.plugin import BIN, needed
+
+OURS = b"plugins/ifauthskip\nplugins/greylisting\n"
+
+
+def run(home: Path, command: str, *options: str) -> Result:
+    return CliRunner().invoke(qmail, [command, "--qmail-home", str(home), *options])
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A qmail home on a machine whose run scripts are in a folder of the test's own."""
+    monkeypatch.setattr(smtpplugins, "SCRIPTS", (f"{tmp_path}/service/*/run",))
+    (tmp_path / "control").mkdir()
+    return tmp_path
+
+
+def lines_of(home: Path) -> bytes:
+    return (home / "control" / "smtpplugins").read_bytes()
+
+
+def write(home: Path, text: bytes) -> None:
+    (home / "control" / "smtpplugins").write_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", b"[rcpt]\n" + OURS),
+        (b"[rcpt]\n", b"[rcpt]\n" + OURS),
+        (b"[mail]\nplugins/x\n", b"[mail]\nplugins/x\n[rcpt]\n" + OURS),
+        (b"[rcpt]\nplugins/x\n\n[data]\n", b"[rcpt]\nplugins/x\n" + OURS + b"\n[data]\n"),
+        (b"[rcpt]\nplugins/x", b"[rcpt]\nplugins/x\n" + OURS),
+        (b"[r]\nplugins/x\n[data]\ny\n", b"[r]\nplugins/x\n" + OURS + b"[data]\ny\n"),
+        (b"[rcpt]\nplugins/greylisting\n", b"[rcpt]\n" + OURS),
+        (b"[rcpt]\nplugins/ifauthskip\n", b"[rcpt]\n" + OURS),
+        (b"[rcpt]\nplugins/skipifauth\n", b"[rcpt]\nplugins/skipifauth\nplugins/greylisting\n"),
+        (b"[rcpt]\n" + OURS, b"[rcpt]\n" + OURS),
+        (b"[rcpt]\n/var/qmail/plugins/greylisting\n",
+         b"[rcpt]\nplugins/ifauthskip\n/var/qmail/plugins/greylisting\n"),
+        (b"# plugins/greylisting\n", b"# plugins/greylisting\n[rcpt]\n" + OURS),
+    ],
+)  # fmt: skip
+def test_our_lines_are_added_at_the_end_of_rcpt(before: bytes, after: bytes) -> None:
+    home = Path("/var/qmail")
+    assert smtpplugins.with_ours(before, home) == after
+    assert smtpplugins.with_ours(after, home) == after
+
+
+def test_install_tells_the_lines_and_edit_writes_them(home: Path) -> None:
+    told = run(home, "install").output
+    assert f"Now name them in {home}/control/smtpplugins (--edit does that):" in told
+    assert "[rcpt]\nplugins/ifauthskip\nplugins/greylisting\n" in told
+    assert not (home / "control" / "smtpplugins").exists()
+    assert "names the plugins now" in run(home, "install", "--edit").output
+    assert lines_of(home) == b"[rcpt]\n" + OURS
+    assert "smtpplugins: names the plugins\n" in run(home, "install").output
+
+
+def test_uninstall_takes_out_our_lines_and_no_others(home: Path) -> None:
+    """A line that names a missing program has qmail-spp answer 451 to every recipient."""
+    write(home, b"# mine\n[rcpt]\nplugins/other\nplugins/skipifauth\nplugins/greylisting\n[data]\n")
+    run(home, "install")
+    result = run(home, "uninstall")
+    assert result.exit_code == 0
+    assert lines_of(home) == b"# mine\n[rcpt]\nplugins/other\n[data]\n"
+    assert list((home / "plugins").iterdir()) == []
+    assert "our lines are taken out" in result.output
+
+
+@pytest.mark.parametrize("before", [b"[rcpt]\nplugins/x", b"# none\n", b"[data]\nplugins/y\n\n"])
+def test_what_edit_changed_is_restored_byte_for_byte(home: Path, before: bytes) -> None:
+    write(home, before)
+    run(home, "install", "--edit")
+    assert b"plugins/greylisting" in lines_of(home)
+    assert run(home, "uninstall").exit_code == 0
+    assert lines_of(home) == before
+    assert [path.name for path in (home / "control").iterdir()] == ["smtpplugins"]
+
+
+def test_lines_of_programs_that_come_back_stay(home: Path) -> None:
+    """The old plugin is restored, so the line that names it is right again."""
+    (home / "plugins").mkdir()
+    (home / "plugins" / "greylisting").write_text("#!/bin/sh\n")
+    write(home, b"[rcpt]\n" + OURS)
+    run(home, "install")
+    run(home, "uninstall")
+    assert lines_of(home) == b"[rcpt]\nplugins/greylisting\n"
+    assert [path.name for path in (home / "plugins").iterdir()] == ["greylisting"]
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("service/smtpd/run", "exec tcpserver 0 25 plugins/jgreylist bin/qmail-smtpd"),
+        ("service/smtpd/run", "exec tcpserver 0 25 /var/qmail/plugins/jgreylist qmail-smtpd 2>&1"),
+        ("control/smtpplugins.submission", "plugins/greylisting"),
+        ("control/smtpplugins.submission", ":plugins/greylisting --x"),
+    ],
+)
+def test_uninstall_refuses_while_something_else_runs_a_plugin(
+    home: Path, place: str, line: str
+) -> None:
+    run(home, "install", "--edit")
+    (home / place).parent.mkdir(parents=True, exist_ok=True)
+    (home / place).write_text(f"#!/bin/sh\n{line}\n")
+    before = sorted((home / "plugins").iterdir())
+    result = run(home, "uninstall")
+    assert result.exit_code == 1
+    assert f"{home}/{place}:2: {line}" in result.output
+    assert sorted((home / "plugins").iterdir()) == before
+    assert lines_of(home) == b"[rcpt]\n" + OURS
+    assert run(home, "uninstall", "--force").exit_code == 0
+    assert list((home / "plugins").iterdir()) == []
+
+
+def test_what_only_looks_like_us_does_not_stop_it(home: Path) -> None:
+    run(home, "install")
+    (home / "service" / "smtpd").mkdir(parents=True)
+    (home / "service" / "smtpd" / "run").write_text(
+        "#!/bin/sh\n# plugins/jgreylist\nexec plugins/jgreylist.sh\nmyplugins/greylisting\n"
+    )
+    assert run(home, "uninstall").exit_code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("closed", ["plugins", "control"])
+def test_without_the_right_to_write_nothing_is_done_or_told_as_done(
+    home: Path, closed: str
+) -> None:
+    run(home, "install", "--edit")
+    for parent in (home, *home.parents):
+        if parent.stat().st_uid == 0 and str(parent) not in ("/", "/tmp"):
+            parent.chmod(0o755)
+    for folder in ("plugins", "control"):
+        os.chown(home / folder, 65534, 65534)
+    (home / closed).chmod(0o555)
+    before = sorted(path.name for path in home.rglob("*"))
+    done = subprocess.run(
+        ["/usr/bin/python3", "-I", "-c", UNINSTALL, str(Path(smtpplugins.__file__).parents[2]),
+         str(home)],
+        user=65534, group=65534, extra_groups=[], capture_output=True, text=True, timeout=30,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"Error: {home / closed}: Permission denied\n"
+    assert sorted(path.name for path in home.rglob("*")) == before
+    assert lines_of(home) == b"[rcpt]\n" + OURS
+
+
+UNINSTALL = """import sys
+sys.path.append(sys.argv[1])
+from greylag.cli import smtpplugins
+smtpplugins.SCRIPTS = ()
+from greylag.cli.qmail import qmail
+qmail(["uninstall", "--qmail-home", sys.argv[2]])"""
+
+
+def test_programs_stay_for_sessions_that_have_read_our_lines(home: Path) -> None:
+    """P19: a qmail-smtpd that runs goes on calling what smtpplugins named when it started."""
+    run(home, "install", "--edit")
+    smtpd = home / "qmail-smtpd"
+    smtpd.write_text("#!/bin/sh\nread end\n")
+    smtpd.chmod(0o755)
+    with subprocess.Popen([smtpd], cwd=home, stdin=subprocess.PIPE) as session:
+        while (Path("/proc") / str(session.pid) / "comm").read_text() != "qmail-smtpd\n":
+            pass
+        result = run(home, "uninstall")
+        assert result.exit_code == 1
+        assert "our lines are taken out" in result.output
+        assert f"(process {session.pid}" in result.output
+        assert b"greylisting" not in lines_of(home)
+        assert sorted(path.name for path in (home / "plugins").iterdir()) == sorted(PLUGINS)
+    assert run(home, "uninstall").exit_code == 0
+    assert list((home / "plugins").iterdir()) == []
+
+
+def test_an_upgrade_keeps_the_kind_that_is_there(home: Path) -> None:
+    needed("cc", "gcc")
+    greylag: list[str | Path] = [BIN / "greylag", "qmail", "install", "--qmail-home", home]
+
+    def install(*options: str) -> bool:
+        subprocess.run([*greylag, *options], check=True, capture_output=True, timeout=120)
+        return (home / "plugins" / "greylisting").read_bytes().startswith(b"\x7fELF")
+
+    assert not install()
+    assert install("--native")
+    assert install()
+    assert (home / "plugins" / ONESHOTS["greylisting"]).exists()
+    assert not install("--python")
+    assert not install()
+    assert not (home / "plugins" / f"greylisting{KEPT}").exists()
