@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from greylag.cli import plugins as module
+from greylag.cli.old_names import IN_SBIN
 from greylag.cli.plugins import KEPT, PLUGINS
 from greylag.cli.qmail import qmail
 
@@ -111,3 +113,45 @@ def test_a_folder_that_mail_users_cannot_enter_is_named(
     assert str(closed) in refused.output
     assert not (tmp_path / "plugins").exists()
     assert run(tmp_path, "install", "--force").exit_code == 0
+
+
+def test_old_names_are_written_and_taken_back(tmp_path: Path) -> None:
+    """What the guide's run script and crontab name: one of them with an underscore."""
+    sbin, home = tmp_path / "sbin", tmp_path / "qmail"
+    (home / "bin").mkdir(parents=True)
+    sbin.mkdir()
+    (home / "bin" / "jgreylist").write_text(OLD)
+    assert "--old-names" in run(home, "install", "--sbin", str(sbin)).output
+    assert not list(sbin.iterdir())
+    run(home, "install", "--old-names", "--sbin", str(sbin))
+    assert sorted(path.name for path in sbin.iterdir()) == sorted(IN_SBIN)
+    assert (home / "bin" / "jgreylist").read_text() != OLD
+    elsewhere = tmp_path / "other"
+    elsewhere.mkdir()
+    run(elsewhere, "uninstall", "--sbin", str(sbin))
+    assert len(list(sbin.iterdir())) == len(IN_SBIN)
+    run(home, "uninstall", "--sbin", str(sbin))
+    assert not list(sbin.iterdir())
+    assert (home / "bin" / "jgreylist").read_text() == OLD
+
+
+@pytest.mark.parametrize("name", ["jgreylist-clean", "jgreylist_clean"])
+def test_the_old_cleaner_without_an_argument_cleans_the_usual_tree(
+    tmp_path: Path, name: str
+) -> None:
+    old = tmp_path / "jgreylist" / "192" / "000" / "002"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    os.utime(old, (1000, 1000))
+    (tmp_path / "sbin").mkdir()
+    run(tmp_path, "install", "--old-names", "--sbin", str(tmp_path / "sbin"))
+    program = tmp_path / "sbin" / name
+    done = subprocess.run([program], env={}, cwd="/", capture_output=True, check=True, timeout=30)
+    assert done.stdout.startswith(b"removed: 1 came once")
+    assert not old.exists()
+
+
+def test_the_line_for_the_tree_is_said(tmp_path: Path) -> None:
+    (tmp_path / "jgreylist").mkdir()
+    result = run(tmp_path, "install", "--native")
+    assert f'[jgreylist]\ntrees = ["{tmp_path}/jgreylist"]' in result.output

@@ -6,12 +6,13 @@ seen for longer than any mail server is silent, nothing is removed without `--ye
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import closing
 
 import click
 
-from greylag.cli.common import NOTHING, CommandError, Run, examples, json_option
+from greylag.cli.common import DEFAULT_HOME, NOTHING, CommandError, Run, examples, json_option
 from greylag.cli.expire import MANY, SILENCE
 from greylag.cli.main import Ending
 from greylag.cli.output import moment, progress, write, write_json
@@ -19,11 +20,17 @@ from greylag.core.client import IPV4_BYTES, format_address
 from greylag.store.tree import TreeStore
 from greylag.store.tree_files import KEPT, OLD, ONCE, Times, names_of, network_of, why_gone
 
+TREE = "jgreylist"  # in the qmail home
 SAID = {
     ONCE: "came once and never again, over 1 day ago",
     OLD: "not seen for 30 days",
     KEPT: "kept",
 }
+
+
+def usual_tree() -> str:
+    """Return where the old cleaner looks: below the qmail home, or where we are if it is here."""
+    return os.path.abspath(TREE) if os.path.isdir(TREE) else f"{DEFAULT_HOME}/{TREE}"
 
 
 @click.command(
@@ -34,7 +41,7 @@ SAID = {
         "10 3 * * * jgreylist-clean -q /var/lib/jgreylist    (in a crontab)",
     ),
 )
-@click.argument("directory", metavar="[DIR]", envvar="JGREYLIST_DIR", required=True)
+@click.argument("directory", metavar="[DIR]", envvar="JGREYLIST_DIR", default=usual_tree)
 @click.option("-q", "quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("-d", "list_removed", is_flag=True, help="List what is removed.")
 @click.option("-v", "verbose", is_flag=True, help="List what is removed and what is kept.")
@@ -44,7 +51,9 @@ SAID = {
 def clean(
     run: Run, directory: str, *, quiet: bool, list_removed: bool, verbose: bool, yes: bool
 ) -> None:
-    """Remove the records of jgreylist's tree DIR (else JGREYLIST_DIR) whose time is over.
+    """Remove the records of jgreylist's tree DIR whose time is over.
+
+    Without DIR it is that of JGREYLIST_DIR, else the folder jgreylist of the qmail home.
 
     Those are clients that came once and never again, after a day, and clients not seen for 30
     days; then folders left empty. Prints how many were removed and kept: how many came once

@@ -40,13 +40,15 @@ dry_run_option = click.option(
 )
 
 
-def script(module: str, config: str | None = None) -> str:
+def script(
+    module: str, config: str | None = None, *, home: str = "", function: str = "main"
+) -> str:
     """Return a plugin's text: this interpreter, isolated (-I) and without site (-S).
 
     Both keep the environment from choosing what is loaded; -S also saves milliseconds for each
     recipient. What site would have found is named instead. With `config`, that settings' file is
-    read where the environment names none. Raises click.ClickException where the interpreter's path
-    cannot stand in a script's first line.
+    read where the environment names none; with `home`, it works there. Raises
+    click.ClickException where the interpreter's path cannot stand in a script's first line.
     """
     shebang = f"#!{sys.executable} -IS"
     if " " in sys.executable or len(shebang) > _LONGEST_SHEBANG:
@@ -62,10 +64,12 @@ def script(module: str, config: str | None = None) -> str:
             argument = repr(path)
         else:
             chosen = f"import os\nos.environb.setdefault(b'GREYLAG_CONFIG', {path!r})\n"
+    if home:
+        chosen += f"import os\nos.chdir({home!r})\n"
     return (
         f"{shebang}\n{MARK}: written by `greylag qmail install`, run it again after an upgrade\n"
         f"import sys\nsys.path.append({packages!r})\n{chosen}"
-        f"from {module} import main\nmain({argument})\n"
+        f"from {module} import {function}\n{function}({argument})\n"
     )
 
 

@@ -13,6 +13,7 @@ from greylag.cli import smtpplugins
 from greylag.cli.common import Run
 from greylag.cli.folder import Folder
 from greylag.cli.native import compile_plugin
+from greylag.cli.old_names import IN_BIN, cleaners, offer, sbin_option
 from greylag.cli.plugins import (
     KEPT,
     MARK,
@@ -45,15 +46,19 @@ def qmail() -> None:
     "Without either, what is there stays of its kind.",
 )
 @click.option("--edit", is_flag=True, help="Add the lines to control/smtpplugins.")
+@click.option("--old-names", is_flag=True, help="Write what run scripts and crontabs name, too.")
+@sbin_option
 @click.pass_context
-def install(
+def install(  # noqa: PLR0913 - one for each option
     context: click.Context,
     qmail_home: Path,
+    sbin: Path,
     *,
     dry_run: bool,
     force: bool,
     native: bool | None,
     edit: bool,
+    old_names: bool,
 ) -> None:
     """Write greylisting, ifauthskip, skipifauth and jgreylist into QMAIL_HOME/plugins.
 
@@ -63,6 +68,8 @@ def install(
 
     With --native they are compiled C programs that ask the daemon, at a fraction of the cost; the
     plugin of this installation goes beside them, and answers while no daemon runs.
+
+    With --old-names also bin/jgreylist, and the old cleaners in --sbin.
     """
     folder = qmail_home / "plugins"
     _check_reach(folder, force=force)
@@ -74,8 +81,13 @@ def install(
     if native:
         contents = _compiled(folder, contents, run.settings.server)
     programs = {path.name: content for path, content in contents.items()}
-    click.echo("\n".join(_put(folder, programs, dry_run=dry_run)))  # whoever reads it may go away
+    said = _put(folder, programs, dry_run=dry_run)
+    if old_names:
+        said += _put(qmail_home / "bin", {n: programs[n] for n in IN_BIN}, dry_run=dry_run)
+        said += _put(sbin, cleaners(qmail_home, run.config_option), dry_run=dry_run)
+    click.echo("\n".join(said))  # whoever reads it may go away
     _name_them(qmail_home, edit=edit, dry_run=dry_run)
+    offer(run, qmail_home / "jgreylist", old_names=old_names, native=native)
 
 
 def _native_is_there(path: Path) -> bool:

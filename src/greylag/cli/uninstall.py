@@ -8,6 +8,7 @@ import click
 
 from greylag.cli import smtpplugins
 from greylag.cli.folder import Folder
+from greylag.cli.old_names import sbin_option, take_back
 from greylag.cli.plugins import (
     KEPT,
     ONESHOTS,
@@ -23,7 +24,8 @@ from greylag.cli.plugins import (
 @home_option
 @dry_run_option
 @click.option("--force", is_flag=True, help="Go on although something still runs the plugins.")
-def uninstall(qmail_home: Path, *, dry_run: bool, force: bool) -> None:
+@sbin_option
+def uninstall(qmail_home: Path, sbin: Path, *, dry_run: bool, force: bool) -> None:
     """Remove our plugins from QMAIL_HOME/plugins and put back what was there before.
 
     First our lines are taken out of control/smtpplugins, as a line that names a missing program
@@ -49,6 +51,7 @@ def uninstall(qmail_home: Path, *, dry_run: bool, force: bool) -> None:
     for name in (*restored, *removed):
         what = f"restored from {name + KEPT}" if name in restored else "removed"
         told.append(f"{qmail_home / 'plugins' / name}: {would}{what}")
+    told += take_back(qmail_home, sbin, dry_run=dry_run)
     click.echo("\n".join(told or ["nothing of ours is installed there"]))
 
 
