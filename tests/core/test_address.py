@@ -10,7 +10,14 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from greylag.core.address import MAX_LENGTH, Spelling, canonical, canonical_domain, domain_of
+from greylag.core.address import (
+    MAX_LENGTH,
+    Spelling,
+    canonical,
+    canonical_domain,
+    domain_of,
+    recipient_of,
+)
 from tests.evil import EVIL
 from tests.strategies import PROPERTY, raw_addresses
 
@@ -168,6 +175,19 @@ def test_domain_of(recipient: bytes, wanted: str, spelling: Spelling) -> None:
     assert domain_of(recipient) == (wanted, spelling)
 
 
+@pytest.mark.parametrize("recipient", [recipient for recipient, _, _ in DOMAINS])
+def test_what_is_read_in_one_go_is_read_alike(recipient: bytes) -> None:
+    assert recipient_of(recipient) == (canonical(recipient), *domain_of(recipient))
+
+
+@PROPERTY
+@given(st.text("aB0-_.@%+\u00fc", max_size=20).map(str.encode) | raw_addresses)
+@example(b"b@" + b"a." * 126 + b"a")
+@example(b"b" * 64 + b"@" + b"a." * 126 + b"a")
+def test_a_recipient_read_in_one_go_is_read_alike_t40(recipient: bytes) -> None:
+    assert recipient_of(recipient) == (canonical(recipient), *domain_of(recipient))
+
+
 @pytest.mark.parametrize(
     ("domain", "wanted"),
     [
@@ -193,3 +213,11 @@ def test_a_domain_in_another_script_takes_bounded_time() -> None:
     assert "xn--" not in canonical_domain(label)
     assert "xn--" not in canonical(b"b@" + "\u00fc.".encode() * 20_000)
     assert "xn--" not in canonical_domain("\u00fc\u4e00".encode() * 30)
+
+
+def test_a_domain_in_another_script_fits_the_name_it_becomes() -> None:
+    """RFC 1035: 253 bytes are the longest name; one that is longer stays as it came."""
+    fits = "\u00fc." * 31 + "abcde"
+    assert len(canonical_domain(fits.encode())) == 253
+    over = canonical_domain(f"{fits}f".encode())
+    assert over.startswith(r"\xc3\xbc.\xc3\xbc.")

@@ -51,8 +51,6 @@ def test_a_question_is_made_of_canonical_parts() -> None:
         b"\xc0\x00\x02\x11",
         Triplet(b"\xc0\x00\x00\x00", "a@example.org", r"\xc9\x20b@example.net"),
         "example.net",
-        null_sender=False,
-        at_data=False,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from greylag.core.address import canonical, domain_of
+from greylag.core.address import canonical, canonical_domain, recipient_of
 from greylag.core.client import parse_address
 from greylag.core.duration import parse_duration
 from greylag.core.sender import normalise
@@ -64,7 +64,8 @@ FUNCTIONS: list[Callable[[bytes], object]] = [
     normalise,
     canonical,
     lambda raw: canonical(normalise(raw)),
-    domain_of,
+    canonical_domain,
+    recipient_of,
     parse_address,
     quote,
     lambda raw: parse_subject(raw.decode("latin-1")),
@@ -100,6 +101,15 @@ HOSTILE = [
     (b"::1%", b"%", b""),
     (b"192.0.2.0/", b"0", b"24"),
     (b"", b"a.", b"example"),
+    (b"b@", b"a.", b"example"),
+    (b"b@", b"A", b".example"),
+    (b"b@", b".", b""),
+    (b"b@", b"\xc3\xbc.", b"example"),
+    (b"b@", b"\xc3\xbc", b""),
+    (b"b@", b"\xe3\x80\x82", b""),
+    (b"b@", b"u\xcc\x88.", b"example"),
+    (b"", b"%", b"@example.net"),
+    (b"", b"\xff@", b"example.net"),
     (b"", b"1s", b""),
     (b"451 ", b"{retry_after}", b""),
     (b"451 ", b"{", b""),
@@ -121,6 +131,16 @@ def test_64_times_the_input_is_64_times_the_work_cve_2020_35573(
     """CVE-2020-35573 and PostSRSd 1.11: a long tag made the normaliser superlinear."""
     for function in FUNCTIONS:
         assert grows_linearly(function, parts)
+
+
+@pytest.mark.parametrize("parts", HOSTILE, ids=lambda parts: repr(b"..".join(parts))[2:-1])
+def test_an_address_that_is_over_long_takes_as_long_as_the_longest(
+    parts: tuple[bytes, bytes, bytes],
+) -> None:
+    """What is cut is read as far as the cut; the digest is made in C."""
+    for function in (canonical, recipient_of):
+        longest, over = (steps_of(function, grown(parts, size)) for size in (1024, 65536))
+        assert over <= 2 * longest + 100
 
 
 def in_a_loop(raw: bytes) -> None:

@@ -23,12 +23,12 @@ _VISIBLE = frozenset(range(0x21, 0x7F)) - {0x5C}
 _PLAIN = bytes(_VISIBLE)
 _ESCAPES = [chr(byte) if byte in _VISIBLE else f"\\x{byte:02x}" for byte in range(256)]
 
-
 _HOST_NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 # A host may take the mailbox for a route to elsewhere: `b%example.net@here`, `there!b@here`,
 # `b@there@here`. Which it is can depend on quotes that are not there any more.
 _ROUTING = b'%!@"\\'
-_LONGEST_DOMAIN = 4 * 253  # bytes of a domain in UTF-8
+_ORDINARY = _HOST_NAME + b"@"  # what nearly every recipient is made of
+_LONGEST_DOMAIN = 253  # bytes as a name; in UTF-8 each may take four
 _LONGEST_LABEL = 63
 _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))  # RFC 5895, 2
 _LETTERS = frozenset(("Ll", "Lo", "Lm", "Mn", "Mc", "Nd"))  # RFC 5892, 2.1, without capitals
@@ -61,12 +61,12 @@ def canonical(raw: bytes) -> str:
     local, at, domain = lowered.rpartition(b"@")
     if at and not domain.isascii():
         lowered = local + at + (_ascii_form(domain) or domain)
-    return _cut("".join([_ESCAPES[byte] for byte in lowered]), lowered)
+    # No byte becomes less than a character, so of what is over-long the beginning is enough.
+    text = "".join([_ESCAPES[byte] for byte in lowered[: MAX_LENGTH + 1]])
+    return text if len(text) <= MAX_LENGTH else _cut(text, lowered)
 
 
 def _cut(text: str, lowered: bytes) -> str:
-    if len(text) <= MAX_LENGTH:
-        return text
     from hashlib import blake2b  # loads libcrypto: not for ordinary addresses
 
     digest = blake2b(lowered, digest_size=_DIGEST_BYTES).hexdigest()
@@ -75,7 +75,7 @@ def _cut(text: str, lowered: bytes) -> str:
 
 def _ascii_form(domain: bytes) -> bytes | None:
     """Return a domain in UTF-8 in its `xn--` form, or None if it cannot be one."""
-    if len(domain) > _LONGEST_DOMAIN:
+    if len(domain) > 4 * _LONGEST_DOMAIN:
         return None
     from unicodedata import category, normalize  # only for domains in another script
 
@@ -84,6 +84,7 @@ def _ascii_form(domain: bytes) -> bytes | None:
     except UnicodeDecodeError:
         return None
     labels = []
+    size = -1  # no dot before the first
     for label in text.split("."):
         coded = label.encode("utf-8")
         if not label.isascii():
@@ -95,7 +96,21 @@ def _ascii_form(domain: bytes) -> bytes | None:
             if len(coded) > _LONGEST_LABEL or coded.translate(None, _HOST_NAME):
                 return None
         labels.append(coded)
+        size += 1 + len(coded)
+        if size > _LONGEST_DOMAIN:
+            return None
     return b".".join(labels)
+
+
+def recipient_of(raw: bytes) -> tuple[str, str, Spelling]:
+    """Return the canonical form of a recipient, its domain, and how sure that is."""
+    lowered = raw.lower()
+    if len(lowered) <= MAX_LENGTH and not lowered.translate(None, _ORDINARY):
+        text = lowered.decode("ascii")
+        local, _at, domain = text.partition("@")
+        if local and "@" not in domain and "." in domain and ".." not in f".{domain}.":
+            return text, domain, _CLEAR  # nearly every recipient: what follows takes twice as long
+    return canonical(raw), *domain_of(raw)
 
 
 def domain_of(recipient: bytes) -> tuple[str, Spelling]:

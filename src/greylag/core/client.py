@@ -9,44 +9,37 @@ from __future__ import annotations
 IPV4_BYTES = 4  # of a packed address; IPv6 has 16
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 # No leading zeros: some readers take them for octal.
-_OCTETS = {str(octet): octet for octet in range(256)}
+_OCTETS = {b"%d" % octet: octet for octet in range(256)}
+_ZEROS = [bytes(size) for size in range(17)]
 _LONGEST = 128  # bytes: the longest address text is 45, and a zone may follow it
 
 
 def parse_address(raw: bytes) -> bytes | None:
     """Return the packed address of a text such as `192.0.2.1` or `2001:db8::1%eth0`, or None."""
-    if len(raw) > _LONGEST or not raw.isascii():
+    if len(raw) > _LONGEST:
         return None
-    text = raw.decode("ascii")
-    if ":" not in text:
-        return _parse_ipv4(text)
+    if b":" not in raw:
+        try:
+            one, two, three, four = raw.split(b".")
+            return bytes((_OCTETS[one], _OCTETS[two], _OCTETS[three], _OCTETS[four]))
+        except (ValueError, KeyError):
+            return None
     from ipaddress import AddressValueError, IPv6Address  # only IPv6 clients pay for it
 
     try:
-        packed = IPv6Address(text.partition("%")[0]).packed
-    except AddressValueError:
+        packed = IPv6Address(raw.decode("ascii").partition("%")[0]).packed
+    except (AddressValueError, UnicodeDecodeError):
         return None
     return packed.removeprefix(_MAPPED)
 
 
-def _parse_ipv4(text: str) -> bytes | None:
-    parts = text.split(".")
-    if len(parts) != IPV4_BYTES:
-        return None
-    try:
-        return bytes([_OCTETS[part] for part in parts])
-    except KeyError:
-        return None
-
-
 def network(packed: bytes, prefix: int) -> bytes:
     """Return the packed address with all bits after the first `prefix` cleared."""
-    size = len(packed)
-    whole, rest = divmod(prefix, 8)
+    whole, rest = prefix >> 3, prefix & 7
     if not rest:
-        return packed[:whole] + bytes(size - whole)
+        return packed[:whole] + _ZEROS[len(packed) - whole]
     head = packed[whole] & (0xFF00 >> rest) & 0xFF
-    return packed[:whole] + bytes((head,)) + bytes(size - whole - 1)
+    return packed[:whole] + bytes((head,)) + _ZEROS[len(packed) - whole - 1]
 
 
 def last_address(packed: bytes, prefix: int) -> bytes:

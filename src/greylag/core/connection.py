@@ -52,7 +52,7 @@ def precheck_connection(connection: Connection, policy: Policy) -> Decision | Qu
         return Decision(Verdict.PASS, Reason.INVALID_CLIENT)
     by_address = connection.by_address and len(client) == IPV4_BYTES
     prefix = _IPV4_BITS if by_address else policy.prefix_of(client)
-    return Question(client, connection_of(client, prefix), "", null_sender=False, connection=True)
+    return Question(client, connection_of(client, prefix), "", connection=True)
 
 
 def policy_of(connection: Connection, policy: Policy) -> Policy:

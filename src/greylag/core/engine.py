@@ -15,7 +15,7 @@ with RFC 6647 section 5; where greylag differs from either, the rule says why.
 from __future__ import annotations
 
 from greylag.core.accesslist import Entry, last_word
-from greylag.core.address import Spelling, canonical, domain_of
+from greylag.core.address import Spelling, canonical, recipient_of
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.client import network, parse_address
 from greylag.core.policy import NullSender, Policy
@@ -38,11 +38,15 @@ class Question:
     client: bytes  # packed
     triplet: Triplet
     domain: str  # of the recipient, canonical
-    null_sender: bool
     at_data: bool = False  # a deferral is given at DATA rather than at this RCPT
     lists_only: bool = False  # the record is for DATA: until then only the denylist speaks
     connection: bool = False  # it is about a connection: see core.connection
     spelling: Spelling = Spelling.CLEAR  # how surely that is the recipient's domain
+
+    @property
+    def null_sender(self) -> bool:
+        """Tell whether it is about mail from the null sender."""
+        return not self.triplet.sender and not self.connection
 
 
 def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
@@ -73,19 +77,12 @@ def _question(
 ) -> Question:
     recipient, stage = attempt.recipient, attempt.stage
     if recipient is None:
-        return Question(
-            client,
-            several_of(client, sender, policy),
-            "",
-            null_sender=not sender,
-            spelling=Spelling.AMBIGUOUS,
-        )
-    domain, spelling = domain_of(recipient)
+        return Question(client, several_of(client, sender, policy), "", spelling=_AMBIGUOUS)
+    name, domain, spelling = recipient_of(recipient)
     return Question(
         client,
-        Triplet(network(client, policy.prefix_of(client)), sender, canonical(recipient)),
+        Triplet(network(client, policy.prefix_of(client)), sender, name),
         domain,
-        null_sender=not sender,
         # Once in a transaction: qmail-spp hosts answer a DATA once for each deferral that waits
         # for it, and the client would be out of step from then on.
         at_data=waits and stage is _RCPT and not attempt.further,
@@ -109,7 +106,7 @@ def listed(question: Question, entries: list[Entry], policy: Policy, now: int) -
             return Decision(Verdict.PASS, Reason.ALLOWLISTED, entry=entry)
     elif policy.explicit and question.spelling is _CLEAR:
         return _let_in(Reason.NOT_LISTED)
-    if question.null_sender and policy.null_sender is NullSender.NEVER:
+    if policy.null_sender is NullSender.NEVER and question.null_sender:
         return _let_in(Reason.NULL_SENDER)
     return None
 

@@ -13,8 +13,10 @@ _PREFIX = b"prvs="
 
 def normalise(sender: bytes) -> bytes:
     """Return the sender without its BATV tag, or as it was if it carries none."""
+    if sender[: len(_PREFIX)].lower() != _PREFIX:
+        return sender
     local, at, domain = sender.rpartition(b"@")
-    if not at or local[: len(_PREFIX)].lower() != _PREFIX:
+    if not at:
         return sender
     tagged = local[len(_PREFIX) :]
     tag, equals, user = tagged.partition(b"=")
