@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from greylag.core.record import Created, Passed
 from greylag.core.triplet import Triplet
 from greylag.service.shares import LOOK, STEP
 from greylag.store import open_store
 from greylag.store.base import Store
+from greylag.store.mysql import MysqlStore
 from greylag.store.mysql_schema import DATA, LISTS, TRIGGERS
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
@@ -122,3 +124,33 @@ def test_no_step_of_maintenance_takes_long_whatever_one_network_holds_t36(full: 
     print(took)
     assert {name: seconds for name, seconds in took.items() if seconds > LONGEST} == {}
     assert set(store.load([Triplet(NET, "nobody@example.org", "b@example.net")])) == set()
+
+
+def test_no_step_reads_more_rows_of_mysql_the_more_there_are_t36(mariadb: Any) -> None:
+    """As the server counts them, so that it shows with few rows already."""
+    database = mariadb.database(LISTS, DATA, *TRIGGERS.values())
+    with closing(open_store(_in_mysql(database), timeout=10)) as store:
+        assert isinstance(store, MysqlStore)
+        full = Full(store, [])
+
+        def read() -> int:
+            rows = store._session.read("SHOW SESSION STATUS LIKE 'Handler_read%%'")
+            return sum(int(number) for _name, number in rows)
+
+        key = Triplet(NET, "new@example.org", "b@example.net")
+        steps: dict[str, Callable[[], object]] = {
+            "counting": walk(full, passed=True, part=0, look=LOOK),
+            "thinning": walk(full, passed=True, part=0.1, look=LOOK),
+            "the expiry": lambda: store.expire(NOW, STEP, None),
+            "making room anywhere": lambda: store.trim(STEP, NOW),
+            "a look-up": lambda: store.load([key]),
+            "a first contact": lambda: store.apply([Created(key, NOW, NOW, NOW)], {"x": 1}, NOW),
+            "a pass": lambda: store.apply([Passed(key, NOW + 9)], {"x": 1}, NOW),
+        }
+        took = {}
+        for name, step in steps.items():
+            before = read()
+            step()
+            took[name] = read() - before
+        assert {name: rows for name, rows in took.items() if rows > 6 * LOOK} == {}
+    database.drop()
