@@ -44,7 +44,8 @@ def shown_default(option: Option) -> str:
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
 def test_every_option_with_default_and_meaning(option: Option) -> None:
     meaning = option.meaning[0].upper() + option.meaning[1:]
-    wanted = f"### {option.key}\n\nDefault `{shown_default(option)}`. {meaning}.\n"
+    effect = f"Takes effect at a {'restart' if option.restart else 'reload'}."
+    wanted = f"### {option.key}\n\nDefault `{shown_default(option)}`. {meaning}.\n{effect}\n"
     assert wanted in page("configuration")
 
 

@@ -108,7 +108,9 @@ def test_the_example_needs_no_good_configuration(greylag: Greylag) -> None:
     greylag.configure("store = nonsense")
     assert greylag.run("config", "--example").exit_code == 0
     found = greylag.json("config", "--example")
-    assert shape(found) == {"options": [dict.fromkeys(("key", "default", "meaning"), "str")]}
+    assert shape(found) == {
+        "options": [dict.fromkeys(("key", "default", "meaning"), "str") | {"restart": "bool"}]
+    }
     assert greylag.run("config", "--example", "--check").exit_code == 2
 
 

@@ -22,6 +22,7 @@ class Option:
     default: object
     meaning: str
     secret: bool = False  # may hold a password: a wrong value is not quoted
+    restart: bool = False  # a running daemon uses a changed value only after a restart
 
 
 _POLICY = Policy()
@@ -83,12 +84,14 @@ OPTIONS = (
         "sqlite:///var/lib/greylag/greylag.db",
         "where records, lists and figures are kept",
         secret=True,
+        restart=True,
     ),
     Option(
         "store.timeout",
         reading.wait,
         4,
         "the longest wait for another program that is writing",
+        restart=True,
     ),
     Option(
         "store.on_failure",
@@ -143,18 +146,21 @@ OPTIONS = (
         reading.path,
         "/run/greylag/greylag.sock",
         "the unix socket of the daemon",
+        restart=True,
     ),
     Option(
         "server.socket_mode",
         reading.mode,
         0o660,
         "the mode of that socket: who may write to it may ask",
+        restart=True,
     ),
     Option(
         "server.socket_group",
         reading.text,
         "",
         "the group of that socket; empty: that of the daemon",
+        restart=True,
     ),
     Option(
         "server.handover",
@@ -162,12 +168,14 @@ OPTIONS = (
         "",
         "the unix socket where jgreylist hands over clients; empty: `handover.sock` beside "
         "`server.socket`",
+        restart=True,
     ),
     Option(
         "server.policy",
         reading.places,
         (),
         "addresses and ports that mail servers may ask at",
+        restart=True,
     ),
     Option(
         "server.trust_tcp",
@@ -192,6 +200,7 @@ OPTIONS = (
         reading.place,
         "",
         "address and port of the figures for Prometheus; empty: none",
+        restart=True,
     ),
     Option(
         "jgreylist.trees",

@@ -11,6 +11,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 
 from greylag.app.config import ConfigError, Settings, load
+from greylag.app.options import OPTIONS
 from greylag.server.answering import Rules
 from greylag.server.daemon import Daemon, Plan
 from greylag.server.dialogues import DialogueLimits
@@ -79,7 +80,7 @@ def serve(environ: Mapping[bytes, bytes], home: str) -> None:
     _collect_rarely()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            runner.run(_serve(plan, settings.warnings, environ, home))
+            runner.run(_serve(plan, settings, environ, home))
         except MemoryError:  # in the loop itself; to close all in order takes memory, too
             with suppress(OSError, MemoryError):
                 _say(b"greylag: level=fatal event=ended error=MemoryError\n")
@@ -94,8 +95,17 @@ def _say(line: bytes) -> None:
         os.write(STDERR, line)
 
 
+def _need_restart(began_with: Settings, now: Settings) -> list[str]:
+    """Return the changed settings that a running daemon cannot apply."""
+    return [
+        option.key
+        for option in OPTIONS
+        if option.restart and began_with.values[option.key] != now.values[option.key]
+    ]
+
+
 async def _serve(
-    plan: Plan, warnings: tuple[str, ...], environ: Mapping[bytes, bytes], home: str
+    plan: Plan, began_with: Settings, environ: Mapping[bytes, bytes], home: str
 ) -> None:
     daemon: Daemon
 
@@ -111,10 +121,13 @@ async def _serve(
                 daemon.journal.event(ERROR, {"reason": "config-error", "error": line})
             return None
         warn(settings.warnings)
+        if keys := _need_restart(began_with, settings):
+            told = {"event": "restart-needed", "settings": ",".join(keys)}
+            daemon.journal.event(WARN, told)
         return plan_of(settings)
 
     daemon = Daemon(plan, reload)
-    warn(warnings)
+    warn(began_with.warnings)
     await daemon.serve()
 
 

@@ -20,6 +20,8 @@ _HEAD = """\
 # Settings of greylag. Each stands here with its default: remove the # before it to change it.
 # `greylag config --check` tells what is wrong with this file, `greylag config` what holds."""
 
+_RESTART = " (a running daemon has to be restarted)"
+
 
 @click.command(
     epilog=examples(
@@ -114,7 +116,13 @@ def _toml(value: object) -> str:
 def _example(run: Run) -> None:
     if run.json:
         options = [
-            {"key": o.key, "default": written(o, o.default), "meaning": o.meaning} for o in OPTIONS
+            {
+                "key": o.key,
+                "default": written(o, o.default),
+                "meaning": o.meaning,
+                "restart": o.restart,
+            }
+            for o in OPTIONS
         ]
         write_json({"options": options})
         return
@@ -131,5 +139,5 @@ def example_lines() -> Iterator[str]:
         if here != section:
             section = here
             yield from ("", f"[{section}]")
-        yield f"# {option.meaning}"
+        yield f"# {option.meaning}{_RESTART if option.restart else ''}"
         yield f"#{name} = {_toml(written(option, option.default))}"

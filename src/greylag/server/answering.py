@@ -81,7 +81,6 @@ class Answering:
     def use(self, rules: Rules) -> None:
         """Answer by these rules from now on."""
         self._rules = rules
-        self._trees.use(rules.trees)
         self._overridden.clear()
 
     def __call__(self, request: Request, owe: Owe, *, trusted: bool) -> bytes | None:

@@ -156,9 +156,10 @@ class Daemon:
                 partial(self._session, trusted=True), sock=self._unix.socket, backlog=BACKLOG
             )
         ]
-        for listener in self._tcp:
-            factory = partial(self._session, trusted=self._plan.trust_tcp)
-            servers.append(await loop.create_server(factory, sock=listener, backlog=BACKLOG))
+        servers += [
+            await loop.create_server(self._tcp_session, sock=listener, backlog=BACKLOG)
+            for listener in self._tcp
+        ]
         self._reception.start(self._plan.limits.connections + DESCRIPTORS)
         return servers
 
@@ -173,18 +174,27 @@ class Daemon:
     def _session(self, *, trusted: bool) -> Session:
         return Session(self._answering, self._sessions, self._plan.limits, trusted=trusted)
 
+    def _tcp_session(self) -> Session:
+        return self._session(trusted=self._plan.trust_tcp)
+
     def reload(self) -> None:
-        """Use a new plan's rules and log; what is bound stays. An error keeps all as it was."""
+        """Use a new plan; what is bound, and the store, stay. An error keeps all as it was."""
         self._supervisor.tell("RELOADING=1")
         self.journal.reopen()
         plan = self._reload()
         if plan is not None:
-            self.journal.level = plan.log_level
-            self._answering.use(plan.rules)
-            self._reception.use(plan.reception)
-            self.desk.forget_all()
+            self._use(plan)
             self.journal.event(WARN, {"event": "reloaded"})
         self._supervisor.tell("READY=1")
+
+    def _use(self, plan: Plan) -> None:
+        self._plan = plan
+        self.journal.use(plan.log_file, plan.log_level)
+        self._answering.use(plan.rules)
+        self._trees.use(plan.rules.trees, plan.deadline)
+        self._reception.use(plan.reception, plan.limits.connections + DESCRIPTORS)
+        self.worker.use(plan.deadline, plan.room)
+        self.desk.forget_all()
 
     def _sweep(self) -> None:
         """Close connections that are idle or slow for too long."""

@@ -30,6 +30,7 @@ class Journal:
 
     def __init__(self, path: str = "", level: int = INFO) -> None:
         self.level = level
+        self._path = path
         self._told: dict[str, float] = {}  # errors, and when they may be told again
         self._unsaid: Counter[str] = Counter()
         self._writer = LogWriter(path)
@@ -42,7 +43,14 @@ class Journal:
 
     def reopen(self) -> None:
         """Open the file anew, as after it was rotated; where that fails, the log tells it."""
-        self._writer.reopen()
+        self._writer.reopen(self._path)
+
+    def use(self, path: str, level: int) -> None:
+        """Write to this file from now on, at or below this level."""
+        self.level = level
+        if path != self._path:
+            self._path = path
+            self._writer.reopen(path)
 
     def close(self) -> None:
         """Write what is held, for as long as somebody reads it."""

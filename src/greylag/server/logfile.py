@@ -30,6 +30,7 @@ class LogFile:
 
     def __init__(self, path: str) -> None:
         """Raises OSError."""
+        self.path = path
         self._descriptor = _open(path) if path else _stderr()
         self._torn = path != "" and _ends_torn(path)
         regular = self._descriptor >= 0 and stat.S_ISREG(os.fstat(self._descriptor).st_mode)
@@ -67,9 +68,10 @@ class LogFile:
         return 0
 
     def close(self) -> None:
-        """Let go of a file."""
-        with suppress(OSError):
-            os.close(self._descriptor)
+        """Let go of a file; stderr is not ours to close."""
+        if self.path:
+            with suppress(OSError):
+                os.close(self._descriptor)
 
 
 def _open(path: str) -> int:
@@ -131,12 +133,16 @@ class LogWriter(threading.Thread):
         if not self._wake.is_set():
             self._wake.set()
 
-    def reopen(self) -> None:
-        """Have the file opened anew; what its reader does not take any more is dropped."""
-        if not self._path:
-            return
+    def reopen(self, path: str) -> None:
+        """Have this file opened, anew if it is the same.
+
+        What the reader of the one before does not take any more is dropped.
+        """
+        if not (path or self._path):
+            return  # stderr stays what it is
+        self._path = path
+        self._wanted.clear()  # before what makes the thread set it again
         self._reopen = True
-        self._wanted.clear()
         self._wake.set()
 
     def end(self, patience: float) -> None:
@@ -154,9 +160,9 @@ class LogWriter(threading.Thread):
                 self._wake.wait()
                 self._wake.clear()
                 ended = self._ended
-                self._write()
                 if self._reopen:
                     self._open_anew()
+                self._write()
                 if ended:
                     return
             except Exception:  # noqa: BLE001, S110 - no memory: the next line is as good

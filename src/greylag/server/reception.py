@@ -41,8 +41,9 @@ class Reception:
         self._poller.start()
         self._hand_over.start()
 
-    def use(self, plan: ReceptionPlan) -> None:
+    def use(self, plan: ReceptionPlan, descriptors_for_others: int) -> None:
         """Go by another plan from now on."""
+        self._others = descriptors_for_others
         self.dialogues.limits = plan.limits
         self._hand_over.policy = plan.policy
         self._fit()

@@ -41,17 +41,18 @@ class Trees:
     ) -> None:
         self._events = events
         self._journal = journal
-        self._deadline = deadline
         self._open: dict[tuple[bytes, int], Tree] = {}
         self._told: set[bytes] = set()
-        self.use(listed)
+        self.use(listed, deadline)
 
-    def use(self, listed: tuple[str, ...]) -> None:
+    def use(self, listed: tuple[str, ...], deadline: float) -> None:
         """Serve these from now on."""
+        self._deadline = deadline
         self._listed = {path.rstrip("/").encode("utf-8", "surrogateescape") for path in listed}
         self._told.clear()
         for tree in self._open.values():
             tree.desk.forget_all()
+            tree.worker.use(deadline, Room())
 
     def find(self, path: bytes, hold: int) -> Tree | None:
         """Return what answers for a tree, or None where it is not served."""

@@ -109,6 +109,11 @@ class Worker:
         self._ticks = Ticks(self._loop, TICK, self._tick)
         self._ticks.start()
 
+    def use(self, deadline: float, room: Room) -> None:
+        """Go by these from now on."""
+        self._deadline = deadline
+        self.maintenance.quota.use(room)
+
     def ask(self, asked: Asked, reply: Reply) -> None:
         """Put a question to the store; `reply` is called once, within the deadline."""
         now = monotonic()

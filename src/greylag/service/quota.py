@@ -55,6 +55,12 @@ class Quota:
         self._passed = Share(room.passed_per_network, stopwatch, passed=True)
         self._thinning: Thinning | None = None
 
+    def use(self, room: Room) -> None:
+        """Go by other numbers from now on; may be called in another thread."""
+        self.room = room
+        self._waiting.limit = room.per_network
+        self._passed.limit = room.passed_per_network
+
     @property
     def exceeded(self) -> bool:
         """Tell whether there may be something to do."""
