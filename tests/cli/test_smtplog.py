@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import os
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 
 import pytest
 
-from greylag.cli.imports import LONGEST
-from greylag.cli.smtplog import client_of, time_of
+from greylag.cli.logfiles import LONGEST
+from greylag.cli.logtimes import seconds_of, split_stamp
+from greylag.cli.seeding import Found, Reader
+from greylag.cli.smtplog import client_of
 from greylag.core.client import format_address
 from greylag.core.connection import HOLD
 from greylag.core.figures import hour_of
+from greylag.core.policy import Policy
 from greylag.core.triplet import connection_of
 from tests.cli.conftest import NOW, Greylag
 
@@ -34,10 +40,30 @@ def local(seconds: int) -> str:
     return datetime.fromtimestamp(seconds).strftime("%b %e %H:%M:%S")  # noqa: DTZ006
 
 
+def iso(seconds: int) -> str:
+    """Return a local time without a zone, as Exim has it."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006
+
+
+def time_of(line: str) -> tuple[int | None, str] | None:
+    split = split_stamp(line)
+    return (seconds_of(split[0], NOW), split[1]) if split else None
+
+
 @pytest.mark.parametrize(
     ("stamp", "wanted"),
     [
         (tai(NOW), NOW),
+        (iso(NOW), NOW),  # Exim
+        (f"{iso(NOW)}.123", NOW),
+        ("2027-01-15 09:00:00 +0100", NOW),  # Exim with log_timezone
+        (f"{local(NOW)}.123456", NOW),  # journalctl -o short-precise
+        ("2027-01-15T08:00:00+0000", NOW),  # journalctl -o short-iso
+        ("2027-01-15T08:00:00.123456789Z", NOW),  # docker logs -t
+        (f"2027-01-15T08:00:00.123456789Z {local(NOW - 5)}", NOW),
+        (f"mail-1  | {local(NOW)}", NOW),  # docker compose logs
+        (f"mail-1 | 2027-01-15T08:00:00.123456789Z {local(NOW - 5)}", NOW),
+        (f"\x1b[36mmail-1  | \x1b[0m{local(NOW)}", NOW),
         ("@400000004fd8f9e50a1b2c3d", 1339619803),
         ("2027-01-15T08:00:00.123456+00:00", NOW),
         ("2027-01-15T08:00:00Z", NOW),
@@ -50,7 +76,7 @@ def local(seconds: int) -> str:
     ],
 )
 def test_when_a_line_was_written(stamp: str, wanted: int) -> None:
-    assert time_of(f"{stamp} rest of it", NOW) == (wanted, "rest of it")
+    assert time_of(f"{stamp} rest of it") == (wanted, "rest of it")
 
 
 @pytest.mark.parametrize(
@@ -61,10 +87,11 @@ def test_when_a_line_was_written(stamp: str, wanted: int) -> None:
     ],
 )
 def test_what_has_no_time(line: str) -> None:
-    assert time_of(line, NOW) is None
+    found = time_of(line)
+    assert found is None or found[0] is None
 
 
-POSTFIX = "mx postfix/smtpd[12]: 4F1AB2: client=mail.example.org[192.0.2.17]"
+EXIM = "1rP3xZ-0001aB-2C <= user@example.org H=mx.example.org"
 
 
 @pytest.mark.parametrize(
@@ -85,17 +112,27 @@ POSTFIX = "mx postfix/smtpd[12]: 4F1AB2: client=mail.example.org[192.0.2.17]"
         ("ip=192.0.2.17 helo=x ip=203.0.113.1 result=accepted code=250", None),
         ("accept [192.0.2.17] helo=x ip=203.0.113.1 result=accepted code=250", None),
         ("remote=192.0.2.17 helo=[203.0.113.1] result=accepted code=250", "192.0.2.17"),
-        (POSTFIX, "192.0.2.17"),
-        ("mx postfix/submission/smtpd[1]: 3B: client=unknown[2001:db8::1]", "2001:db8::1"),
-        (f"{POSTFIX}, sasl_method=PLAIN, sasl_username=x", None),
-        ("mx postfix/smtpd[12]: connect from x[192.0.2.17]", None),
-        ("mx postfix/smtpd[12]: NOQUEUE: reject: RCPT from x[192.0.2.17]: 450", None),
-        ("mx postfix/cleanup[12]: 4F: message-id=<client=x[192.0.2.17]>", None),
+        (f"{EXIM} [192.0.2.17] P=esmtps X=TLS1.3 S=1234 id=x@example.org", "192.0.2.17"),
+        (f"{EXIM} (helo) [192.0.2.17]:41234 I=[198.51.100.1]:25 P=esmtp S=1", "192.0.2.17"),
+        (f"mx exim[12]: {EXIM} [192.0.2.17] P=smtp S=1", "192.0.2.17"),
+        (f"[12] {EXIM} [2001:db8::1] P=smtp S=1", "2001:db8::1"),
+        ("1rP3xZ-00000001aBc-2CdE <= <> H=(helo) [192.0.2.17] P=smtp S=1", "192.0.2.17"),
+        (f"{EXIM} ([203.0.113.1]) [192.0.2.17] P=smtp S=1", "192.0.2.17"),
+        (f"{EXIM} [192.0.2.17] P=esmtpsa A=plain_server:user S=1", None),  # has logged in
+        (f"{EXIM} [192.0.2.17] P=esmtpa S=1", None),
+        ('1rP3xZ-0001aB-2C <= "a H=x [203.0.113.1] "@example.org H=y [192.0.2.17] P=smtp', None),
+        ("1rP3xZ-0001aB-2C <= root@example.org U=root P=local S=1", None),
+        ("1rP3xZ-0001aB-2C => info@example.net H=mx [192.0.2.17]", None),
+        (f"H=x [192.0.2.1] rejected: {EXIM} [203.0.113.1] P=smtp", None),
     ],
 )
 def test_whose_mail_was_accepted(rest: str, wanted: str | None) -> None:
     client = client_of(rest, None)
     assert (format_address(client) if client else None) == wanted
+
+
+def reading(found: list[Found]) -> Reader:
+    return Reader(NOW, 0, Policy(), None, by_address=False, triplets=True, write=found.append)
 
 
 @pytest.fixture
@@ -120,6 +157,8 @@ def test_into_the_store(greylag: Greylag, log: Path) -> None:
         "too_old": 1,
         "networks": 2,
         "added": 2,
+        "triplets": 0,
+        "added_triplets": 0,
     }
     key = connection_of(bytes((192, 0, 2, 0)), 24)
     with greylag.store() as store:
@@ -191,6 +230,49 @@ def test_a_bad_pattern_is_told(greylag: Greylag, log: Path, pattern: str) -> Non
     assert "expected" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        (
+            "delivered by (?P<address>[0-9.]+)",
+            (
+                "'delivered ' of it fits, 'by (?P<address>[0-9.]+)' behind it does not; "
+                "nearest: 'delivered from mx.example.org [192.0.2.17]'"
+            ),
+        ),
+        (
+            "delivered from (?P<address>[^ ]+)",
+            (
+                "the group address took 'mx.example.org', which is no address, of "
+                "'delivered from mx.example.org [192.0.2.17]'"
+            ),
+        ),
+        ("^x(?P<address>y)", "'^' of it fits, 'x(?P<address>y)' behind it does not"),
+        ("Q(?P<address>y)", "not even its beginning fits; the first line says 'queue run'"),
+    ],
+)
+def test_a_pattern_that_fits_no_line_tells_which_part_failed(
+    greylag: Greylag, tmp_path: Path, pattern: str, told: str
+) -> None:
+    path = tmp_path / "log"
+    lines = ("queue run", "deliver: none", "delivered from mx.example.org [192.0.2.17]")
+    path.write_text("".join(f"{local(NOW)} {line}\n" for line in lines))
+    result = greylag.run("import", "smtp-log", "--pattern", pattern, str(path))
+    assert result.exit_code == 1
+    assert f"no accepted mail in 3 lines: --pattern fits none: {told}" in result.stderr
+
+
+def test_a_log_without_known_times_shows_its_first_line(greylag: Greylag, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("15/Jan/2027 client=x[192.0.2.17]\n")
+    result = greylag.run("import", "smtp-log", str(path))
+    assert result.exit_code == 1
+    assert (
+        "no line begins with a time that is known; the first is '15/Jan/2027 client"
+        in result.stderr
+    )
+
+
 @pytest.mark.parametrize("content", [b"", b"\0\xff\n" * 9, b"@" * 300_000, b"\x1b[2J\n"])
 def test_a_log_without_accepted_mail_says_what_was_expected(
     greylag: Greylag, tmp_path: Path, content: bytes
@@ -204,11 +286,48 @@ def test_a_log_without_accepted_mail_says_what_was_expected(
 
 def test_files_that_cannot_be_read(greylag: Greylag, tmp_path: Path) -> None:
     assert greylag.run("import", "smtp-log", str(tmp_path / "none")).exit_code == 74
-    bad = tmp_path / "bad.gz"
-    bad.write_bytes(b"not packed")
-    assert greylag.run("import", "smtp-log", str(bad)).exit_code == 74
-    bad.write_bytes(gzip.compress(b"x" * 9999)[:-9])
-    assert greylag.run("import", "smtp-log", str(bad)).exit_code == 74
+    for name in ("bad.gz", "bad.bz2", "bad.xz"):
+        bad = tmp_path / name
+        bad.write_bytes(b"not packed")
+        assert greylag.run("import", "smtp-log", str(bad)).exit_code == 74
+    for pack in (gzip.compress, bz2.compress, lzma.compress):
+        bad.write_bytes(pack(os.urandom(9999))[:-20])
+        result = greylag.run("import", "smtp-log", str(bad))
+        assert result.exit_code == 74
+        assert str(bad) in result.stderr
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("name", ["log", "log.1"])
+def test_packed_files_are_known_by_their_first_bytes(
+    greylag: Greylag, log: Path, pack: Callable[[bytes], bytes], name: str
+) -> None:
+    packed = log.with_name(name)
+    packed.write_bytes(pack(log.read_bytes()))
+    assert json.loads(greylag.run("import", "smtp-log", str(packed), "--json").stdout)["added"] == 2
+    again = greylag.run("import", "smtp-log", "-", "--json", stdin=log.read_text())
+    assert json.loads(again.stdout)["added"] == 0
+
+
+@pytest.mark.parametrize(
+    ("begin", "program"),
+    [
+        (b"\x28\xb5\x2f\xfd", "zstd -dc"),
+        (b"\x04\x22\x4d\x18", "lz4 -dc"),
+        (b"PK\x03\x04", "unzip -p"),
+    ],
+)
+def test_what_cannot_be_unpacked_is_refused_and_never_read_as_text(
+    greylag: Greylag, tmp_path: Path, begin: bytes, program: str
+) -> None:
+    path = tmp_path / "log.packed"
+    path.write_bytes(begin + accepted("192.0.2.17", 5).encode())
+    result = greylag.run("import", "smtp-log", str(path))
+    if result.exit_code == 74 and "is packed" not in result.stderr:
+        pytest.skip("this Python has a module for it")
+    assert result.exit_code == 74
+    assert f"is packed, and cannot be unpacked here: {program} FILE | greylag" in result.stderr
+    assert not greylag.database.exists()
 
 
 def test_the_rest_of_a_long_line_is_no_line(greylag: Greylag, tmp_path: Path) -> None:
@@ -219,10 +338,21 @@ def test_the_rest_of_a_long_line_is_no_line(greylag: Greylag, tmp_path: Path) ->
     assert json.loads(result.stdout)["networks"] == 2
 
 
-@pytest.mark.parametrize("piece", ["1:", "a", "1.", " ip=1:", "client=[", "1.1.1.1:", " @", "\t"])
+@pytest.mark.parametrize(
+    "piece", ["1:", "a", "1.", " ip=1:", "client=[", "1.1.1.1:", " @", "\t", "a/"]
+)
 def test_hostile_lines_take_linear_time(piece: str) -> None:
     began = perf_counter()
-    for rest in (f"{piece * 30000}x result=accepted code=250", f"{POSTFIX}{piece * 30000}x"):
+    reader = reading([])
+    for rest in (
+        f"{piece * 30000}x result=accepted code=250",
+        f"mx postfix/smtpd[12]: 4F1AB2: client=mail.example.org[192.0.2.17]{piece * 30000}x",
+        f"mx postfix/qmgr[12]: 4F1AB2: from=<{piece * 30000}>, size=1, nrcpt=1 (queue active)",
+        f"mx postfix/lmtp[12]: 4F1AB2: to=<{piece * 30000}>, relay={piece * 30000}",
+        f"{EXIM} {piece * 30000}",
+    ):
         client_of(rest, None)
-        time_of(rest, NOW)
-    assert perf_counter() - began < 2
+        reader.take(rest)
+        reader.take(f"{local(NOW)} {rest}")
+        reader.take(f"{local(NOW)} {piece * 30000} {rest}")
+    assert perf_counter() - began < 4

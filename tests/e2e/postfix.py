@@ -95,6 +95,14 @@ class Postfix:
             return smtp.rcpt(recipient)[0]
 
 
+def opened(folder: Path) -> Path:
+    """Return a folder that Postfix's own user can enter now: pytest's are for root alone."""
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_uid == os.geteuid() and str(parent) not in ("/", "/tmp"):
+            parent.chmod(0o755)
+    return folder
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

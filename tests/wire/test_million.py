@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from greylag.cli.smtplog import client_of, time_of
+from greylag.cli.seeding import Found, Reader
 from greylag.core.address import MAX_LENGTH, canonical
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address, parse_address
@@ -85,6 +85,14 @@ LOGS = [
     b"@4000000067450a2b1c2d3e4f mx: remote=192.0.2.17 result=accepted code=250 from=a@example.org",
     b"Nov 25 10:00:00 mx postfix/smtpd[7]: 4F2: client=mx.example.org[2001:db8::17]",
     b"2026-11-25T10:00:00.123456+01:00 mx postfix/smtpd[7]: 4F2: client=unknown[192.0.2.17]",
+    # one mail in four lines
+    (
+        b"Nov 25 10:00:00 mx mail.info postfix/smtpd[7]: 4F2: client=mx.example.org[2001:db8::17]\n"
+        b"Nov 25 10:00:00 mx postfix/qmgr[1]: 4F2: from=<a@x>, size=1, nrcpt=1 (queue active)\n"
+        b"Nov 25 10:00:01 mx postfix/lmtp[1]: 4F2: to=<b@y>, relay=z, delay=1, delays=1/0/0/0, "
+        b"dsn=2.0.0, status=sent (ok)\nNov 25 10:00:01 mx postfix/qmgr[1]: 4F2: removed"
+    ),
+    b"2026-11-25 10:00:00 1rP3xZ-0001aB-2C <= a@x H=mx.example.org (x) [192.0.2.17] P=smtp S=1",
 ]
 CONTROL = [
     b"mysql_default_file=/etc/my.cnf\nblock_expire=2\nrecord_expire=2000\n# note\n",
@@ -186,10 +194,13 @@ def dialogue(data: bytes) -> None:
 
 
 def log(data: bytes) -> None:
-    found = time_of(data.decode("utf-8", "replace"), NOW)
-    if found is not None:
-        client = client_of(found[1], None)
-        assert client is None or len(client) in (4, 16)
+    def known(found: Found) -> None:
+        assert all(len(triplet.network) in (4, 16) for triplet in found)
+
+    reader = Reader(NOW, 0, POLICY, None, by_address=False, triplets=True, write=known)
+    for line in data.decode("latin-1").split("\n"):
+        reader.take(line)
+    reader.flush()
 
 
 def control(data: bytes) -> None:

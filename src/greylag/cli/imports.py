@@ -2,85 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import sys
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
-from typing import IO
 
 import click
 
-from greylag.cli.common import (
-    NOTHING,
-    STORE_ERROR,
-    CommandError,
-    Group,
-    Run,
-    examples,
-    json_option,
-)
+from greylag.cli.common import NOTHING, CommandError, Group, Run, examples, json_option
+from greylag.cli.logfiles import lines_of
 from greylag.cli.output import progress, write_fields, write_json
-from greylag.cli.smtplog import client_of, time_of
-from greylag.core.client import IPV4_BYTES
-from greylag.core.connection import HOLD
+from greylag.cli.seeding import TOGETHER, Found, Reader, parts_of, remember
+from greylag.cli.treecopy import is_connection
 from greylag.core.policy import Policy
-from greylag.core.record import Change, Created, Passed
-from greylag.core.triplet import Triplet, connection_of
 from greylag.store.base import Store
 from greylag.store.tree import TreeStore
-from greylag.store.tree_files import Times
 
-LONGEST = 65536  # bytes of a line that are looked at
 _DAY = 86400
-_TOGETHER = 500  # records in one transaction
-_IPV4_BITS = 32
-
-
-@dataclass(slots=True)
-class Reader:
-    """Takes lines of logs, and keeps whose mail was accepted when."""
-
-    now: int
-    since: int
-    policy: Policy
-    pattern: re.Pattern[str] | None
-    by_address: bool
-    lines: int = 0
-    accepted: int = 0  # lines of accepted mail with its client
-    old: int = 0  # of these: from before `since`
-    networks: dict[Triplet, Times] = field(default_factory=dict)
-
-    def take(self, line: str) -> None:
-        """Look at one line."""
-        self.lines += 1
-        stamp = time_of(line, self.now)
-        client = client_of(stamp[1], self.pattern) if stamp else None
-        if stamp is None or client is None:
-            return
-        self.accepted += 1
-        if stamp[0] < self.since:
-            self.old += 1
-            return
-        at = min(stamp[0], self.now)
-        single = self.by_address and len(client) == IPV4_BYTES
-        key = connection_of(client, _IPV4_BITS if single else self.policy.prefix_of(client))
-        known = self.networks.get(key)
-        # Its mail was accepted: so it had waited, and came at least twice.
-        first = Times(at - HOLD, at)
-        self.networks[key] = (
-            Times(min(known.first, first.first), max(known.last, at)) if known else first
-        )
-
-    def parts(self) -> Iterator[dict[Triplet, Times]]:
-        """Yield what was found in parts that one transaction takes."""
-        items = iter(sorted(self.networks.items(), key=lambda item: item[0].key))
-        while part := dict(islice(items, _TOGETHER)):
-            yield part
+_EXPECTED = (
+    "expected lines of qmail-smtpd through multilog (result=accepted code=250), of Postfix (its "
+    "smtpd's client= and its qmgr's from=), or Exim's with <="
+)
 
 
 @click.group("import", cls=Group)
@@ -102,10 +42,12 @@ def _pattern(_context: click.Context, _parameter: click.Parameter, text: str | N
 
 @import_group.command(
     "smtp-log",
-    short_help="Know the clients whose mail was accepted already (jgreylist).",
+    short_help="Know whose mail was accepted already, from logs.",
     epilog=examples(
         "greylag import smtp-log /var/log/qmail/smtpd/@* /var/log/qmail/smtpd/current",
         "greylag import smtp-log --tree /var/lib/jgreylist /var/log/mail.log*",
+        "journalctl -o short-iso -t postfix/smtpd -t postfix/qmgr -t postfix/lmtp |"
+        " greylag import smtp-log -",
         "greylag import smtp-log --pattern 'delivered from (?P<address>[0-9a-f.:]+)' - < log",
     ),
 )
@@ -138,79 +80,86 @@ def smtp_log(  # noqa: PLR0913 - one for each option
     by_address: bool,
     dry_run: bool,
 ) -> None:
-    """Remember the clients of accepted mail in FILES, so that jgreylist lets them in at once.
+    """Remember whose mail was accepted in FILES, so that who is known is not delayed.
 
-    FILES are logs of qmail-smtpd through multilog (TAI64N stamps, result=accepted code=250), or of
-    Postfix through syslog; .gz is unpacked, - is standard input. Records go into the store, or
-    into jgreylist's own tree of files with --tree. What is known already stays as it is.
+    FILES are logs of qmail-smtpd through multilog (TAI64N stamps, result=accepted code=250), of
+    Postfix, or Exim's main log; also as journalctl, BusyBox or docker logs write them. gzip, bzip2
+    and xz are unpacked, - is standard input. The clients go into the store as connections, for
+    jgreylist; of Postfix's log also client, sender and recipient as triplets, for greylisting. With
+    --tree the connections go into jgreylist's own files. A record that waits stays as it is.
     """
     policy = run.policy if tree is None else Policy()
-    reader = Reader(run.now, run.now - days * _DAY, policy, pattern, by_address)
-    for line in progress((line for name in files for line in _lines_of(name)), None, "reading"):
-        reader.take(line)
-    if not reader.accepted:
-        wanted = "expected multilog's lines with result=accepted code=250, or Postfix's in syslog"
-        raise CommandError([f"no accepted mail in {reader.lines} lines: {wanted}"], NOTHING)
-    opened = TreeStore(tree) if tree is not None else run.open_store(create=not dry_run)
-    with closing(opened) as store:
-        total = len(reader.networks)
-        added = 0
-        for part in progress(reader.parts(), total, "remembering", step=_TOGETHER):
-            added += _remember(store, part, run.now, policy.lifetime, dry_run=dry_run)
-    _write(run, reader, added, dry_run=dry_run)
+    seeds = Seeds(run, tree, policy, dry_run=dry_run)
+    with closing(seeds):
+        reader = Reader(
+            *(run.now, run.now - days * _DAY, policy, pattern, by_address),
+            triplets=tree is None,
+            write=seeds.write,
+        )
+        lines = (line for name in files for line in lines_of(name))
+        for line in progress(lines, None, "reading"):
+            reader.take(line)
+        if not reader.accepted:
+            raise CommandError([_why_nothing(reader, pattern)], NOTHING)
+        reader.flush()
+    _write(run, reader, seeds, dry_run=dry_run)
 
 
-def _lines_of(name: str) -> Iterator[str]:
-    """Yield the lines of a file. Of a very long one the beginning counts."""
-    try:
-        with _opened(name) as stream:
-            whole = True
-            while piece := stream.readline(LONGEST):
-                if whole:
-                    yield piece.decode("latin-1").rstrip("\n")
-                whole = piece.endswith(b"\n")
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise CommandError([f"{name}: {error}"], STORE_ERROR) from error
+def _why_nothing(reader: Reader, pattern: re.Pattern[str] | None) -> str:
+    told = f"no accepted mail in {reader.lines} lines: "
+    no_time = reader.nearest.no_time()
+    if no_time is not None:
+        return f"{told}{no_time}; {_EXPECTED}" if pattern is None else told + no_time
+    if pattern is not None:
+        return f"{told}--pattern fits none: {reader.nearest.why(pattern)}"
+    if reader.queue.begun:
+        begun = f"Postfix's smtpd began {reader.queue.begun} mails"
+        return f"{told}{begun}, but no line of qmgr with the same queue id tells that it took one"
+    return told + _EXPECTED
 
 
-def _opened(name: str) -> IO[bytes] | gzip.GzipFile:
-    if name == "-":
-        return sys.stdin.buffer
-    if name.endswith(".gz"):
-        return gzip.open(name, "rb")
-    return Path(name).open("rb")
+class Seeds:
+    """Writes what a reader found, into a store that is opened when there is something to write."""
+
+    def __init__(self, run: Run, tree: str | None, policy: Policy, *, dry_run: bool) -> None:
+        self._run = run
+        self._tree = tree
+        self._policy = policy
+        self._dry_run = dry_run
+        self._store: Store | None = None
+        self.networks = self.triplets = 0  # records that were found; added ones are counted below
+        self.added = self.added_triplets = 0
+
+    def write(self, found: Found) -> None:
+        """Take over what has no record yet."""
+        store = self._opened()
+        for part in progress(parts_of(found), len(found), "remembering", step=TOGETHER):
+            connections = {key: times for key, times in part.items() if is_connection(key)}
+            triplets = {key: times for key, times in part.items() if key not in connections}
+            self.networks += len(connections)
+            self.triplets += len(triplets)
+            self.added += self._remember(store, connections)
+            self.added_triplets += self._remember(store, triplets)
+
+    def _remember(self, store: Store, part: Found) -> int:
+        return remember(store, part, self._run.now, self._policy, dry_run=self._dry_run)
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            tree = self._tree
+            create = not self._dry_run
+            self._store = (
+                TreeStore(tree) if tree is not None else self._run.open_store(create=create)
+            )
+        return self._store
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store.close()
 
 
-def _remember(
-    store: Store, part: Mapping[Triplet, Times], now: int, lifetime: int, *, dry_run: bool
-) -> int:
-    """Make records of those that have none that counts; return how many."""
-    with store.transaction():
-        known = store.load(list(part))
-        new = {
-            key: times
-            for key, times in part.items()
-            if now < times.last + lifetime and not (key in known and known[key].live(now))
-        }
-        if dry_run or not new:
-            return len(new)
-        if isinstance(store, TreeStore):
-            store.remember(new.items())
-        else:
-            store.apply(_changes(new, lifetime), {}, now)
-    return len(new)
-
-
-def _changes(new: Mapping[Triplet, Times], lifetime: int) -> Sequence[Change]:
-    changes: list[Change] = []
-    for key, times in new.items():
-        expires = times.last + lifetime
-        changes.append(Created(key, times.first, times.first + HOLD, expires))
-        changes.append(Passed(key, expires))
-    return changes
-
-
-def _write(run: Run, reader: Reader, added: int, *, dry_run: bool) -> None:
+def _write(run: Run, reader: Reader, seeds: Seeds, *, dry_run: bool) -> None:
     if run.json:
         write_json(
             {
@@ -218,16 +167,21 @@ def _write(run: Run, reader: Reader, added: int, *, dry_run: bool) -> None:
                 "lines": reader.lines,
                 "accepted": reader.accepted,
                 "too_old": reader.old,
-                "networks": len(reader.networks),
-                "added": added,
+                "networks": seeds.networks,
+                "added": seeds.added,
+                "triplets": seeds.triplets,
+                "added_triplets": seeds.added_triplets,
             }
         )
         return
+    added = "  would be added" if dry_run else "  added"
     write_fields(
         [
             ("lines", str(reader.lines)),
             ("  of accepted mail", f"{reader.accepted}, {reader.old} of them too old"),
-            ("networks", str(len(reader.networks))),
-            ("  would be added" if dry_run else "  added", str(added)),
+            ("networks", f"{seeds.networks} (connections, for jgreylist)"),
+            (added, str(seeds.added)),
+            ("triplets", f"{seeds.triplets} (client, sender and recipient, for greylisting)"),
+            (added, str(seeds.added_triplets)),
         ]
     )

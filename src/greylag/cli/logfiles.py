@@ -1,0 +1,85 @@
+"""The lines of log files, as they are or packed: what a file is, its first bytes say."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import nullcontext
+from importlib import import_module
+from io import BufferedReader
+from pathlib import Path
+from typing import IO, Any, cast
+
+from greylag.cli.common import STORE_ERROR, CommandError
+
+LONGEST = 65536  # bytes of a line that are looked at
+_LOOK = 6  # bytes that tell how a file is packed
+_GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
+_ENDINGS = {".gz": _GZIP, ".bz2": _BZIP2, ".xz": _XZ, ".zst": _ZSTD}
+_UNPACK: dict[bytes, Any] = {_GZIP: gzip.open, _BZIP2: bz2.open, _XZ: lzma.open}
+# What no Python unpacks, with the program that does.
+_OTHERS = {b"\x04\x22\x4d\x18": "lz4 -dc", b"\x1f\x9d": "zcat", b"PK\x03\x04": "unzip -p"}
+_BROKEN = (gzip.BadGzipFile, lzma.LZMAError, EOFError, zlib.error)
+
+
+def lines_of(name: str) -> Iterator[str]:
+    """Yield the lines of a file, or of standard input (`-`); of a very long one its beginning.
+
+    Raises CommandError where it is packed and cannot be unpacked, OSError where it cannot be read.
+    """
+    with nullcontext(_standard_input()) if name == "-" else Path(name).open("rb") as raw:
+        stream = _unpacked(name, cast("Any", raw))
+        whole = True
+        while piece := _read(name, stream):
+            if whole:
+                yield piece.decode("latin-1").rstrip("\r\n")
+            whole = piece.endswith(b"\n")
+
+
+def _standard_input() -> IO[bytes]:
+    stream = sys.stdin.buffer
+    return stream if hasattr(stream, "peek") else cast("IO[bytes]", BufferedReader(stream))
+
+
+def _read(name: str, stream: IO[bytes]) -> bytes:
+    try:
+        return stream.readline(LONGEST)
+    except (*_BROKEN, OSError) as error:  # OSError without a number: so says bz2
+        cause = getattr(error, "strerror", None) or error
+        raise CommandError([f"{name}: {cause}"], STORE_ERROR) from error
+    except Exception as error:
+        if type(error).__name__ != "ZstdError":
+            raise
+        raise CommandError([f"{name}: {error}"], STORE_ERROR) from error
+
+
+def _unpacked(name: str, raw: Any) -> IO[bytes]:
+    begin = raw.peek(_LOOK)[:_LOOK]
+    for magic, program in _OTHERS.items():
+        if begin.startswith(magic):
+            raise _cannot(name, program)
+    kinds = [magic for magic in _ENDINGS.values() if begin.startswith(magic)]
+    named = [magic for ending, magic in _ENDINGS.items() if name.endswith(ending) and begin]
+    for magic in kinds + named:
+        return _zstd(name, raw) if magic == _ZSTD else cast("IO[bytes]", _UNPACK[magic](raw, "rb"))
+    return cast("IO[bytes]", raw)
+
+
+def _zstd(name: str, raw: IO[bytes]) -> IO[bytes]:
+    """Python 3.14 brings a module for it, and a package does for older ones."""
+    for module in ("compression.zstd", "backports.zstd"):
+        try:
+            return cast("IO[bytes]", import_module(module).open(raw, "rb"))
+        except ImportError:
+            continue
+    raise _cannot(name, "zstd -dc")
+
+
+def _cannot(name: str, program: str) -> CommandError:
+    shown = "standard input" if name == "-" else name
+    way = f"{program} FILE | greylag import smtp-log -"
+    return CommandError([f"{shown}: is packed, and cannot be unpacked here: {way}"], STORE_ERROR)

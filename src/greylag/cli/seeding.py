@@ -1,0 +1,143 @@
+"""From lines of logs to records: who is known, since when, and when his mail came last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+
+from greylag.cli.logpattern import Nearest
+from greylag.cli.logtimes import is_multilog, seconds_of, split_stamp
+from greylag.cli.postfixlog import Queue
+from greylag.cli.smtplog import client_of
+from greylag.cli.treecopy import is_connection
+from greylag.core.client import IPV4_BYTES
+from greylag.core.connection import HOLD
+from greylag.core.policy import Policy
+from greylag.core.record import Record, joined
+from greylag.core.triplet import Triplet, connection_of, triplet_of
+from greylag.store.base import Store
+from greylag.store.tree import TreeStore
+from greylag.store.tree_files import Times
+
+MOST_FOUND = 100_000  # records that are held before they are written
+TOGETHER = 500  # records in one transaction
+_IPV4_BITS = 32
+
+Found = Mapping[Triplet, Times]
+
+
+@dataclass(slots=True)
+class Reader:
+    """Takes lines of logs, and keeps whose mail was accepted when, and for whom."""
+
+    now: int
+    since: int
+    policy: Policy
+    pattern: re.Pattern[str] | None
+    by_address: bool
+    triplets: bool  # keep recipients as well; else connections alone
+    write: Callable[[Found], None]  # takes what was found, whenever it is much
+    lines: int = 0
+    stamped: int = 0  # lines that begin with a time
+    accepted: int = 0  # accepted mails with their clients
+    old: int = 0  # of these: from before `since`
+    found: dict[Triplet, Times] = field(default_factory=dict)
+    queue: Queue = field(default_factory=Queue)
+    nearest: Nearest = field(default_factory=Nearest)
+
+    def take(self, line: str) -> None:
+        """Look at one line."""
+        self.lines += 1
+        split = split_stamp(line)
+        if split is None:
+            self.nearest.unstamped(line)
+            return
+        self.stamped += 1
+        stamp, rest = split
+        self.nearest.stamped(rest)
+        head = self.queue.interesting(rest) if self.pattern is None else None
+        if head is not None:
+            at = seconds_of(stamp, self.now)
+            seen = self.queue.take(head, rest[head.end() :], at) if at is not None else None
+            if seen is not None and seen.recipient is None:
+                self._accepted(seen.client, seen.at)
+            elif seen is not None:
+                self._delivered(seen.client, seen.at, seen.sender or "", seen.recipient or "")
+            return
+        client = client_of(rest, self.pattern, multilog=is_multilog(stamp))
+        at = seconds_of(stamp, self.now) if client is not None else None
+        if client is not None and at is not None:
+            self._accepted(client, at)
+
+    def _accepted(self, client: bytes, at: int) -> None:
+        self.accepted += 1
+        if at < self.since:
+            self.old += 1
+            return
+        single = self.by_address and len(client) == IPV4_BYTES
+        prefix = _IPV4_BITS if single else self.policy.prefix_of(client)
+        self._keep(connection_of(client, prefix), at, HOLD)
+
+    def _delivered(self, client: bytes, at: int, sender: str, recipient: str) -> None:
+        if self.triplets and at >= self.since:
+            names = sender.encode("latin-1"), recipient.encode("latin-1")
+            self._keep(triplet_of(client, *names, self.policy), at, self.policy.delay)
+
+    def _keep(self, key: Triplet, at: int, waited: int) -> None:
+        at = min(at, self.now)
+        # Its mail was accepted: so it had waited, and came at least twice.
+        known = self.found.get(key, Times(at, at))
+        self.found[key] = Times(min(known.first, at - waited), max(known.last, at))
+        if len(self.found) >= MOST_FOUND:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what was found so far."""
+        found, self.found = self.found, {}
+        self.write(found)
+
+
+def parts_of(found: Found) -> Iterable[Found]:
+    """Return what was found in parts that one transaction takes."""
+    items = iter(sorted(found.items(), key=lambda item: item[0].key))
+    while part := dict(islice(items, TOGETHER)):
+        yield part
+
+
+def remember(store: Store, part: Found, now: int, policy: Policy, *, dry_run: bool) -> int:
+    """Make records of those that have none that counts; return how many.
+
+    One that has passed before lasts longer, if its mail came later than was known.
+    """
+    lifetime = policy.lifetime
+    wanted = {key: times for key, times in part.items() if now < times.last + lifetime}
+    if isinstance(store, TreeStore):
+        return _into_tree(store, wanted, now, dry_run=dry_run)
+    with store.transaction():
+        known = store.load(list(wanted))
+        records = {key: _record(key, times, policy) for key, times in wanted.items()}
+        new = {k: t for k, t in wanted.items() if not (k in known and known[k].live(now))}
+        changed = {
+            key: record
+            for key, record in records.items()
+            if key in new or (known[key].passed and joined(known[key], record) != known[key])
+        }
+        if changed and not dry_run:
+            store.merge(changed)
+    return len(new)
+
+
+def _into_tree(tree: TreeStore, wanted: Found, now: int, *, dry_run: bool) -> int:
+    known, times = tree.load(list(wanted)), tree.times(wanted)
+    new = {k for k in wanted if not (k in known and known[k].live(now))}
+    changed = {k: t for k, t in wanted.items() if k in new or t.last > times[k].last}
+    if changed and not dry_run:
+        tree.remember(changed.items())
+    return len(new)
+
+
+def _record(key: Triplet, times: Times, policy: Policy) -> Record:
+    may_pass = times.first + (HOLD if is_connection(key) else policy.delay)
+    return Record(times.first, may_pass, times.last + policy.lifetime, blocked=1, passed=1)
