@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.server.daemon import Connection, Daemon, serving, write_config
+from tests.server.test_serve import free_port
 
 NEW = b"action=450 GREYLIST Try again later.\ngreylag_reason=new\ngreylag_tree=yes"
 EARLY = b"action=450 GREYLIST I said to try later.\ngreylag_reason=early\ngreylag_tree=yes"
@@ -19,10 +20,14 @@ NOT_SERVED = b"greylag_tree=no"
 
 
 def asked(
-    daemon: Daemon, tree: Path | str | None, client: str = "192.0.2.17", **more: str
+    daemon: Daemon,
+    tree: Path | str | None,
+    client: str = "192.0.2.17",
+    place: int | None = None,
+    **more: str,
 ) -> bytes:
     named = {} if tree is None else {"greylag_tree": str(tree)}
-    with Connection(daemon.socket) as connection:
+    with Connection(place or daemon.socket) as connection:
         return connection.ask(
             protocol_state="CONNECT",
             greylag_client="jgreylist",
@@ -89,6 +94,27 @@ def test_a_tree_that_fails_is_for_the_oneshot(served: Daemon, trees: list[Path])
     assert asked(served, None).endswith(b"greylag_reason=new")
 
 
+def folder_of_many(place: Path) -> None:
+    place.mkdir(mode=0o777)
+    place.chmod(0o777)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [Path.touch, lambda place: place.symlink_to("203"), folder_of_many],
+    ids=["a_file", "a_link", "a_folder_that_all_may_write"],
+)
+def test_what_is_planted_on_the_way_to_one_record_harms_no_others_t34(
+    served: Daemon, trees: list[Path], plant: Callable[[Path], None]
+) -> None:
+    plant(trees[0] / "198")
+    for number in range(20):
+        assert asked(served, trees[0], "198.51.100.1") == NOT_SERVED
+        assert asked(served, trees[0], f"203.0.{number}.1") == NEW
+    assert served.logged("event=store-refused")
+    assert "event=store-failed" not in served.log.read_text()
+
+
 def test_only_the_cleaner_removes_records(served: Daemon, trees: list[Path]) -> None:
     """What came once and never again is counted by it: admins read that."""
     old = trees[0] / "198/051/100"
@@ -107,6 +133,17 @@ def test_a_reload_lists_and_unlists(served: Daemon, trees: list[Path]) -> None:
     assert served.logged("event=reloaded")
     assert asked(served, trees[0]) == NOT_SERVED
     assert asked(served, trees[2]) == NEW
+
+
+def test_a_tree_is_for_the_unix_socket_alone(tmp_path: Path, trees: list[Path]) -> None:
+    """Whoever may connect to a TCP port is not for that reason one who may use the tree."""
+    port = free_port()
+    server = f'policy = ["127.0.0.1:{port}"]\ntrust_tcp = true'
+    with serving(tmp_path, listing(trees[0]), server) as daemon:
+        assert asked(daemon, trees[0], place=port) == NOT_SERVED
+        assert not list(trees[0].iterdir())
+        assert asked(daemon, None, place=port).endswith(b"greylag_reason=new")
+        assert asked(daemon, trees[0]) == NEW
 
 
 def test_hold_times_have_an_end(served: Daemon, trees: list[Path]) -> None:

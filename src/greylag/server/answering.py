@@ -83,11 +83,17 @@ class Answering:
         self._rules = rules
         self._overridden.clear()
 
-    def __call__(self, request: Request, owe: Owe, *, trusted: bool) -> bytes | None:
-        """Answer a request, now or through `owe`; of a `trusted` one, qmail's programs ask too."""
+    def __call__(self, request: Request, owe: Owe, *, trusted: bool, local: bool) -> bytes | None:
+        """Answer a request, now or through `owe`.
+
+        Of a `trusted` one, qmail's programs ask too; of a `local` one, about files of this machine.
+        """
         client = request.get(b"greylag_client") if trusted else None
         if client == JGREYLIST:
-            return self._connection(read_connection(request), tree_of(request), owe)
+            tree = tree_of(request)
+            if tree is not None and not local:
+                return NOT_SERVED
+            return self._connection(read_connection(request), tree, owe)
         rules = self._rules
         policy = rules.policy
         plugin = client == PLUGIN

@@ -153,7 +153,9 @@ class Daemon:
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Server]:
         servers = [
             await loop.create_unix_server(
-                partial(self._session, trusted=True), sock=self._unix.socket, backlog=BACKLOG
+                partial(self._session, trusted=True, local=True),
+                sock=self._unix.socket,
+                backlog=BACKLOG,
             )
         ]
         servers += [
@@ -171,11 +173,12 @@ class Daemon:
         collector = DaemonCollector(self.metrics, self.desk, self.worker, self.journal)
         return export(self._plan.metrics, collector)
 
-    def _session(self, *, trusted: bool) -> Session:
-        return Session(self._answering, self._sessions, self._plan.limits, trusted=trusted)
+    def _session(self, *, trusted: bool, local: bool) -> Session:
+        answering = partial(self._answering, trusted=trusted, local=local)
+        return Session(answering, self._sessions, self._plan.limits)
 
     def _tcp_session(self) -> Session:
-        return self._session(trusted=self._plan.trust_tcp)
+        return self._session(trusted=self._plan.trust_tcp, local=False)
 
     def reload(self) -> None:
         """Use a new plan; what is bound, and the store, stay. An error keeps all as it was."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     class Answering(Protocol):
         """What answers a request."""
 
-        def __call__(self, request: Request, owe: Owe, *, trusted: bool) -> bytes | None:
+        def __call__(self, request: Request, owe: Owe) -> bytes | None:
             """Return the response; or take a place for it from `owe`, and fill that once, later."""
 
 
@@ -47,13 +47,10 @@ class Slot:
 class Session(asyncio.Protocol):
     """The protocol of one connection."""
 
-    def __init__(
-        self, answering: Answering, sessions: set[Session], limits: Limits, *, trusted: bool
-    ) -> None:
+    def __init__(self, answering: Answering, sessions: set[Session], limits: Limits) -> None:
         self._answering = answering
         self._sessions = sessions
         self._limits = limits
-        self._trusted = trusted
         self._reader = RequestReader()
         self._slots: deque[Slot] = deque()
         self._transport: asyncio.Transport | None = None
@@ -95,7 +92,7 @@ class Session(asyncio.Protocol):
             if isinstance(event, Broken):
                 self._closing = True
                 break
-            answer = self._answering(event, self._owe, trusted=self._trusted)
+            answer = self._answering(event, self._owe)
             if answer is not None:
                 self._slots.append(Slot(answer))
         if len(self._slots) >= self._limits.pipelined:
