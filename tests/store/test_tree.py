@@ -26,18 +26,27 @@ from greylag.core.record import Blocked, Created, Passed
 from greylag.core.triplet import Triplet, connection_of
 from greylag.service import Service
 from greylag.store import check_url, open_store
-from greylag.store.base import Filter, StoreError, StoreUnavailable, Stretch
+from greylag.store.base import Filter, StoreError, StoreRefused, StoreUnavailable, Stretch
 from greylag.store.tree import TreeStore
 from greylag.store.tree_files import DAY, Root, Times, names_of, network_of
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 FLOOD, FILES = (1_000_000, 100_000) if SOAK else (600, 400)  # clients, and the disk's room
 NOW = 1_700_000_000
+NOBODY = 65534
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     made = tmp_path / "tree"
+    made.mkdir(mode=0o700)
+    return made
+
+
+@pytest.fixture
+def own_root(root: Path, as_nobody: None) -> Path:
+    """A tree of the user that the test runs as."""
+    made = root.with_name("own")
     made.mkdir(mode=0o700)
     return made
 
@@ -306,6 +315,26 @@ def test_expire_goes_by_the_two_ages(tree: TreeStore, root: Path, limit: int) ->
     assert {name for name, file in files.items() if not file.exists()} == GONE
 
 
+def test_no_step_of_expire_looks_again_at_what_was_before_it(
+    tree: TreeStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        plant(root / f"010/{number % 5:03d}/{number:03d}", NOW)
+    looks = []
+    times_of = Root.times
+
+    def counted(top: Root, parent: int, name: str) -> Times | None:
+        looks.append(name)
+        return times_of(top, parent, name)
+
+    monkeypatch.setattr(Root, "times", counted)
+    pages = [tree.expire(NOW, 1)]
+    while pages[-1].after is not None:
+        pages.append(tree.expire(NOW, 1, pages[-1].after))
+    assert sum(page.waiting for page in pages) == 100
+    assert len(looks) < 100 * 10
+
+
 def test_clean_removes_what_is_past_and_folders_left_empty(tree: TreeStore, root: Path) -> None:
     files = aged(root)
     told = [fate for _, _, fate in tree.clean(NOW)]
@@ -421,10 +450,11 @@ def test_forty_planted_trees_lead_nowhere_t21(
     before, planted = snapshot(outside), spot.lstat()
     store = TreeStore(str(root))
     triplet = key(b"192.0.2.17", 32)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreRefused):  # of this key alone (T34)
         store.apply([born(triplet)], {}, NOW)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreRefused):
         store.apply([Passed(triplet, NOW)], {}, NOW)
+    store.apply([born(key(b"198.51.100.1"))], {}, NOW)
     list(store.search(Filter(), 9))
     store.expire(NOW, 99)
     list(store.clean(NOW))
@@ -437,6 +467,45 @@ def test_forty_planted_trees_lead_nowhere_t21(
         )
     else:
         assert stat.S_ISDIR(planted.st_mode), "only an empty folder may be tidied away"
+
+
+@pytest.fixture
+def as_nobody(tmp_path: Path) -> Iterator[None]:
+    """Run as a user whose rights are looked at."""
+    if os.geteuid():
+        yield
+        return
+    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's own
+        folder.chmod(0o755)
+    tmp_path.chmod(0o777)
+    os.seteuid(NOBODY)
+    yield
+    os.seteuid(0)
+
+
+@pytest.mark.usefixtures("as_nobody")
+@pytest.mark.parametrize("place", ["192", "192/000"])
+@pytest.mark.parametrize("mode", [0, 0o500])
+def test_a_folder_without_rights_is_refused_alone_t34(
+    own_root: Path, place: str, mode: int
+) -> None:
+    plant(own_root / place / "x", 1, 1).parent.chmod(mode)
+    store = TreeStore(str(own_root))
+    with pytest.raises(StoreRefused, match="Permission denied"):
+        store.apply([born(key(b"192.0.2.17"))], {}, NOW)
+    store.apply([born(key(b"198.51.100.1"))], {}, NOW)
+    own_root.chmod(mode)
+    with pytest.raises(StoreUnavailable, match="Permission denied"):
+        store.apply([born(key(b"203.0.113.1"))], {}, NOW)
+    own_root.chmod(0o700)
+    (own_root / place).chmod(0o700)
+    store.close()
+
+
+def test_a_file_where_the_tree_should_be_is_no_refusal_of_one_key(root: Path) -> None:
+    (root / "file").touch()
+    with pytest.raises(StoreUnavailable, match="Not a directory"):
+        TreeStore(str(root / "file"))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ Source: spec/jgreylist.md "Records", "Cleaning".
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -50,6 +51,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+# A file where a folder should be, or a link: the ways to other records do not lead through it.
+_IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+_NO_RIGHTS = (errno.EACCES, errno.EPERM)
 _TRIES = 3  # where a cleaner takes the folder away that was just made
 
 
@@ -62,19 +66,26 @@ class TreeStore:
     def __init__(self, path: str, *, hold: int = HOLD) -> None:
         self._path = path
         self._hold = hold
-        with self._translated():
+        try:
             self._root = Root(path)
+        except OSError as error:
+            raise StoreUnavailable(f"{path}: {error.strerror}") from error
         self._places = Places(self._root)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except Strange as error:
-            raise StoreRefused(f"{self._path}: {error.filename}: {error.strerror}") from error
         except OSError as error:
             at = f"{error.filename}: " if isinstance(error.filename, str) else ""
-            raise StoreUnavailable(f"{self._path}: {at}{error.strerror}") from error
+            kind = StoreRefused if self._is_of_one_key(error) else StoreUnavailable
+            raise kind(f"{self._path}: {at}{error.strerror}") from error
+
+    def _is_of_one_key(self, error: OSError) -> bool:
+        """Tell what is in the way to one record from what is wrong with the tree (T34)."""
+        if isinstance(error, Strange) or error.errno in _IN_THE_WAY:
+            return True
+        return error.errno in _NO_RIGHTS and self._root.is_usable()
 
     def transaction(self) -> AbstractContextManager[None]:
         return nullcontext()  # what is written are facts that merge, whoever comes first
@@ -176,14 +187,15 @@ class TreeStore:
 
     def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
         stopped = delayed = waiting = passed = 0
-        last = None
-        key = after.key if isinstance(after, Triplet) else (b"", "", "")
+        last = after if isinstance(after, tuple) else ()
         with self._translated():
-            later = (item for item in self._all() if item[0].key > key)
-            for seen, (triplet, record, way) in enumerate(later):
+            for seen, (way, times) in enumerate(walk(self._root, (), last)):
                 if seen == limit:
                     return Page(stopped, delayed, last, waiting, passed)
-                last = triplet
+                last = way
+                if network_of(way) is None:
+                    continue
+                record = self._record(times)
                 gone = self._root.remove(way, lambda times: why_gone(times, now) is not None)
                 stopped += gone and not record.passed
                 delayed += gone and record.passed > 0

@@ -174,6 +174,11 @@ class Root:
         """Tell whether the path still names the folder that is open."""
         return os.path.samestat(os.stat(self.path), os.fstat(self.handle))
 
+    def is_usable(self) -> bool:
+        """Tell whether this process has the rights to all of the root folder itself."""
+        rights = os.R_OK | os.W_OK | os.X_OK
+        return os.access(".", rights, dir_fd=self.handle, effective_ids=True)
+
     def remove_empty(self, top: tuple[str, ...] = ()) -> None:
         """Remove the folders below one that hold nothing; one that fills meanwhile stays."""
         try:
@@ -203,11 +208,20 @@ class Root:
         return files and found.f_bavail * 20 >= found.f_blocks
 
 
-def walk(root: Root, top: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Times]]:
-    """Yield every record below a folder in the order of names; strange things are passed over."""
+def walk(
+    root: Root, top: tuple[str, ...] = (), after: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Times]]:
+    """Yield every record below a folder in the order of names; strange things are passed over.
+
+    It goes on after a way that it yielded before, and looks at nothing that comes before that.
+    """
+    depth = len(top)
+    first, goes_on = "".join(after[depth : depth + 1]), len(after) > depth + 1
     try:
         with root.folder(top) as handle:
             for name in sorted(os.listdir(handle)):
+                if name < first or (name == first and not goes_on):
+                    continue
                 try:
                     found = root.times(handle, name)
                 except OSError:
@@ -215,6 +229,6 @@ def walk(root: Root, top: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...
                 if found is not None:
                     yield (*top, name), found
                 elif len(top) < DEPTH - 1:
-                    yield from walk(root, (*top, name))
+                    yield from walk(root, (*top, name), after if name == first else ())
     except OSError:
         return
