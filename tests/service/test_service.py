@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.core.accesslist import NEVER, Entry
+from greylag.core.accesslist import NEVER, AccessIndex, Entry
 from greylag.core.attempt import Attempt
 from greylag.core.engine import Question, precheck
 from greylag.core.policy import NullSender, Policy
@@ -18,7 +18,8 @@ from greylag.core.subject import parse_subject
 from greylag.core.value import replace
 from greylag.core.verdict import Reason, Verdict
 from greylag.service import Service
-from greylag.service.batch import Asked, decide_batch
+from greylag.service.batch import Asked, decide_batch, word_of_lists
+from greylag.service.desk import Desk
 from greylag.service.later import Later
 from greylag.store.base import Filter, Store, StoreConflict, StoreError, StoreUnavailable
 from greylag.store.memory import MemoryStore
@@ -55,6 +56,37 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def service_of(store: Store, clock: Clock, policy: Policy | None = None) -> Service:
     return Service(policy or Policy(), lambda: store, report=no_failure, clock=clock)
+
+
+def entry(subject: str, denied_until: int) -> Entry:
+    return Entry(parse_subject(subject), denied_until, created=NOW)
+
+
+@pytest.mark.parametrize(
+    ("subject", "denied_until", "verdict"),
+    [
+        ("192.0.2.0/24", NEVER, Verdict.REJECT),
+        ("192.0.2.0/24", 0, Verdict.PASS),
+        ("64:ff9b::/96", NEVER, Verdict.REJECT),
+        ("64:ff9b::/96", 0, Verdict.PASS),
+        ("198.51.100.0/24", NEVER, Verdict.DEFER),
+    ],
+)
+def test_both_addresses_of_a_translated_client_are_looked_up(
+    store: Store, clock: Clock, subject: str, denied_until: int, verdict: Verdict
+) -> None:
+    """One by one, in a batch before the lists are in memory, and by those in memory."""
+    store.put_entries([entry(subject, denied_until)])
+    attempt = replace(ATTEMPT, client_address=b"64:ff9b::192.0.2.17")
+    assert service_of(store, clock).explain(attempt).verdict is verdict
+    desk = Desk(clock=clock)
+    unlisted = desk.ask(attempt, Policy())
+    assert isinstance(unlisted, Asked)
+    word = word_of_lists(store, unlisted, NOW)
+    assert (Verdict.DEFER if word is None else word.verdict) is verdict
+    desk.use_lists(AccessIndex(store.entries()))
+    found = desk.ask(attempt, Policy())
+    assert (Verdict.DEFER if isinstance(found, Asked) else found.verdict) is verdict
 
 
 def test_the_life_of_a_triplet(store: Store, clock: Clock) -> None:

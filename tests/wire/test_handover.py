@@ -73,6 +73,8 @@ def test_the_time_is_clamped_and_a_number(raw: bytes, seconds: int) -> None:
 @pytest.mark.parametrize(
     ("address", "network"),
     [
+        (b"64:ff9b::192.0.2.17", b"\xc0\0\2\0"),
+        (b"2002:c000:211::1", b"\xc0\0\2\0"),
         (b"2001:db8:1:2:3::4", b"\x20\x01\x0d\xb8\0\1\0\2" + bytes(8)),
         (b"not-an-ip", b""),
         (b"", b""),

@@ -10,7 +10,7 @@ import click
 
 from greylag.cli.typed import typed_address
 from greylag.core.address import canonical
-from greylag.core.client import last_address, network
+from greylag.core.client import host_of, last_address, network
 from greylag.core.policy import Policy
 from greylag.core.sender import normalise
 from greylag.core.subject import Domain, parse_subject
@@ -85,9 +85,11 @@ def _range(text: str, policy: Policy) -> tuple[bytes, bytes]:
         raise click.UsageError(f"--client: {error}") from None
     if isinstance(subject, Domain):
         raise click.UsageError(f"--client: expected an address or a range, got {text!r}")
-    prefix = policy.prefix_of(subject.packed)
+    single = subject.prefix == 8 * len(subject.packed)
+    packed = host_of(subject.packed)[0] if single else subject.packed
+    prefix = policy.prefix_of(packed)
     if subject.prefix >= prefix:
-        only = network(subject.packed, prefix)
+        only = network(packed, prefix)
         return only, only
     return subject.packed, last_address(subject.packed, subject.prefix)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from greylag.core.client import network
+from greylag.core.client import network, translated
 from greylag.core.subject import Domain, Network, Subject
 from greylag.core.value import value
 
@@ -65,9 +65,30 @@ def speaks_for(subject: Subject, client: bytes, domain: str) -> bool:
     return same_family and network(client, subject.prefix) == subject.packed
 
 
-def last_word(entries: list[Entry], client: bytes, domain: str, now: int) -> Entry | None:
-    """Return the entry that decides about a client and a recipient domain, or None."""
-    speaking = [e for e in entries if e.live(now) and speaks_for(e.subject, client, domain)]
+def last_word(
+    entries: list[Entry], client: bytes, domain: str, now: int, carrier: bytes = b""
+) -> Entry | None:
+    """Return the entry that decides about a client and a recipient domain, or None.
+
+    `carrier` is the IPv6 address that the client's IPv4 address was embedded in, if any: each has
+    its last word, and a denial of either goes first.
+    """
+    if not entries:
+        return None
+    live = [entry for entry in entries if entry.live(now)]
+    word = _last(live, carrier or client, domain)
+    inside = _last(live, client, "") if carrier else None
+    # An allowlisted IPv4 address speaks through NAT64 alone, a translator of our own. 6to4 and
+    # Teredo go through relays of anybody, who may answer for addresses that are not theirs.
+    if inside is None or not (inside.denies(now) or translated(carrier)):
+        return word
+    if word is None or isinstance(word.subject, Domain):
+        return inside
+    return word if word.denies(now) or not inside.denies(now) else inside
+
+
+def _last(live: list[Entry], client: bytes, domain: str) -> Entry | None:
+    speaking = [entry for entry in live if speaks_for(entry.subject, client, domain)]
     return max(speaking, key=_precedence, default=None)
 
 

@@ -2,6 +2,8 @@
 
 Packed bytes in network order are what the old tables hold. The length tells the family apart, so
 families never match each other; IPv4-mapped IPv6 is IPv4 in any spelling; zones are dropped.
+
+Other IPv6 addresses hold an IPv4 address, too (`host_of`): those of translators and tunnels.
 """
 
 from __future__ import annotations
@@ -11,6 +13,20 @@ _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 # No leading zeros: some readers take them for octal.
 _OCTETS = {b"%d" % octet: octet for octet in range(256)}
 _ZEROS = [bytes(size) for size in range(17)]
+_NAT64 = b"\0\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96 (RFC 6052): of a translator of our own
+_6TO4 = b"\x20\x02"  # 2002::/16 (RFC 3056)
+_TEREDO = b"\x20\x01\0\0"  # 2001::/32 (RFC 4380); its last 32 bits are inverted
+# IPv4 that no other host on the internet has: RFC 1918, 6598, 3927, multicast and what is reserved.
+_NOT_OUTSIDE = (
+    (b"\0\0\0\0", 8),
+    (b"\x0a\0\0\0", 8),
+    (b"\x64\x40\0\0", 10),
+    (b"\x7f\0\0\0", 8),
+    (b"\xa9\xfe\0\0", 16),
+    (b"\xac\x10\0\0", 12),
+    (b"\xc0\xa8\0\0", 16),
+    (b"\xe0\0\0\0", 3),
+)
 _LONGEST = 128  # bytes: the longest address text is 45, and a zone may follow it
 
 
@@ -31,6 +47,30 @@ def parse_address(raw: bytes) -> bytes | None:
     except (AddressValueError, UnicodeDecodeError):
         return None
     return packed.removeprefix(_MAPPED)
+
+
+def host_of(packed: bytes) -> tuple[bytes, bytes]:
+    """Return the host behind an address, and the IPv6 address that its IPv4 address is embedded in.
+
+    It is that host which retries, under whatever IPv6 address: a 6to4 host has 2**80 of them, and
+    behind NAT64 all of the IPv4 internet is in one /64. An address such as 10.0.0.1 names no host
+    out there; what holds one stays IPv6, or it would open what is meant for our own networks.
+    """
+    if packed.startswith(_6TO4):
+        found = packed[2:6]
+    elif packed.startswith(_NAT64):
+        found = packed[12:]
+    elif packed.startswith(_TEREDO):
+        found = bytes([byte ^ 0xFF for byte in packed[12:]])
+    else:
+        return packed, b""
+    inside = any(network(found, bits) == start for start, bits in _NOT_OUTSIDE)
+    return (packed, b"") if inside else (found, packed)
+
+
+def translated(packed: bytes) -> bool:
+    """Tell whether an IPv6 address is one that NAT64, a translator of our own, makes of IPv4."""
+    return packed.startswith(_NAT64)
 
 
 def network(packed: bytes, prefix: int) -> bytes:

@@ -10,7 +10,7 @@ spec/jgreylist.md; the old program did not look at RELAYCLIENT (fault 4) and kne
 
 from __future__ import annotations
 
-from greylag.core.client import IPV4_BYTES, parse_address
+from greylag.core.client import IPV4_BYTES, host_of, parse_address
 from greylag.core.engine import Question
 from greylag.core.policy import Policy
 from greylag.core.triplet import connection_of
@@ -50,9 +50,11 @@ def precheck_connection(connection: Connection, policy: Policy) -> Decision | Qu
     client = parse_address(connection.client_address or b"")
     if client is None:
         return Decision(Verdict.PASS, Reason.INVALID_CLIENT)
+    client, carrier = host_of(client)
     by_address = connection.by_address and len(client) == IPV4_BYTES
     prefix = _IPV4_BITS if by_address else policy.prefix_of(client)
-    return Question(client, connection_of(client, prefix), "", connection=True)
+    key = connection_of(client, prefix)
+    return Question(client, key, "", connection=True, carrier=carrier)
 
 
 def policy_of(connection: Connection, policy: Policy) -> Policy:

@@ -14,10 +14,12 @@ with RFC 6647 section 5; where greylag differs from either, the rule says why.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from greylag.core.accesslist import Entry, last_word
 from greylag.core.address import Spelling, canonical, recipient_of
 from greylag.core.attempt import Attempt, Stage
-from greylag.core.client import network, parse_address
+from greylag.core.client import IPV4_BYTES, host_of, network, parse_address
 from greylag.core.policy import NullSender, Policy
 from greylag.core.record import CLOCK_TOLERANCE, Blocked, Created, Passed, Record
 from greylag.core.sender import normalise
@@ -35,13 +37,14 @@ _CLEAR, _AMBIGUOUS = Spelling.CLEAR, Spelling.AMBIGUOUS
 class Question:
     """An attempt that the lists and the records have to answer."""
 
-    client: bytes  # packed
+    client: bytes  # packed; the IPv4 address where it is embedded in an IPv6 address
     triplet: Triplet
     domain: str  # of the recipient, canonical
     at_data: bool = False  # a deferral is given at DATA rather than at this RCPT
     lists_only: bool = False  # the record is for DATA: until then only the denylist speaks
     connection: bool = False  # it is about a connection: see core.connection
     spelling: Spelling = Spelling.CLEAR  # how surely that is the recipient's domain
+    carrier: bytes = b""  # the IPv6 address that the client's IPv4 address was embedded in
 
     @property
     def null_sender(self) -> bool:
@@ -75,9 +78,12 @@ def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
 def _question(
     attempt: Attempt, policy: Policy, client: bytes, sender: str, waits: bool
 ) -> Question:
-    recipient, stage = attempt.recipient, attempt.stage
+    recipient, stage, carrier = attempt.recipient, attempt.stage, b""
+    if len(client) != IPV4_BYTES:
+        client, carrier = host_of(client)
     if recipient is None:
-        return Question(client, several_of(client, sender, policy), "", spelling=_AMBIGUOUS)
+        several = several_of(client, sender, policy)
+        return Question(client, several, "", spelling=_AMBIGUOUS, carrier=carrier)
     name, domain, spelling = recipient_of(recipient)
     return Question(
         client,
@@ -88,12 +94,21 @@ def _question(
         at_data=waits and stage is _RCPT and not attempt.further,
         lists_only=waits and stage is _RCPT_FIRST,
         spelling=spelling,
+        carrier=carrier,
     )
+
+
+def entries_about(question: Question, matching: Callable[[bytes, str], list[Entry]]) -> list[Entry]:
+    """Return the entries that may speak, from what `matching` has for an address and a domain."""
+    found = matching(question.client, question.domain)
+    if question.carrier:
+        found = [*found, *matching(question.carrier, question.domain)]
+    return found
 
 
 def listed(question: Question, entries: list[Entry], policy: Policy, now: int) -> Decision | None:
     """Answer from the lists, or None where the record has to decide."""
-    entry = last_word(entries, question.client, question.domain, now)
+    entry = last_word(entries, question.client, question.domain, now, question.carrier)
     if entry is not None and entry.denies(now):
         return Decision(Verdict.REJECT, Reason.DENYLISTED, entry=entry)
     if question.lists_only:

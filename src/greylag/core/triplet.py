@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from greylag.core.address import canonical
-from greylag.core.client import network
+from greylag.core.client import host_of, network
 from greylag.core.policy import Policy
 from greylag.core.sender import normalise
 from greylag.core.value import value
@@ -42,6 +42,7 @@ class Triplet:
 
 def triplet_of(client: bytes, sender: bytes, recipient: bytes, policy: Policy) -> Triplet:
     """Return the triplet of a packed client address and two raw envelope addresses."""
+    client, _carrier = host_of(client)
     return Triplet(
         network(client, policy.prefix_of(client)),
         canonical(normalise(sender)),

@@ -10,7 +10,14 @@ from collections.abc import Callable
 from time import time
 
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, decide, listed, precheck, unanswered
+from greylag.core.engine import (
+    Question,
+    decide,
+    entries_about,
+    listed,
+    precheck,
+    unanswered,
+)
 from greylag.core.figures import figures_of
 from greylag.core.policy import Policy
 from greylag.core.verdict import Decision, Reason, Verdict
@@ -70,7 +77,7 @@ class Service:
             return unanswered(Reason.STORE_UNAVAILABLE, self._on_failure, self._policy)
 
     def _decide_only(self, store: Store, question: Question, now: int) -> Decision:
-        entries = store.matching(question.client, question.domain)
+        entries = entries_about(question, store.matching)
         decision = listed(question, entries, self._policy, now)
         if decision is not None:
             return decision

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from greylag.core.engine import Question, decide, listed
+from greylag.core.engine import Question, decide, entries_about, listed
 from greylag.core.figures import EVICTED, figures_of
 from greylag.core.policy import Policy
 from greylag.core.record import Record, applied
@@ -72,7 +72,7 @@ def look(
 
 def word_of_lists(store: Store, item: Asked, now: int) -> Decision | None:
     """Return what the store's lists say about a question."""
-    entries = store.matching(item.question.client, item.question.domain)
+    entries = entries_about(item.question, store.matching)
     return listed(item.question, entries, item.policy, now)
 
 

@@ -14,7 +14,7 @@ from time import monotonic, time
 
 from greylag.core.accesslist import AccessIndex
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, decide, listed, precheck
+from greylag.core.engine import Question, decide, entries_about, listed, precheck
 from greylag.core.policy import Policy
 from greylag.core.record import Record, applied
 from greylag.core.triplet import Triplet
@@ -78,7 +78,7 @@ class Desk:
         if self._lists is None:
             return Asked(question, policy, listed=False)
         now = int(self._clock())
-        entries = self._lists.matching(question.client, question.domain)
+        entries = entries_about(question, self._lists.matching)
         decision = listed(question, entries, policy, now)
         if decision is None:
             decision = self._from_cache(question, policy, now)

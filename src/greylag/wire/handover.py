@@ -7,7 +7,7 @@ user; what goes to the client is checked here all the same.
 
 from __future__ import annotations
 
-from greylag.core.client import format_address, network, parse_address
+from greylag.core.client import format_address, host_of, network, parse_address
 from greylag.core.policy import Policy
 from greylag.core.value import value
 from greylag.wire.policy import Request
@@ -33,8 +33,9 @@ def read_opening(request: Request, policy: Policy) -> Opening | None:
     if request.get(b"greylag_client") != b"jgreylist" or not _refuses(reply):
         return None
     packed = parse_address(request.get(b"client_address") or b"")
+    host = b"" if packed is None else host_of(packed)[0]
     return Opening(
-        network=b"" if packed is None else network(packed, policy.prefix_of(packed)),
+        network=host and network(host, policy.prefix_of(host)),
         client_address="unknown" if packed is None else format_address(packed),
         refusal=reply + b"\r\n",
         manner=read_manner(lambda name: request.get(b"greylag_" + name.lower())),
