@@ -9,7 +9,9 @@ import pytest
 
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.attempt import Attempt
+from greylag.core.connection import Connection, policy_of, precheck_connection
 from greylag.core.engine import Question, precheck
+from greylag.core.figures import EVICTED
 from greylag.core.policy import Policy
 from greylag.core.record import Passed
 from greylag.core.subject import parse_subject
@@ -140,6 +142,52 @@ def test_the_lists_decide_beside_a_first_contact_of_the_same_network() -> None:
     assert reasons(Deciding(everyone).look(store, some, NOW)) == [None, Reason.DENYLISTED]
 
 
+def test_a_connection_asks_after_the_first_pass_of_another_in_its_batch() -> None:
+    """Each brings its own hold, so the second may be early where the first one is not."""
+    store, items = MemoryStore(), []
+    for hold in (60, 600):
+        connection = Connection(b"192.0.2.17", hold=hold)
+        policy = policy_of(connection, POLICY)
+        question = precheck_connection(connection, policy)
+        assert isinstance(question, Question)
+        items.append(Asked(question, policy))
+    decide_batch(store, items[:1], Later(), NOW)
+    assert reasons(Deciding(everyone).look(store, items, NOW + 60)) == [None, None]
+    found = decide_batch(store, items, Later(), NOW + 60)
+    assert reasons(found) == [Reason.RETRIED, Reason.EARLY]
+    assert [one.record.passed for one in found if one.record] == [1, 1]
+
+
+def test_each_answer_is_in_the_figures_of_the_hour() -> None:
+    store = MemoryStore()
+    twice = [asked("a@example.org"), asked("a@example.org"), asked("x@example.org")]
+    decide_batch(store, twice, Later(), NOW)
+    (figures,) = store.figures(0, 2 * NOW).values()
+    assert figures == {"defer:new": 2, "defer:early": 1}
+
+
+def test_who_is_not_admitted_is_deferred_and_not_recorded() -> None:
+    """And nobody but a first contact has to be admitted."""
+    store, seen = MemoryStore(), []
+
+    def admits(one: Asked) -> bool:
+        seen.append(one.question.triplet)
+        return False
+
+    def nobody() -> Callable[[Asked], bool]:
+        return admits
+
+    decide_batch(store, [asked("known@example.org")], Later(), NOW)
+    some = [asked("known@example.org"), asked("new@example.org"), asked("new@example.org")]
+    found = decide_batch(store, some, Later(), NOW + 1, nobody)
+    assert reasons(found) == [Reason.EARLY, Reason.NEW, Reason.NEW]
+    assert [one.record for one in found[1:]] == [None, None]
+    assert seen == [key("new@example.org")] * 2
+    assert store.count(NOW + 1) == (1, 0)
+    (figures,) = store.figures(0, 2 * NOW).values()
+    assert figures == {"defer:new": 3, "defer:early": 1, EVICTED: 2}
+
+
 class Batches:
     """What answers batches, with a stopwatch that stands where the test puts it."""
 
@@ -236,6 +284,38 @@ def test_what_only_counts_is_refused_without_harm_to_others_t34() -> None:
     found = store.load([key("full@example.org"), key("early@example.org")])
     assert [record.blocked for record in found.values()] == [1, 6]
     assert store.transactions - transactions < 12  # it is searched for once
+
+
+def test_counts_are_written_beside_who_is_refused_t34() -> None:
+    store = Counted()
+    batches = Batches(store)
+    batches.settle("early@example.org")
+    later = Later()
+    (early,) = batches.deciding.look(store, [asked("early@example.org")], NOW)
+    assert early is not None
+    later.add(early.decision)
+    store.unwritable.add("bad@example.org")
+    assert batches.settle("bad@example.org", later=later) == [None]
+    assert [r.blocked for r in store.load([key("early@example.org")]).values()] == [2]
+    assert store.figures(0, 2 * NOW)[NOW // 3600 * 3600]["defer:early"] == 1
+
+
+def test_nothing_is_read_for_who_was_refused_alone_t34() -> None:
+    store = Counted()
+    store.unreadable.add(SENDERS[0])
+    batches = Batches(store)
+    batches.settle(SENDERS[0])
+    store.reads = 0
+    assert batches.settle(SENDERS[0], SENDERS[0]) == [None, None]
+    assert store.reads == 0
+
+
+def test_no_more_than_so_many_refused_are_remembered_t34(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "MOST", 3)
+    refused = deciding.Refused(lambda: 0.0)
+    for number in (0, 1, 2, 0, 3):  # the first is younger than the second by then
+        refused.add(key(SENDERS[number]))
+    assert list(refused) == [key(SENDERS[number]) for number in (2, 0, 3)]
 
 
 def test_a_new_store_is_asked_for_everybody() -> None:

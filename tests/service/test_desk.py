@@ -105,6 +105,61 @@ def test_lists_are_asked_before_memory() -> None:
     assert counter.settle(1) is Reason.ALLOWLISTED
 
 
+def test_counts_from_memory_reach_the_store_and_the_record_in_memory() -> None:
+    counter = Counter()
+    counter.settle(1)
+    assert [counter.settle(1) for _ in range(2)] == [Reason.EARLY] * 2
+    found = counter.ask(1)
+    assert isinstance(found, Decision)
+    assert found.record is not None
+    assert found.record.blocked == 3, "the first contact, and two early repeats"
+    later = counter.desk.take_later(9)
+    assert not counter.desk.later
+    decide_batch(counter.store, [], later, int(counter.now))
+    (record,) = counter.store.load([found.changes[0].triplet]).values()
+    assert record.blocked == 4
+    (figures,) = counter.store.figures(0, 2 * int(counter.now)).values()
+    assert figures == {"defer:new": 1, "defer:early": 3}
+
+
+def test_what_lists_decide_is_in_the_figures() -> None:
+    counter = Counter(Entry(parse_subject("192.0.2.17"), NEVER))
+    assert counter.settle(1) is Reason.DENYLISTED
+    assert counter.desk.later.figures == {"reject:denylisted": 1}
+
+
+def test_hits_and_misses_of_the_cache_are_counted() -> None:
+    counter = Counter()
+    assert (counter.desk.hits, counter.desk.misses) == (0, 0)
+    counter.settle(1)
+    assert (counter.desk.hits, counter.desk.misses) == (0, 1)
+    counter.settle(1)
+    assert (counter.desk.hits, counter.desk.misses) == (1, 1)
+    counter.now += POLICY.delay
+    counter.settle(1)  # in the cache, but the store's
+    assert (counter.desk.hits, counter.desk.misses) == (1, 2)
+    counter.settle(1)
+    assert (counter.desk.hits, counter.desk.misses) == (2, 2)
+
+
+def test_the_store_is_told_whether_the_lists_were_asked() -> None:
+    counter = Counter()
+    assert counter.desk.ready
+    found = counter.ask(1)
+    assert isinstance(found, Asked)
+    assert found.listed
+    counter.desk = Desk()
+    found = counter.ask(1)
+    assert isinstance(found, Asked)
+    assert not found.listed
+
+
+def test_new_lists_give_back_those_that_held_before() -> None:
+    desk, first, second = Desk(), AccessIndex(), AccessIndex()
+    assert desk.use_lists(first) is None
+    assert desk.use_lists(second) is first
+
+
 def test_without_lists_only_the_store_knows() -> None:
     counter = Counter()
     counter.settle(1)
