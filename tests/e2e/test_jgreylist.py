@@ -51,7 +51,7 @@ class Setup:
         """Wait for a line of jgreylist itself."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if re.search(rf"^jgreylist\[\d+\]: {text}$", self.host.log.read_text(), re.MULTILINE):
+            if re.search(rf"^greylist\[\d+\]: {text}$", self.host.log.read_text(), re.MULTILINE):
                 return True
             time.sleep(0.02)
         return False
