@@ -29,11 +29,16 @@ POLICY = Policy(delay=60)
 
 
 def asked(
-    sender: str, *, client: bytes = b"192.0.2.17", policy: Policy = POLICY, listed: bool = True
+    sender: str,
+    *,
+    client: bytes = b"192.0.2.17",
+    policy: Policy = POLICY,
+    listed: bool = True,
+    counts: bool | None = None,
 ) -> Asked:
     question = precheck(Attempt(client, sender.encode(), b"b@example.net"), policy)
     assert isinstance(question, Question)
-    return Asked(question, policy, listed)
+    return Asked(question, policy, listed, counts)
 
 
 def key(sender: str) -> Triplet:

@@ -21,6 +21,8 @@ _AT_ONCE = 0.0001  # seconds: no wait at all would look at the queue without giv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from greylag.service.batch import Found
+
     Tell = Callable[["Batch"], None]
     Item = tuple["Batch", Tell, Tell]
 
@@ -48,6 +50,7 @@ class Batch:
     """What the thread does in one go, and what came of it."""
 
     __slots__ = (
+        "before_commit",
         "error",
         "jobs",
         "later",
@@ -68,6 +71,7 @@ class Batch:
         self.look_at_lists = look_at_lists
         self.trial = trial  # of a store that failed: nobody is answered until it was written to
         self.ready: list[tuple[Job, Answered]] = []  # answered before anything is written
+        self.before_commit: list[tuple[Job, Answered]] = []  # answered while it is written
         self.written: list[tuple[Job, Answered | None]] = []  # None: the store refused it
         self.no_figures: str | None = None  # why none are kept
         self.refused: str | None = None  # why the store refused something
@@ -96,7 +100,10 @@ class StoreThread(threading.Thread):
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
 
     def put(self, batch: Batch, ready: Tell, done: Tell) -> None:
-        """Do a batch; in this thread `ready` is called when some have an answer, at last `done`."""
+        """Do a batch; in this thread `ready` is called when some have an answer, at last `done`.
+
+        `ready` may be called more than once, and told again what it was told before.
+        """
         self._queue.put((batch, ready, done))
 
     def discard(self, lists: AccessIndex) -> None:
@@ -193,7 +200,15 @@ class StoreThread(threading.Thread):
         if batch.ready:
             self._hand_back(batch, ready)
         asked = [job.asked for job in rest]
-        answers = self._deciding.write(store, asked, later, now)
+        jobs = {id(job.asked): job for job in rest}
+
+        def before_commit(found: Found) -> None:
+            if not batch.trial:
+                batch.before_commit = [(jobs[id(item)], answered) for item, answered in found]
+                with suppress(MemoryError):  # at the end all are answered
+                    ready(batch)
+
+        answers = self._deciding.write(store, asked, later, now, before_commit)
         for item, answered in zip(asked, answers, strict=True):
             if answered is not None:
                 self._maintenance.quota.answered(item, answered)

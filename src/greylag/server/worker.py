@@ -183,6 +183,8 @@ class Worker:
             job.answer(answered)
             self._desk.learn(job.asked, answered)
             self._desk.later.add(answered.decision)
+        for job, answered in batch.before_commit:  # counted by the batch itself
+            job.answer(answered)
 
     def _done(self, batch: Batch) -> None:
         if batch is not self._flying:

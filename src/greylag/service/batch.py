@@ -1,7 +1,8 @@
 """Many attempts in one transaction of the store: the price of a commit is shared by all of them.
 
-First the store is only read (`look`). What the lists decide, and what only counts, is answered from
-that, and needs no commit; the rest is decided again in the transaction that writes it.
+First the store is only read (`look`), for those where this is likely to be enough. What the lists
+decide, and what only counts, is answered from that, and needs no commit; the rest is decided in the
+transaction that writes it, and who only counts is answered there before the commit.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from greylag.service.conflict import settled
 from greylag.service.later import Later, only_counts
 from greylag.store.base import Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Found = list[tuple["Asked", "Answered"]]
+
 
 @value
 class Asked:
@@ -28,6 +33,7 @@ class Asked:
     question: Question
     policy: Policy
     listed: bool = True  # the lists had their word; else the store's are to be asked
+    counts: bool | None = None  # whether it only counts, by what memory holds; None: nothing
 
 
 @value
@@ -80,20 +86,26 @@ def _everyone(_asked: Asked) -> bool:
     return True
 
 
+def _nobody(_found: Found) -> None:
+    pass
+
+
 def decide_batch(
     store: Store,
     asked: Sequence[Asked],
     later: Later,
     now: int,
     admission: Callable[[], Callable[[Asked], bool]] = lambda: _everyone,
+    before_commit: Callable[[Found], None] = _nobody,
 ) -> list[Answered]:
     """Answer questions one after the other, and write all that follows in one transaction.
 
     Attempts of the same batch on the same triplet see each other. `admission` begins a batch: what
-    it returns tells of each first contact whether there is room to record it. Raises StoreError;
-    then nothing was written. Where another writer was faster, it is tried again.
+    it returns tells of each first contact whether there is room to record it. `before_commit` is
+    told who can be answered already, as it only counts. Raises StoreError; then nothing was
+    written. Where another writer was faster, it is tried again, and `before_commit` told again.
     """
-    return settled(lambda: _decide_once(store, asked, later, now, admission()))
+    return settled(lambda: _decide_once(store, asked, later, now, admission(), before_commit))
 
 
 def _decide_once(
@@ -102,8 +114,11 @@ def _decide_once(
     later: Later,
     now: int,
     admits: Callable[[Asked], bool],
+    before_commit: Callable[[Found], None],
 ) -> list[Answered]:
     answers: list[Answered] = []
+    written: set[Triplet] = set()
+    found: Found = []
     with store.transaction():
         records = store.load(list({item.question.triplet for item in asked}))
         changes, figures = later.changes(), Counter(later.figures)
@@ -120,6 +135,13 @@ def _decide_once(
             if record is not None:
                 records[triplet] = record
             figures.update(figures_of(decision))
-            answers.append(Answered(decision, record))
+            answered = Answered(decision, record)
+            answers.append(answered)
+            if not only_counts(decision):
+                written.add(triplet)
+            elif triplet not in written:
+                found.append((item, answered))
+        if found:
+            before_commit(found)
         store.apply(changes, figures, now)
     return answers

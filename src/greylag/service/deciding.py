@@ -21,8 +21,14 @@ from greylag.service.conflict import settled
 from greylag.service.later import Later
 from greylag.store.base import Store, StoreError, StoreRefused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.service.batch import Found
+
 REMEMBERED_FOR = 30.0  # seconds until a key that was refused is tried again
 MOST = 10_000  # keys that are remembered
+ENOUGH = 0.25  # of those that memory does not know: while as many are repeats, they are read first
+WINDOW = 1000  # of these that the share goes by, about
 PATIENCE = 0.25  # seconds for the search in one batch: all others wait meanwhile
 
 
@@ -71,6 +77,30 @@ class Refused:
         self._until.clear()
 
 
+class Strangers:
+    """How many of those that memory does not know were repeats, lately.
+
+    After a start these are all there are, and most are repeats; later nearly all are first
+    contacts, for whom to read first is one more trip to the server, and in vain.
+    """
+
+    def __init__(self) -> None:
+        self._asked = self._repeats = WINDOW / 4
+
+    @property
+    def mostly_new(self) -> bool:
+        """Tell whether to read first is mostly in vain."""
+        return self._repeats < ENOUGH * self._asked
+
+    def note(self, asked: int, repeats: int) -> None:
+        """Take in what some of them were."""
+        self._asked += asked
+        self._repeats += repeats
+        while self._asked > WINDOW:
+            self._asked /= 2
+            self._repeats /= 2
+
+
 class Deciding:
     """Answers batches; raises what means that the store is away, and nothing else of its errors.
 
@@ -86,6 +116,7 @@ class Deciding:
         self._stopwatch = stopwatch
         self.refused = Refused(stopwatch)  # to be read, or written for an answer
         self.uncounted = Refused(stopwatch)  # to be counted later
+        self._strangers = Strangers()
         self._cause: str | None = None
 
     def take_cause(self) -> str | None:
@@ -99,11 +130,25 @@ class Deciding:
         self.uncounted.clear()
 
     def look(self, store: Store, asked: Sequence[Asked], now: int) -> list[Answered | None]:
-        """Answer what needs nothing written; None for the rest, and for who is refused."""
+        """Answer what needs nothing written; None for the rest, and for who is refused.
+
+        Only those are read that are likely to be answered so: `write` reads all others.
+        """
         self.refused.let_go()
-        triplets = {item.question.triplet for item in asked}
+        new = self._strangers.mostly_new
+        triplets = {
+            item.question.triplet
+            for item in asked
+            if item.counts or (item.counts is None and not new)
+        }
         records = self._load(store, [t for t in triplets if t not in self.refused])
-        return look(asked, records, partial(self._word, store, now), now)
+        found = look(asked, records, partial(self._word, store, now), now)
+        repeats = sum(
+            item.counts is None and answered is not None and bool(answered.decision.changes)
+            for item, answered in zip(asked, found, strict=True)
+        )
+        self._strangers.note(repeats, repeats)
+        return found
 
     def _load(self, store: Store, triplets: list[Triplet]) -> dict[Triplet, Record]:
         if not triplets:
@@ -131,27 +176,44 @@ class Deciding:
         return None
 
     def write(
-        self, store: Store, asked: Sequence[Asked], later: Later, now: int
+        self,
+        store: Store,
+        asked: Sequence[Asked],
+        later: Later,
+        now: int,
+        before_commit: Callable[[Found], None] = lambda _found: None,
     ) -> list[Answered | None]:
         """Answer questions, and write what follows and what was to be counted later.
 
-        None is for who is refused. What is refused of `later` is lost.
+        None is for who is refused. What is refused of `later` is lost. `before_commit` is that of
+        `decide_batch`.
         """
+
+        def tell(found: Found) -> None:
+            self._strangers.note(0, sum(item.counts is None for item, _ in found))
+            before_commit(found)
+
         self.uncounted.let_go()
         later.drop(self.uncounted)
         refused = [item.question.triplet in self.refused for item in asked]
         taken = [item for item, no in zip(asked, refused, strict=True) if not no]
         if not (taken or later):
             return [None] * len(asked)
+        self._strangers.note(sum(item.counts is None for item in taken), 0)
+        decided = partial(decide_batch, store, now=now, admission=self._admission)
         until = self._stopwatch() + PATIENCE
-        answers = iter(self._written(store, taken, later, now, until))
+        answers = iter(self._written(partial(decided, before_commit=tell), taken, later, until))
         return [None if no else next(answers) for no in refused]
 
     def _written(
-        self, store: Store, asked: Sequence[Asked], later: Later, now: int, until: float
+        self,
+        decided: Callable[[Sequence[Asked], Later], list[Answered]],
+        asked: Sequence[Asked],
+        later: Later,
+        until: float,
     ) -> list[Answered | None]:
         try:
-            return [*decide_batch(store, asked, later, now, self._admission)]
+            return [*decided(asked, later)]
         except Exception as error:
             if is_away(error):
                 raise
@@ -167,7 +229,7 @@ class Deciding:
         return [
             answer
             for some, counts in _halves(asked, later)
-            for answer in self._written(store, some, counts, now, until)
+            for answer in self._written(decided, some, counts, until)
         ]
 
 

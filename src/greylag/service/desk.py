@@ -81,23 +81,24 @@ class Desk:
         entries = entries_about(question, self._lists.matching)
         decision = listed(question, entries, policy, now)
         if decision is None:
-            decision = self._from_cache(question, policy, now)
-            if decision is None:
-                return Asked(question, policy)
+            found = self._from_cache(question, policy, now)
+            if isinstance(found, Asked):
+                self.misses += 1
+                return found
+            self.hits += 1
+            decision = found
         self.later.add(decision)
         return decision
 
-    def _from_cache(self, question: Question, policy: Policy, now: int) -> Decision | None:
+    def _from_cache(self, question: Question, policy: Policy, now: int) -> Decision | Asked:
         known = self._cache.get(question.triplet)
-        if known is None or self._stopwatch() >= known.until:
-            self.misses += 1
-            return None
+        if known is None:
+            return Asked(question, policy)
         record = known.record
         decision = decide(question, record, policy, now)
-        if not only_counts(decision):
-            self.misses += 1
-            return None
-        self.hits += 1
+        counts = only_counts(decision)
+        if not counts or self._stopwatch() >= known.until:
+            return Asked(question, policy, counts=counts)
         known.record = applied(decision.changes[0], record, now) or record
         return decision
 
