@@ -49,12 +49,29 @@ def test_a_disk_that_fills_up_lets_in_and_is_recovered_from_without_a_restart(
             deferred = answers.count(next((a for a in answers if a != LET_IN), b""))
             assert daemon.logged("reason=store-unavailable")
             assert daemon.logged("event=store-failed")
+            time.sleep(2.5)  # it looks at the lists, which are read all the same
+            assert "event=store-recovered" not in daemon.log.read_text()
             (disk / "ballast").unlink()
             until_deferred(client, "after@example.org")
             assert daemon.logged("event=store-recovered")
             with closing(sqlite3.connect(disk / "greylag.db")) as db:
                 kept = db.execute("SELECT count(*) FROM records").fetchone()[0]
         assert kept >= 1 + deferred  # what was deferred was stored
+
+
+def test_a_store_that_can_be_read_alone_has_not_recovered(tmp_path: Path) -> None:
+    """Another holds its lock: the lists are looked at meanwhile, and a try a second is allowed."""
+    with serving(tmp_path, server='deadline = "1s"') as daemon, daemon.connect() as client:
+        assert client.ask().startswith(DEFERRED)
+        with closing(sqlite3.connect(daemon.database, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            assert client.ask(sender="locked@example.org") == LET_IN
+            time.sleep(6.5)  # the try itself ends after 4
+            log = daemon.log.read_text()
+        assert log.count("event=store-failed") == 1
+        assert "event=store-recovered" not in log
+        until_deferred(client, "after@example.org")
+        assert daemon.logged("event=store-recovered")
 
 
 def locked(daemon: Daemon) -> None:

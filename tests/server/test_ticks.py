@@ -111,7 +111,7 @@ def until(daemon: Daemon, question: str) -> None:
         ("server.handover:_Giver:close", silent_givers_are_hung_up_on),
         ("server.worker:Worker:_tick", nobody_waits_for_a_locked_store),
         ("server.worker:Worker:_dispatch", nobody_waits_for_a_locked_store),
-        ("service.breaker:Breaker:allows", nobody_waits_for_a_locked_store),
+        ("service.breaker:Breaker:failed", nobody_waits_for_a_locked_store),
         ("server.maintenance:Maintenance:due", counts_are_written),
         ("server.maintenance:Maintenance:step", counts_are_written),
         ("server.store_thread:StoreThread:_do", counts_are_written),

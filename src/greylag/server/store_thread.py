@@ -60,7 +60,9 @@ class Batch:
         "refused",
         "took",
         "trial",
+        "writing",
         "written",
+        "wrote",
     )
 
     def __init__(
@@ -73,6 +75,8 @@ class Batch:
         self.ready: list[tuple[Job, Answered]] = []  # answered before anything is written
         self.before_commit: list[tuple[Job, Answered]] = []  # answered while it is written
         self.written: list[tuple[Job, Answered | None]] = []  # None: the store refused it
+        self.writing = False  # it came to writing
+        self.wrote = False  # and something was written
         self.no_figures: str | None = None  # why none are kept
         self.refused: str | None = None  # why the store refused something
         self.error: str | None = None
@@ -208,11 +212,13 @@ class StoreThread(threading.Thread):
                 with suppress(MemoryError):  # at the end all are answered
                     ready(batch)
 
+        batch.writing, counted = True, len(later) > 0
         answers = self._deciding.write(store, asked, later, now, before_commit)
         for item, answered in zip(asked, answers, strict=True):
             if answered is not None:
                 self._maintenance.quota.answered(item, answered)
         batch.written = list(zip(rest, answers, strict=True))
+        batch.wrote = counted or any(a is not None and a.decision.changes for a in answers)
 
     def _opened(self) -> Store:
         if self._store is None:

@@ -205,7 +205,7 @@ class Worker:
         return bool(self._desk.later) and monotonic() >= self._next_later
 
     def _succeeded(self, batch: Batch) -> None:
-        if self._breaker.succeeded():
+        if self._breaker.succeeded(wrote=batch.wrote):
             self._events.store_recovered()
         if batch.no_figures is not None and not self._told_of_figures:
             self._told_of_figures = True
@@ -230,12 +230,12 @@ class Worker:
     def _failed(self, batch: Batch) -> None:
         if len(self._desk.later) < MAX_LATER:
             self._desk.later.merge(batch.later)
-        self._trip(batch.error or "")
+        self._trip(batch.error or "", writing=batch.writing)
         for job in batch.jobs:
             job.answer(None)
 
-    def _trip(self, error: str) -> None:
-        if self._breaker.failed(monotonic()):
+    def _trip(self, error: str, *, writing: bool) -> None:
+        if self._breaker.failed(monotonic(), writing=writing):
             self._events.store_failed(error)
             self._desk.forget_all()
         waiting, self._waiting = self._waiting, []
@@ -248,19 +248,18 @@ class Worker:
         flying = self._flying.jobs if self._flying is not None else []
         late = [job for job in (*flying, *self._waiting) if job.reply and job.deadline <= now]
         if late:
-            self._trip(f"no answer within {self._deadline:g} s")
+            writing = self._flying is not None and self._flying.writing
+            self._trip(f"no answer within {self._deadline:g} s", writing=writing)
             for job in late:
                 job.answer(None)
         if self._flying is not None:
             return
         self._scheduled = False  # what was scheduled may have found no memory
-        due = (
-            self._waiting
-            or now >= self._next_lists
-            or self._counts_are_due()
-            or self.maintenance.due()
-        )
-        if due and self._breaker.allows(now):
+        # A look, where the store can be read, is not the one try in a second that a store is given:
+        # else one that can be read alone would never be tried by what has to be written.
+        looks = now >= self._next_lists or self.maintenance.due()
+        writes = bool(self._waiting) or self._counts_are_due()
+        if (looks and self._breaker.reads) or ((looks or writes) and self._breaker.allows(now)):
             self._schedule()
 
     def _is_behind(self) -> bool:

@@ -11,12 +11,23 @@ WARN_EVERY = 60.0  # seconds between two warnings of a slow store, as postscreen
 
 
 class Breaker:
-    """Closed while the store answers, open while it does not."""
+    """Closed while the store answers, open while it does not.
+
+    A store that cannot be written to (a full disk, another's lock) can often be read all the same.
+    So what a write has opened, a write alone closes.
+    """
 
     def __init__(self) -> None:
         self.is_open = False
+        self._is_readable = True
+        self._is_writable = True
         self._next_try = 0.0
         self._next_warning = 0.0
+
+    @property
+    def reads(self) -> bool:
+        """Tell whether the store may be read, which is no try to write to it."""
+        return not self.is_open or self._is_readable
 
     def allows(self, now: float) -> bool:
         """Tell whether the store may be asked; of an open breaker, once in a while."""
@@ -27,18 +38,24 @@ class Breaker:
         self._next_try = now + RETRY_EVERY
         return True
 
-    def failed(self, now: float) -> bool:
+    def failed(self, now: float, *, writing: bool) -> bool:
         """Note a failure; return whether that is news."""
         news = not self.is_open
         self.is_open = True
+        self._is_readable = writing
+        if writing:
+            self._is_writable = False
         self._next_try = now + RETRY_EVERY
         return news
 
-    def succeeded(self) -> bool:
-        """Note a success; return whether that is news."""
-        news = self.is_open
-        self.is_open = False
-        return news
+    def succeeded(self, *, wrote: bool) -> bool:
+        """Note a success; return whether it ends what failed."""
+        self._is_readable = True
+        self._is_writable = self._is_writable or wrote
+        ends = self.is_open and self._is_writable
+        if ends:
+            self.is_open = False
+        return ends
 
     def slow(self, took: float, now: float) -> bool:
         """Tell whether a batch that took so long is worth a warning now."""
