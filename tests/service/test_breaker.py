@@ -42,6 +42,22 @@ def test_a_success_closes_it_and_is_news_once() -> None:
     assert breaker.failed(NOW) is True, "news again"
 
 
+def test_what_a_write_has_opened_a_write_alone_closes() -> None:
+    """A full disk can be read; looking there is no try to write, and allowed at any time."""
+    breaker = Breaker()
+    assert breaker.failed(NOW, writing=True) is True
+    reads = [breaker.reads]
+    ended = [breaker.succeeded()]
+    assert breaker.failed(NOW + 1) is False, "no news"
+    reads.append(breaker.reads)
+    ended.append(breaker.succeeded())
+    reads.append(breaker.reads)
+    assert reads == [True, False, True]
+    assert [*ended, breaker.succeeded(wrote=True)] == [False, False, True]
+    breaker.failed(NOW)
+    assert breaker.succeeded() is True
+
+
 def test_a_slow_store_is_told_once_a_minute() -> None:
     breaker = Breaker()
     assert breaker.slow(SLOW_AFTER - 0.001, NOW) is False

@@ -246,3 +246,31 @@ def test_half_read_lists_are_let_go_of_in_steps_too() -> None:
     assert reading.reader.step(store) is None
     assert store.limits == [], "that step let go of the old"
     assert len(reading.all()) == 3 * FIRST
+
+
+class Long(Lists):
+    """A store whose lists are looked through in three steps."""
+
+    steps = 0
+
+    def generation(self) -> int | None:  # type: ignore[override]
+        self.steps += 1
+        return super().generation() if self.steps % 3 == 0 else None
+
+
+def test_a_long_list_is_looked_through_in_steps() -> None:
+    """Those are not of a batch: that calls `look`, once."""
+    store = Long(FIRST)
+    reading = Reading(store)
+    reading.reader.look(store)
+    reading.reader.look(store)
+    assert store.steps == 1
+    assert reading.busy()
+    assert len(reading.all()) == FIRST
+    assert store.steps == 6, "once more at the end: what changed meanwhile is read anew"
+    reading.reader.look(store)
+    assert reading.busy()
+    assert [reading.reader.step(store) for _ in range(3)] == [None] * 3
+    assert not reading.busy(), "nothing has changed"
+    store.put(1, first=FIRST)
+    assert len(reading.all()) == FIRST + 1

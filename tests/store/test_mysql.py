@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -14,8 +15,9 @@ import pytest
 from greylag.core.record import Blocked, Change, Created, Passed, Record
 from greylag.core.triplet import Triplet
 from greylag.service.conflict import settled
-from greylag.store import open_store
+from greylag.store import mysql_lists, open_store
 from greylag.store.base import Store, StoreConflict, StoreUnavailable
+from greylag.store.mysql_lists import _LOOK as LOOK
 from greylag.store.mysql_session import Session
 from tests.servers.mariadb import Database, MariaDb
 
@@ -124,14 +126,54 @@ def test_a_long_list_is_not_read_through_at_every_look(store: Store, database: D
         + row.format("one")
         + ", (NULL, 'x.example.com', '2000-01-01', '2037-01-01')" * MANY_ROWS
     )
-    first = store.generation()
-    before = status(database, "Handler_read_rnd_next")["Handler_read_rnd_next"]
+    first, steps = looked_through(store)
+    assert steps > 2
+    before = rows_read(database)
     for _ in range(10):
-        store.generation()
-    read = status(database, "Handler_read_rnd_next")["Handler_read_rnd_next"] - before
-    assert read < MANY_ROWS
+        assert store.generation() == first
+    assert rows_read(database) - before < MANY_ROWS
     database.rows(add + row.format("new"))
-    assert store.generation() != first
+    before = rows_read(database)
+    assert store.generation() is None
+    assert rows_read(database) - before < 100  # this one may be called inside of a batch
+    for _ in range(2):
+        before = rows_read(database)
+        assert store.generation() is None
+        assert rows_read(database) - before < 3 * LOOK
+    assert looked_through(store)[0] != first
+
+
+def test_a_change_behind_the_look_at_a_long_list_is_seen_by_the_next_one(
+    store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is of the same second as one that was seen, and the look ended seconds later."""
+    database.rows(
+        "INSERT INTO greylisting_lists (ipaddr, rcpt_to, block_expires, record_expires,"
+        " last_update) VALUES (NULL, 'x.example.com', '2000-01-01', '2037-01-01', '2020-01-01')"
+        + ", (NULL, 'x.example.com', '2000-01-01', '2037-01-01', '2020-01-01')"
+        * MANY_ROWS
+    )
+    monkeypatch.setattr(mysql_lists, "_REST", 0)
+    change = "UPDATE greylisting_lists SET comment = 'new', last_update = '{}' WHERE id = {}"
+    first, _steps = looked_through(store)
+    assert looked_through(store)[0] == first
+    now = str(database.rows("SELECT NOW()")[0][0])
+    assert store.generation() is None
+    assert store.generation() is None
+    database.rows(change.format(now, MANY_ROWS))
+    time.sleep(3)
+    second, _steps = looked_through(store)
+    database.rows(change.format(now, 1))
+    assert len({first, second, looked_through(store)[0]}) == 3
+
+
+def looked_through(store: Store) -> tuple[int, int]:
+    """Return the generation of a long list, and how many steps that took."""
+    for steps in range(1, 100):
+        found = store.generation()
+        if found is not None:
+            return found, steps
+    raise AssertionError("the look has no end")
 
 
 OLD_TABLES = ["greylisting_data", "greylisting_lists"]

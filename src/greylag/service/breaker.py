@@ -38,7 +38,7 @@ class Breaker:
         self._next_try = now + RETRY_EVERY
         return True
 
-    def failed(self, now: float, *, writing: bool) -> bool:
+    def failed(self, now: float, *, writing: bool = False) -> bool:
         """Note a failure; return whether that is news."""
         news = not self.is_open
         self.is_open = True
@@ -48,7 +48,7 @@ class Breaker:
         self._next_try = now + RETRY_EVERY
         return news
 
-    def succeeded(self, *, wrote: bool) -> bool:
+    def succeeded(self, *, wrote: bool = False) -> bool:
         """Note a success; return whether it ends what failed."""
         self._is_readable = True
         self._is_writable = self._is_writable or wrote

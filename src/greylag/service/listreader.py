@@ -25,7 +25,9 @@ class ListReader:
     def __init__(self, stopwatch: Callable[[], float] = monotonic) -> None:
         self._stopwatch = stopwatch
         self._used: int | None = None  # the generation of the lists in use
-        self._reading: int | None = None  # of those that are being read
+        self._looking = False  # whether they are still those
+        self._reading: int | None = None  # the generation of those that are being read
+        self._is_whole = False  # all of these was read
         self._index = AccessIndex()
         self._after = 0
         self._rows = FIRST
@@ -37,7 +39,7 @@ class ListReader:
     @property
     def busy(self) -> bool:
         """Tell whether there is something to do."""
-        return self._reading is not None or bool(self._old)
+        return self._looking or self._reading is not None or bool(self._old)
 
     @property
     def wait(self) -> float:
@@ -46,25 +48,40 @@ class ListReader:
 
     def look(self, store: Store) -> None:
         """Begin to read if the lists are not those that were read last. Raises where it is away."""
+        if self._looking or self._reading is not None:
+            return
         try:
-            generation = store.generation()
+            self._look_on(store)
         except Exception as error:
             if is_away(error):
                 raise
             self._error = said(error)
-            return
-        if self._reading is None and generation != self._used:
-            self._anew = 0
-            self._begin(generation)
+
+    def _look_on(self, store: Store) -> AccessIndex | None:
+        generation = store.generation()
+        self._looking = generation is None
+        if generation is not None:
+            if self._is_whole:
+                return self._finish(generation)
+            if generation != self._used:
+                self._anew = 0
+                self._begin(generation)
+        return None
 
     def _begin(self, generation: int) -> None:
         if self._after:
             self.discard(self._index)
         self._reading, self._index, self._after = generation, AccessIndex(), 0
+        self._is_whole = False
 
     def forget(self) -> None:
         """Read anew at the next look: another store is open then."""
-        self._used = self._reading = None
+        self._used = None
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self._looking = self._is_whole = False
+        self._reading = None
 
     def discard(self, index: AccessIndex) -> None:
         """Let go of lists that nobody uses any more, in steps: at once it would take too long."""
@@ -82,10 +99,10 @@ class ListReader:
             if self._old:  # filled at its end by another thread
                 if not self._old[0].take_out(TAKEN_OUT):
                     del self._old[0]
-            elif self._reading is not None and store is not None:
-                return self._read(store)
+            elif store is not None and self.busy:
+                return self._look_on(store) if self._looking else self._read(store)
         except Exception as error:
-            self._reading = None  # until the next look: the lists of before hold
+            self._give_up()  # until the next look: the lists of before hold
             if is_away(error):
                 raise
             self._error = said(error)
@@ -102,7 +119,10 @@ class ListReader:
         if page.after is not None:
             self._after = page.after
             return None
-        generation = store.generation()
+        self._is_whole = True
+        return self._look_on(store)
+
+    def _finish(self, generation: int) -> AccessIndex | None:
         if generation != self._reading and self._anew < AGAIN:
             self._anew += 1
             self._begin(generation)
@@ -110,5 +130,6 @@ class ListReader:
         # Where the lists change all the time, what was read is at least newer than what holds: an
         # entry that changed lies at the end, and was read too.
         whole, self._index = self._index, AccessIndex()
-        self._used, self._reading = self._reading, None
+        self._used = self._reading
+        self._give_up()
         return whole

@@ -120,8 +120,11 @@ class Store(Protocol):
     def remove_entries(self, subjects: Iterable[Subject]) -> int:
         """Remove the entries of these subjects; return how many there were."""
 
-    def generation(self) -> int:
-        """Return a number that changes whenever the lists do."""
+    def generation(self) -> int | None:
+        """Return a number that changes whenever the lists do.
+
+        None: a long list is looked through in steps, and this was one of them. Ask again.
+        """
 
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         """Return the figures of each hour that began in [since, until), by the hour's start."""

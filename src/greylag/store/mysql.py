@@ -186,7 +186,7 @@ class MysqlStore:
         with self.transaction(), self._guard:
             return self._lists.remove(given)
 
-    def generation(self) -> int:
+    def generation(self) -> int | None:
         with self._guard:
             return self._lists.generation()
 

@@ -21,13 +21,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# No index tells when the table last changed. A look takes 25 ms at 100,000 rows; so of a table with
-# more rows than the first of these it is taken after so many seconds, if no new row is there.
-_MANY, _REST = 10_000, 5
+# No index tells when the table last changed, so all rows are looked through: so many in a step,
+# which takes some 3 ms. Where that is not all of them it is done again after so many seconds.
+_LOOK, _REST = 5000, 5
 _QUIET = 2  # seconds without a change before the generation stands still
 # Last bits of an address. The old triggers left host bits in the first address of a range: such a
 # one is found by a single look-up if it is a /24 or longer, and always in the list as a whole.
 _NEARBY = 8
+
+
+class _Walk:
+    """A look through the table, and what was seen so far."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.highest = 0
+        self.changed = 0  # when a row did so last
+        self.began = 0  # by the server's clock
 
 
 class Lists:
@@ -36,9 +46,11 @@ class Lists:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._changes = 0  # by this store
-        self._mark = (0, -1)  # at the last look: our changes, and the highest number
+        self._mark = (0, -1)  # when the last look began: our changes, and the highest number
+        self._walk: _Walk | None = None
         self._generation = 0
         self._next_look = 0.0
+        self._is_long = False
 
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         """Return the entries that name the client (packed) or the domain, and some near it."""
@@ -81,24 +93,45 @@ class Lists:
                 self._session.read(sql.REMOVE_ADDRESS if address else sql.REMOVE_DOMAIN, (row[0],))
         return len(removed)
 
-    def generation(self) -> int:
+    def generation(self) -> int | None:
         """Return a number that changes with the table, also by rows that an admin writes by hand.
 
-        Time stamps are of a second: while the last change is that fresh, more may hide in it. New
-        rows of a long table are seen at once, other changes of it at the next look.
+        Of a long table None is returned again and again, until all was looked through. Its new rows
+        are seen at once, other changes at the next look.
         """
-        mark = (self._changes, int(self._session.read(sql.HIGHEST_ENTRY, ())[0][0]))
-        if mark != self._mark or monotonic() >= self._next_look:
-            self._mark, self._generation = mark, self._look()
+        if self._walk is None:
+            mark = (self._changes, int(self._session.read(sql.HIGHEST_ENTRY, ())[0][0]))
+            if mark == self._mark and monotonic() < self._next_look:
+                return self._generation
+            self._mark, self._walk = mark, _Walk()
+            if self._is_long:
+                return None
+        return self._look_on(self._walk)
+
+    def _look_on(self, walk: _Walk) -> int | None:
+        found = self._session.read(sql.GENERATION, (walk.highest, _LOOK))[0]
+        number, highest, changed, now = map(int, found)
+        walk.began = walk.began or now
+        walk.rows += number
+        walk.highest = max(walk.highest, highest)
+        walk.changed = max(walk.changed, changed)
+        self._is_long = walk.rows >= _LOOK
+        if number == _LOOK:
+            return None
+        self._walk = None
+        self._next_look = monotonic() + (_REST if self._is_long else 0)
+        self._generation = self._number(walk, now)
         return self._generation
 
-    def _look(self) -> int:
-        number, highest, changed, now = map(int, self._session.read(sql.GENERATION, ())[0])
-        self._next_look = monotonic() + (_REST if number > _MANY else 0)
-        if not (number or self._changes):
+    def _number(self, walk: _Walk, now: int) -> int:
+        """Return the number of what was seen.
+
+        Time stamps are of a second: where the last change is as fresh as the look, more may hide.
+        """
+        if not (walk.rows or self._changes):
             return 0
-        fresh = now if number and now - changed <= _QUIET else 0
-        return hash((number, highest, changed, fresh, self._changes))
+        fresh = now if walk.rows and walk.began - walk.changed <= _QUIET else 0
+        return hash((walk.rows, walk.highest, walk.changed, fresh, self._changes))
 
 
 def _entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:

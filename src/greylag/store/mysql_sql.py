@@ -118,7 +118,9 @@ REMOVE_ADDRESS = """UPDATE greylisting_lists SET ipaddr = NULL, ipaddr_start = '
 REMOVE_DOMAIN = "UPDATE greylisting_lists SET rcpt_to = NULL WHERE id = %s"
 HIGHEST_ENTRY = "SELECT COALESCE(MAX(id), 0) FROM greylisting_lists"
 GENERATION = """SELECT COUNT(*), COALESCE(MAX(id), 0),
-    COALESCE(MAX(UNIX_TIMESTAMP(last_update)), 0), UNIX_TIMESTAMP() FROM greylisting_lists"""
+    COALESCE(MAX(UNIX_TIMESTAMP(last_update)), 0), UNIX_TIMESTAMP()
+    FROM (SELECT id, last_update FROM greylisting_lists
+        WHERE id > %s ORDER BY id LIMIT %s) AS stretch"""
 
 FIGURE = _sized(
     """INSERT INTO greylag_figures (hour, name, number) VALUES (%s,%s,%s)
