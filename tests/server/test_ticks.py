@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -127,6 +128,20 @@ def test_whatever_failed_once_goes_on_t39(
             check(daemon)
         assert daemon.logged("MemoryError")
         assert daemon.process.poll() is None
+
+
+def test_a_tick_may_be_over_before_the_thread_goes_on() -> None:
+    """The loop can be faster than the thread that has just told it: that is no missed tick."""
+    calls: list[int] = []
+
+    class Fast:
+        def call_soon_threadsafe(self, tick: Callable[[], None]) -> None:
+            tick()
+
+    ticks = Ticks(cast("asyncio.AbstractEventLoop", Fast()), 1, lambda: calls.append(1))
+    for number in range(1, 50):
+        ticks._ask()
+        assert len(calls) == number
 
 
 def test_no_memory_for_a_tick_costs_that_tick_alone_t39() -> None:

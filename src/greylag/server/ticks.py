@@ -45,8 +45,12 @@ class Ticks(threading.Thread):
             self._missed += 1
             return
         self._missed = 0
-        self._loop.call_soon_threadsafe(self._tick)
-        self._asked = True
+        self._asked = True  # before the loop can know: its tick may be over before this goes on
+        try:
+            self._loop.call_soon_threadsafe(self._tick)
+        except BaseException:
+            self._asked = False
+            raise
 
     def _tick(self) -> None:
         self._asked = False

@@ -1,0 +1,478 @@
+"""The queue before the store and the thread that owns it, in a loop of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any, Self
+
+import pytest
+
+from greylag.core.accesslist import NEVER, Entry
+from greylag.core.attempt import Attempt
+from greylag.core.engine import Question, precheck
+from greylag.core.policy import Policy, Room
+from greylag.core.record import Change, Created, Record
+from greylag.core.subject import parse_subject
+from greylag.core.triplet import Triplet
+from greylag.core.verdict import Decision, Reason
+from greylag.server.maintenance import AFTER_JUMP_AHEAD
+from greylag.server.worker import MAX_BATCH, MOST_LATER, Worker
+from greylag.service.batch import Answered, Asked
+from greylag.service.breaker import RETRY_EVERY
+from greylag.service.desk import Desk
+from greylag.store.base import Page, Position, StoreError, StoreRefused, StoreUnavailable
+from greylag.store.memory import MemoryStore
+
+NOW = 1_700_000_000
+POLICY = Policy(delay=60)
+ROOM = Room()
+PATIENCE = 10.0  # seconds for what comes soon
+
+
+class Events:
+    """Notes what the worker tells."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *words: self.told.append((name, *words))
+
+    def of(self, name: str) -> list[list[Any]]:
+        return [words for told, *words in self.told if told == name]
+
+
+class Store(MemoryStore):
+    """A memory that can be slow, away, or refuse the keys of some senders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()  # writers wait for it
+        self.gate.set()
+        self.batches: list[int] = []  # changes in each
+        self.errors: dict[str, Exception] = {}  # by method
+        self.refused: set[str] = set()
+        self.figures_are_kept = True
+        self.closed = 0
+
+    def _fail(self, method: str) -> None:
+        if method in self.errors:
+            raise self.errors[method]
+
+    def check(self) -> None:
+        self._fail("check")
+
+    def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
+        self._fail("load")
+        return super().load(triplets)
+
+    def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
+        self.gate.wait()
+        self._fail("apply")
+        if any(change.triplet.sender in self.refused for change in changes):
+            raise StoreRefused("no room in a column")
+        self.batches.append(len(changes))
+        super().apply(changes, figures, now)
+
+    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
+        self._fail("expire")
+        return super().expire(now, limit, after)
+
+    def no_figures(self) -> str | None:
+        return None if self.figures_are_kept else "no table for them"
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def blocked(self, sender: str) -> int:
+        (record,) = self.load([asked(sender).question.triplet]).values()
+        return record.blocked
+
+
+def asked(sender: str, client: bytes = b"192.0.2.17") -> Asked:
+    question = precheck(Attempt(client, sender.encode(), b"b@example.net"), POLICY)
+    assert isinstance(question, Question)
+    return Asked(question, POLICY)
+
+
+class Site:
+    """A worker and all around it. The clock stands; the stopwatches are real."""
+
+    def __init__(self, store: Store | None = None, *, deadline: float = PATIENCE) -> None:
+        self.store = store or Store()
+        self.now = float(NOW)
+        self.opened = 0
+        self.away: Exception | None = None
+        self.desk = Desk(clock=lambda: self.now)
+        self.events = Events()
+        self._deadline = deadline
+
+    def open_store(self) -> Store:
+        self.opened += 1
+        if self.away is not None:
+            raise self.away
+        return self.store
+
+    async def __aenter__(self) -> Self:
+        self.worker = Worker(
+            self.desk,
+            self.open_store,
+            self.events,
+            deadline=self._deadline,
+            room=ROOM,
+            clock=lambda: self.now,
+        )
+        self.worker.start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.store.gate.set()
+        await self.worker.stop(PATIENCE)
+
+    def put(self, *senders: str) -> list[asyncio.Future[Answered | None]]:
+        """Ask; a second answer to the same question is an error of the loop."""
+        loop, answers = asyncio.get_running_loop(), []
+        for sender in senders:
+            answer: asyncio.Future[Answered | None] = loop.create_future()
+            self.worker.ask(asked(sender), answer.set_result)
+            answers.append(answer)
+        return answers
+
+    async def ask(self, *senders: str) -> list[Reason | None]:
+        answers = await asyncio.wait_for(asyncio.gather(*self.put(*senders)), 2 * PATIENCE)
+        return [None if one is None else one.decision.reason for one in answers]
+
+    def at_desk(self, sender: str) -> Decision | Asked:
+        return self.desk.look_up(asked(sender).question, POLICY)
+
+
+async def until(found: Callable[[], object], seconds: float = PATIENCE) -> None:
+    end = monotonic() + seconds
+    while not found():
+        assert monotonic() < end, "it never came"
+        await asyncio.sleep(0.005)
+
+
+def running(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Make a test of a coroutine; an error that only the loop sees is one, too."""
+
+    def run() -> None:
+        seen: list[dict[str, Any]] = []
+
+        async def watched() -> None:
+            handler = asyncio.get_running_loop().set_exception_handler
+            handler(lambda _loop, context: seen.append(context))
+            await test()
+
+        asyncio.run(watched())
+        assert seen == []
+
+    run.__doc__ = test.__doc__
+    return run
+
+
+@running
+async def test_a_question_is_answered_and_its_record_written() -> None:
+    async with Site() as site:
+        assert site.worker.queue_length == 0
+        (answer,) = site.put("a@example.org")
+        assert site.worker.queue_length == 1
+        found = await answer
+        assert found is not None
+        assert found.decision.reason is Reason.NEW
+        assert site.store.blocked("a@example.org") == 1
+        await until(lambda: site.worker.queue_length == 0)
+        assert site.opened == 1
+        assert not site.worker.store_is_down
+        assert [attempts for _, attempts in site.events.of("batch_done")][:1] == [1]
+    assert site.store.closed == 1
+
+
+@running
+async def test_what_comes_together_is_written_together() -> None:
+    async with Site() as site:
+        senders = [f"s{number}@example.org" for number in range(MAX_BATCH + 10)]
+        assert await site.ask(*senders) == [Reason.NEW] * len(senders)
+        assert site.store.batches == [MAX_BATCH, 10]
+
+
+@running
+async def test_what_comes_during_a_batch_is_the_next_one() -> None:
+    async with Site() as site:
+        site.store.gate.clear()
+        answers = site.put("a@example.org")
+        await until(lambda: site.worker._flying)
+        for number in range(5):
+            answers += site.put(f"s{number}@example.org")
+            await asyncio.sleep(0.001)
+        assert site.worker.queue_length == 6
+        site.store.gate.set()
+        await asyncio.gather(*answers)
+        assert site.store.batches == [1, 5]
+
+
+@running
+async def test_who_waits_for_too_long_is_answered_without_the_store() -> None:
+    async with Site(deadline=0.2) as site:
+        assert await site.ask("known@example.org") == [Reason.NEW]
+        site.store.gate.clear()
+        began = monotonic()
+        first = site.put("a@example.org")
+        await until(lambda: site.worker._flying)
+        second = site.put("b@example.org")
+        assert await asyncio.gather(*first, *second) == [None, None]
+        assert 0.2 <= monotonic() - began < PATIENCE
+        assert site.events.of("store_failed") == [["no answer within 0.2 s"]]
+        assert site.worker.store_is_down
+        assert isinstance(site.at_desk("known@example.org"), Asked), "nothing is believed"
+        (third,) = site.put("c@example.org")
+        assert third.done(), "at once"
+        assert third.result() is None
+        site.store.gate.set()
+        await until(lambda: not site.worker.store_is_down)
+        assert site.events.of("store_recovered") == [[]]
+        assert await site.ask("d@example.org") == [Reason.NEW]
+        assert site.store.blocked("a@example.org") == 1, "what was under way is written"
+
+
+@running
+async def test_a_store_that_is_away_is_tried_once_a_second() -> None:
+    site = Site()
+    site.away = StoreUnavailable("/x: locked")
+    async with site:
+        assert await site.ask("a@example.org", "b@example.org") == [None, None]
+        assert site.events.of("store_failed") == [["/x: locked"]]
+        began, opened = monotonic(), site.opened
+        for _ in range(20):
+            assert await site.ask("c@example.org") == [None]
+        assert site.opened - opened <= 1 + (monotonic() - began) / RETRY_EVERY
+        site.away = None
+        await until(lambda: not site.worker.store_is_down)
+        assert await site.ask("a@example.org") == [Reason.NEW]
+        assert site.events.of("store_failed") == [["/x: locked"]]
+        assert len(site.events.of("store_recovered")) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (StoreError("/x: is no database"), "/x: is no database"),
+        (ValueError("odd"), "ValueError: odd"),
+        (MemoryError("some"), "MemoryError"),
+    ],
+)
+def test_whatever_fails_costs_an_answer_and_the_store_is_opened_anew(
+    error: Exception, said: str
+) -> None:
+    async def test() -> None:
+        async with Site() as site:
+            assert await site.ask("a@example.org") == [Reason.NEW]
+            site.store.errors["check"] = error
+            await until(lambda: site.events.of("store_failed"))
+            assert site.events.of("store_failed") == [[said]]
+            assert site.store.closed >= 1
+            site.store.errors.clear()
+            await until(lambda: not site.worker.store_is_down)
+            assert site.opened >= 2
+            assert await site.ask("b@example.org") == [Reason.NEW]
+
+    running(test)()
+
+
+@running
+async def test_repeats_wait_for_no_write_and_are_counted_within_seconds() -> None:
+    async with Site() as site:
+        await site.ask("a@example.org")
+        await until(lambda: site.worker.queue_length == 0)
+        site.store.gate.clear()
+        waiting = site.put("new@example.org", "a@example.org")
+        found = await waiting[1]
+        assert found is not None
+        assert found.decision.reason is Reason.EARLY
+        assert found.record is not None
+        assert found.record.blocked == 2
+        assert not waiting[0].done()
+        assert isinstance(site.at_desk("a@example.org"), Decision), "it is in memory at once"
+        site.store.gate.set()
+        await waiting[0]
+        await until(lambda: site.store.blocked("a@example.org") == 3)
+        assert not site.desk.later
+
+
+@running
+async def test_counts_are_written_without_a_question() -> None:
+    async with Site() as site:
+        assert await site.ask("a@example.org") == [Reason.NEW]
+        assert isinstance(site.at_desk("a@example.org"), Decision)
+        assert isinstance(site.at_desk("new@example.org"), Asked)
+        await until(lambda: site.store.blocked("a@example.org") == 2)
+        await asyncio.sleep(0.2)
+        assert site.store.blocked("a@example.org") == 2, "once"
+        (figures,) = site.store.figures(0, 2 * NOW).values()
+        assert (figures["defer:new"], figures["defer:early"]) == (1, 1)
+
+
+@running
+async def test_counts_are_written_in_small_parts() -> None:
+    async with Site() as site:
+        senders = [f"s{number}@example.org" for number in range(MOST_LATER + 10)]
+        await site.ask(*senders)
+        before = len(site.store.batches)
+        for sender in senders:
+            assert isinstance(site.at_desk(sender), Decision)
+        await until(lambda: not site.desk.later and site.worker.queue_length == 0)
+        await until(lambda: sum(site.store.batches[before:]) == len(senders))
+        assert max(site.store.batches[before:]) <= MOST_LATER
+
+
+@running
+async def test_counts_outlast_a_store_that_is_away() -> None:
+    async with Site() as site:
+        await site.ask("a@example.org")
+        assert isinstance(site.at_desk("a@example.org"), Decision)
+        site.store.errors["apply"] = StoreUnavailable("full")
+        await until(lambda: site.events.of("store_failed") == [["full"]])
+        site.store.errors.clear()
+        await until(lambda: site.store.blocked("a@example.org") == 2)
+
+
+@running
+async def test_nobody_is_answered_by_a_store_that_failed_before_it_was_written_to() -> None:
+    """A full disk can be read. Else it would be there and away by turns, question by question."""
+    async with Site() as site:
+        await site.ask("a@example.org")
+        site.store.errors["apply"] = StoreUnavailable("full")
+        assert await site.ask("b@example.org") == [None]
+        for _ in range(3):
+            await until(lambda: site.worker._breaker._next_try <= monotonic())
+            assert await site.ask("a@example.org") == [None]
+        assert site.worker.store_is_down
+        site.store.errors.clear()
+        await until(lambda: not site.worker.store_is_down)
+        assert await site.ask("a@example.org") == [Reason.EARLY]
+
+
+@running
+async def test_who_is_refused_pays_alone_and_it_is_told_seldom_t34() -> None:
+    async with Site() as site:
+        site.store.refused.add("bad@example.org")
+        for number in range(3):
+            found = await site.ask(f"s{number}@example.org", "bad@example.org")
+            assert found == [Reason.NEW, None]
+        assert site.events.of("store_refused") == [["no room in a column"]]
+        assert site.events.of("store_failed") == []
+        assert not site.worker.store_is_down
+        assert isinstance(site.at_desk("s0@example.org"), Decision)
+
+
+@running
+async def test_lists_are_read_and_changes_seen() -> None:
+    store = Store()
+    store.put_entries([Entry(parse_subject("192.0.2.17"), NEVER)])
+    async with Site(store) as site:
+        await until(lambda: site.desk.ready)
+        denied = site.at_desk("a@example.org")
+        assert isinstance(denied, Decision)
+        assert denied.reason is Reason.DENYLISTED
+        store.remove_entries([parse_subject("192.0.2.17")])
+        await until(lambda: isinstance(site.at_desk("a@example.org"), Asked))
+
+
+@running
+async def test_that_no_figures_are_kept_is_told_once() -> None:
+    store = Store()
+    store.figures_are_kept = False
+    async with Site(store) as site:
+        for number in range(3):
+            await site.ask(f"s{number}@example.org")
+            await asyncio.sleep(0.6)
+        assert site.events.of("no_figures") == [["no table for them"]]
+
+
+@running
+async def test_expired_records_are_deleted_between_batches() -> None:
+    store = Store()
+    triplet = asked("old@example.org").question.triplet
+    store.apply([Created(triplet, NOW - 9000, NOW - 8900, NOW - 1)], {}, NOW - 9000)
+    async with Site(store) as site:
+        await until(lambda: not store.load([triplet]))
+        await until(lambda: site.worker.maintenance.records == (0, 0))
+
+
+@running
+async def test_a_failure_of_the_expiry_is_told_and_harms_nobody() -> None:
+    store = Store()
+    store.errors["expire"] = StoreUnavailable("/x: locked")
+    async with Site(store) as site:
+        assert await site.ask("a@example.org") == [Reason.NEW]
+        await until(lambda: site.events.of("maintenance_failed"))
+        assert site.events.of("maintenance_failed") == [["/x: locked"]]
+        assert await site.ask("b@example.org") == [Reason.NEW]
+        assert site.events.of("store_failed") == []
+        assert site.store.closed >= 1, "the session is not used again"
+
+
+@running
+async def test_a_clock_that_jumps_is_told() -> None:
+    async with Site() as site:
+        await site.ask("a@example.org")
+        site.now += 7200
+        await until(lambda: site.events.of("clock_jumped"))
+        ((seconds, pause),) = site.events.of("clock_jumped")
+        assert seconds == pytest.approx(7200, abs=60)
+        assert pause == AFTER_JUMP_AHEAD
+
+
+@running
+async def test_a_slow_store_is_told() -> None:
+    async with Site() as site:
+        site.store.gate.clear()
+        answers = site.put("a@example.org", "b@example.org")
+        await asyncio.sleep(0.15)
+        site.store.gate.set()
+        await asyncio.gather(*answers)
+        await until(lambda: site.events.of("store_slow"))
+        ((took, attempts),) = site.events.of("store_slow")
+        assert took >= 0.1
+        assert attempts == 2
+
+
+@running
+async def test_another_deadline_and_room_hold_from_then_on() -> None:
+    async with Site() as site:
+        room = Room(total=7)
+        site.worker.use(0.1, room)
+        assert site.worker.maintenance.quota.room is room
+        site.store.gate.clear()
+        assert await site.ask("a@example.org") == [None]
+        assert site.events.of("store_failed") == [["no answer within 0.1 s"]]
+
+
+@running
+async def test_stopping_answers_and_writes_what_is_left() -> None:
+    site = Site()
+    async with site:
+        await site.ask("a@example.org")
+        assert isinstance(site.at_desk("a@example.org"), Decision)
+        answers = site.put("b@example.org")
+    (found,) = await asyncio.gather(*answers)
+    assert found is not None
+    assert found.decision.reason is Reason.NEW
+    assert site.store.blocked("a@example.org") == 2
+    assert site.store.closed == 1
+    assert not site.worker._thread.is_alive()
+
+
+@running
+async def test_stopping_does_not_wait_for_a_store_that_hangs() -> None:
+    async with Site() as site:
+        site.store.gate.clear()
+        site.put("a@example.org")
+        await until(lambda: site.worker._flying)
+        began = monotonic()
+        await site.worker.stop(0.2)
+        assert monotonic() - began < 5
+        assert site.worker._thread.is_alive()
