@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_any_bytes_many_times_in_one_process_t13(
 ) -> None:
     """The same property on the same code, without the price of a process."""
     environ = plugin.variables({**changes, "GLLOGLEVEL": changes.get("GLLOGLEVEL", b"5")})
-    oneshot.answer(environ, oneshot.Log(), oneshot.Answer())
+    oneshot.answer(environ, oneshot.Log(), oneshot.Answer(), time.monotonic() + oneshot.BUDGET)
     printed = capfd.readouterr()
     check(printed.out.encode(), printed.err)
 

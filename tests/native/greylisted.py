@@ -111,6 +111,8 @@ class Jgreylist:
         entries = self.record.read_bytes().removesuffix(b"\0").split(b"\0")
         got = dict(entry.split(b"=", 1) for entry in entries)
         wanted = self.variables(changes)
+        if Path(arguments[0]).name.endswith("-oneshot"):  # it is told what time is left
+            assert 0 <= int(got.pop(b"GREYLAG_BUDGET_MS")) <= 5000
         assert got.keys() - wanted.keys() <= {b"PWD", b"OLDPWD", b"_"}  # the shell's own
         assert {name: got[name] for name in wanted} == wanted
         listed = self.record.with_name("record.descriptors").read_text()

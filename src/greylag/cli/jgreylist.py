@@ -13,7 +13,17 @@ import _thread
 import errno
 import os
 import sys
+from time import monotonic
 
+from greylag.cli.oneshot import (
+    BUDGET_VARIABLE,
+    NO_MEMORY,
+    STACK,
+    OneStore,
+    left_of_budget,
+    write_all,
+    write_in_time,
+)
 from greylag.wire.tempfail import End, read_number
 
 TYPE_CHECKING = False
@@ -23,7 +33,6 @@ if TYPE_CHECKING:
     from greylag.core.connection import Connection
     from greylag.core.verdict import Decision
 
-BUDGET = 5.0  # seconds from start to a decision
 LOG_PATIENCE = 200  # milliseconds for a line that the log does not take
 NO_PROGRAM = 111  # the exit code of tcpserver's friends for a failure that may pass
 _DIRECTORY = b"JGREYLIST_DIR"
@@ -44,8 +53,6 @@ class Log:
 
     def say(self, text: str) -> None:
         """Write a line; the text is printable ASCII."""
-        from greylag.cli.oneshot import write_in_time
-
         line = f"{self._prefix}{text}\n".encode("ascii", "backslashreplace")
         self._taken = write_in_time(2, line, LOG_PATIENCE if self._taken else 0)
 
@@ -77,9 +84,10 @@ def main(config: bytes | None = None) -> None:
     _fill_standard_descriptors()
     program = Program(command, log)
     try:
+        left = left_of_budget(os.environb)
         turn = _thread.allocate_lock()
-        _watch(turn, log, program)
-        connection, decision = _decided(log, config)
+        _watch(turn, log, program, left)
+        connection, decision = _decided(log, config, monotonic() + left)
         if turn.acquire(False):
             _act(connection, decision, log, program)
     except BaseException as error:  # noqa: BLE001 - no failure of ours may turn mail away
@@ -88,8 +96,6 @@ def main(config: bytes | None = None) -> None:
 
 
 def _tell(log: Log, error: BaseException) -> None:
-    from greylag.cli.oneshot import NO_MEMORY, write_all
-
     try:
         log.failure(f"internal-error: {type(error).__name__}: {error}")
     except MemoryError:  # as under a low softlimit: this takes none
@@ -176,10 +182,9 @@ def _converse(refusal: bytes, log: Log) -> End:
     return converse(refusal, manner, tell)
 
 
-def _decided(log: Log, config: bytes | None) -> tuple[Connection, Decision]:
+def _decided(log: Log, config: bytes | None, ends_at: float) -> tuple[Connection, Decision]:
     """Return the connection that the environment describes, and what becomes of it."""
     from greylag.app.config import CONFIG_VARIABLE, ConfigError, load
-    from greylag.cli.oneshot import OneStore
     from greylag.core.connection import policy_of, precheck_connection
     from greylag.core.policy import Policy
     from greylag.core.verdict import Decision, Reason, Verdict
@@ -200,7 +205,7 @@ def _decided(log: Log, config: bytes | None) -> tuple[Connection, Decision]:
             log.failure(f"config-error: {line}")
         return connection, Decision(Verdict.PASS, Reason.CONFIG_ERROR)
     policy = policy_of(connection, settings.policy)
-    with OneStore(settings) as store:
+    with OneStore(settings, ends_at) as store:
         service = Service(
             policy,
             store.open,
@@ -234,16 +239,14 @@ def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision
     return service.answer(precheck_connection(connection, policy))
 
 
-def _watch(turn: _thread.LockType, log: Log, program: Program) -> None:
+def _watch(turn: _thread.LockType, log: Log, program: Program, left: float) -> None:
     """Let the client in when the budget is used up, wherever the store hangs."""
     from time import sleep
 
-    from greylag.cli.oneshot import STACK
-
     def let_in() -> None:
-        sleep(BUDGET)
+        sleep(left)
         if turn.acquire(False):
-            log.failure(f"store-unavailable: no answer within {BUDGET:g} s")
+            log.failure(f"store-unavailable: no answer within {left:g} s")
             program.start()
 
     try:
@@ -261,7 +264,8 @@ def _fill_standard_descriptors() -> None:
 
 
 def _restore_environment() -> None:
-    """Take out what Python has put in (PEP 538: a locale in the place of that of C)."""
+    """Take out what the C program has put in for us, and Python (PEP 538: a locale for C's)."""
+    os.environb.pop(BUDGET_VARIABLE, None)
     try:
         with open("/proc/self/environ", "rb") as file:
             given = file.read()

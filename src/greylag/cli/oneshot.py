@@ -1,8 +1,9 @@
 """The `greylisting` plugin without a daemon: one process, one recipient, one answer.
 
 Whatever goes wrong ends in an answer: the exit code is always 0, because qmail-spp turns a crash
-(and the code 120) into a refusal, and an answer is there within `BUDGET`, because qmail-smtpd
-waits for us. Only what the answer needs is imported.
+(and the code 120) into a refusal. An answer is there within `BUDGET`, because qmail-smtpd waits for
+us; a C program that executes us tells how much of it is left. Only what the answer needs is
+imported.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import _thread
 import os
 from collections.abc import Mapping
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from greylag.store.base import Store
 
 BUDGET = 5.0  # seconds from start to answer; qmail-smtpd itself would wait for ever
+BUDGET_VARIABLE = b"GREYLAG_BUDGET_MS"  # set by the C programs alone: what they have left of it
+STORE_MARGIN = 0.5  # seconds of it that are not the store's: the answer is still to be written
+LEAST_WAIT = 0.05  # seconds that a store may wait however little is left
 LOG_PATIENCE = 200  # milliseconds for a line that the log does not take
 GRACE = 100  # milliseconds more, for a write that was begun
 NO_MEMORY = (
@@ -119,8 +124,9 @@ def main() -> None:
         if b"GREYLISTING" in os.environb and b"RELAYCLIENT" not in os.environb:
             _fill_standard_descriptors()
             given = Answer()
-            _watch(log, given)
-            answer(os.environb, log, given)
+            left = left_of_budget(os.environb)
+            _watch(log, given, left)
+            answer(os.environb, log, given, monotonic() + left)
     except BaseException as error:  # noqa: BLE001 - no failure of ours may turn mail away
         try:
             log.event(FATAL, reason="internal-error", error=f"{type(error).__name__}: {error}")
@@ -131,7 +137,15 @@ def main() -> None:
         os._exit(0)
 
 
-def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer) -> None:
+def left_of_budget(environ: Mapping[bytes, bytes]) -> float:
+    """Return the seconds that are left of `BUDGET`: no variable gives more than that."""
+    told = environ.get(BUDGET_VARIABLE, b"")
+    if not told.isdigit() or len(told) > len("5000"):
+        return BUDGET
+    return min(int(told) / 1000, BUDGET)
+
+
+def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer, ends_at: float) -> None:
     """Give the plugin's output for an environment: nothing, or one command line."""
     from greylag.app.config import ConfigError, load
     from greylag.core.engine import unanswered
@@ -150,7 +164,7 @@ def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer) -> None:
     attempt = read_environment(environ)
     late = unanswered(Reason.STORE_UNAVAILABLE, settings.on_failure, settings.policy)
     given.late = write_command(late, settings.replies, attempt)
-    with OneStore(settings) as store:
+    with OneStore(settings, ends_at) as store:
         decision = _decide(attempt, settings, store, log)
         if given.give(write_command(decision, settings.replies, attempt)):
             _log_decision(attempt, decision, log)
@@ -163,16 +177,18 @@ class OneStore:
     without that the log would grow for ever.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ends_at: float) -> None:
         self._settings = settings
+        self._ends_at = ends_at
         self._store: Store | None = None
 
     def open(self) -> Store:
         """Return the store. Raises StoreError."""
         from greylag.store import open_store
 
-        url, timeout = self._settings.store_url, self._settings.store_timeout
-        self._store = open_store(url, timeout=timeout)
+        left = max(self._ends_at - monotonic() - STORE_MARGIN, LEAST_WAIT)
+        timeout = min(self._settings.store_timeout, left)
+        self._store = open_store(self._settings.store_url, timeout=timeout)
         return self._store
 
     def __enter__(self) -> Self:
@@ -202,14 +218,14 @@ def _log_decision(attempt: Attempt, decision: Decision, log: Log) -> None:
     log.line(level, decision_line(attempt, decision))
 
 
-def _watch(log: Log, given: Answer) -> None:
+def _watch(log: Log, given: Answer, left: float) -> None:
     """Give the answer of a store that fails when the budget is used up, wherever this hangs."""
     from time import sleep
 
     def let_in() -> None:
-        sleep(BUDGET)
+        sleep(left)
         if given.give(given.late):
-            log.event(ERROR, reason="store-unavailable", error=f"no answer within {BUDGET:g} s")
+            log.event(ERROR, reason="store-unavailable", error=f"no answer within {left:g} s")
         os._exit(0)
 
     try:

@@ -37,17 +37,6 @@ static inline bool is_on(const char *variable)
     return *value >= '1' && *value <= '9';
 }
 
-static inline void add_number(struct text *text, long number)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-
-    do
-        digits[--at] = (char)('0' + number % 10);
-    while ((number /= 10) > 0 && at > 0);
-    add(text, digits + at, sizeof digits - at);
-}
-
 static inline void add_prefix(struct text *line)
 {
     if (is_on("JGREYLIST_LOG_PID")) {

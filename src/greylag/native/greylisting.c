@@ -6,6 +6,7 @@
  * When the time for the question is over, the mail is let in. The exit code is always 0, because
  * qmail-spp turns a crash into a refusal.
  */
+#include "oneshot.h"
 #include "question.h"
 
 #ifndef ONESHOT_PATH
@@ -161,7 +162,7 @@ static void run_oneshot(const char *own_name, const char *cause)
         log_line(LEVEL_WARN, cause, ": using the one-shot");
     if (!has_memory_for_oneshot(": letting the mail in"))
         return;
-    execute(path, arguments);
+    execute_oneshot(path, arguments);
     log_line(LEVEL_ERROR, "the one-shot cannot be run", ": letting the mail in");
 }
 

@@ -12,6 +12,7 @@
 #define PLUGIN_NAME "jgreylist"
 #include "fate.h"
 #include "handover.h"
+#include "oneshot.h"
 #include "program.h"
 
 #ifndef JGREYLIST_ONESHOT_PATH
@@ -21,6 +22,7 @@
 enum {
     MAX_REQUEST = 8192, /* what the daemon takes; more is for the one-shot */
     MAX_RESPONSE = 1024,
+    ONESHOT_MS = BUDGET_MS / 5, /* left to the one-shot when the daemon does not take the client */
     EXIT_USAGE = 1,
     EXIT_NO_PROGRAM = 111 /* what tcpserver's friends say for a failure that may pass */
 };
@@ -174,7 +176,7 @@ static _Noreturn void run_oneshot(char **arguments, const char *cause)
     if (!has_memory_for_oneshot(": letting the client in"))
         let_in(arguments);
     arguments[0] = path;
-    execute(path, arguments);
+    execute_oneshot(path, arguments);
     log_line(LEVEL_ERROR, "the one-shot cannot be run", ": letting the client in");
     let_in(arguments);
 }
@@ -196,7 +198,7 @@ static _Noreturn void refuse(char **arguments, const struct answer *answer)
 
     if (!is_tcp(STDIN_FILENO) || !build_opening(&request, answer))
         run_oneshot(arguments, NULL);
-    if (!hand_over(&request, STDIN_FILENO, ends_at))
+    if (!hand_over(&request, STDIN_FILENO, ends_at - ONESHOT_MS))
         run_oneshot(arguments, "the daemon does not take the client");
     log_fate(answer->reason, answer->reason_length, false);
     _exit(0);

@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
@@ -37,14 +36,10 @@
 enum {
     LOG_PATIENCE_MS = 200, /* for a line that the log does not take */
     ROUND_MS = 50, /* a write that blocks is interrupted this often */
+    MOST_DIGITS = 20,
     LEVEL_ERROR = 2,
     LEVEL_WARN = 3 /* without GLLOGLEVEL this is logged, as it always was */
 };
-
-/* Memory that softlimit has to leave to Python: with less than the first it may fail, with less
- * than the second it always does. */
-#define ONESHOT_BYTES 60000000U
-#define ONESHOT_LEAST_BYTES 20000000U
 
 extern char **environ;
 
@@ -73,6 +68,17 @@ static inline void add(struct text *text, const char *bytes, size_t length)
 static inline void add_string(struct text *text, const char *string)
 {
     add(text, string, strlen(string));
+}
+
+static inline void add_number(struct text *text, long number)
+{
+    char digits[MOST_DIGITS];
+    size_t at = sizeof digits;
+
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0 && at > 0);
+    add(text, digits + at, sizeof digits - at);
 }
 
 static inline bool is_set(const char *variable)
@@ -214,23 +220,6 @@ static inline void log_line(int level, const char *cause, const char *consequenc
     add_string(&text, consequence);
     add_string(&text, "\"\n");
     put_log(&text);
-}
-
-/* Tells, in the log too, whether softlimit leaves enough for the one-shot. Python that has too
- * little ends without a word, or by a signal. */
-static inline bool has_memory_for_oneshot(const char *consequence)
-{
-    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
-
-    (void)getrlimit(RLIMIT_AS, &limit);
-    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= ONESHOT_BYTES)
-        return true;
-    if (limit.rlim_cur >= ONESHOT_LEAST_BYTES) {
-        log_line(LEVEL_WARN, "softlimit -m is under 60000000", ": the one-shot may fail");
-        return true;
-    }
-    log_line(LEVEL_ERROR, "softlimit -m is too low for the one-shot", consequence);
-    return false;
 }
 
 #endif
