@@ -23,12 +23,15 @@ GROWTH = 1 << 20 if SOAK else 8 << 20  # bytes; in a short run the cache still f
 
 
 def work(daemon: Daemon, seconds: float, tag: str) -> int:
-    """Ask at a steady rate: new triplets, early retries and known ones; return the errors."""
+    """Ask at a steady rate: new triplets, early retries and known ones; return the errors.
+
+    As many as a machine answers that has nothing else to do; a busy one takes longer.
+    """
     errors = number = 0
     began = time.monotonic()
     with daemon.connect() as client:
-        while (now := time.monotonic() - began) < seconds:
-            while number < now * RATE:
+        while number < seconds * RATE:
+            while number < min(seconds, time.monotonic() - began) * RATE:
                 sender = (
                     f"{tag}{number // 3}@example.org"
                     if number % 3
@@ -37,7 +40,6 @@ def work(daemon: Daemon, seconds: float, tag: str) -> int:
                 errors += not client.ask(sender=sender).startswith(b"action=")
                 number += 1
             time.sleep(0.005)
-    assert number > seconds * RATE / 2
     return errors
 
 
@@ -48,7 +50,8 @@ def remind(crowd: list[Connection]) -> None:
 
 
 def test_an_hour_of_work_leaves_no_trace_p16(tmp_path: Path) -> None:
-    with serving(tmp_path, 'policy.delay = "1s"') as daemon, ExitStack() as stack:
+    patient = 'deadline = "4s"'  # of a busy machine, whose disk may take a second
+    with serving(tmp_path, 'policy.delay = "1s"', patient) as daemon, ExitStack() as stack:
         crowd = [stack.enter_context(daemon.connect()) for _ in range(IDLE)]
         for part in range(WARMING):
             assert work(daemon, SECONDS / 4 / WARMING, f"warm{part}-") == 0
