@@ -73,6 +73,7 @@ def _tcp_place(text: str) -> TcpPlace:
 
 def serve(environ: Mapping[bytes, bytes], home: str) -> None:
     """Serve until told to stop. Raises ConfigError, ListenError, OSError before anything starts."""
+    _fill_standard_descriptors()
     settings = load(environ, home)
     plan = plan_of(settings)
     if plan.metrics is not None and find_spec("prometheus_client") is None:
@@ -85,6 +86,13 @@ def serve(environ: Mapping[bytes, bytes], home: str) -> None:
             with suppress(OSError, MemoryError):
                 _say(b"greylag: level=fatal event=ended error=MemoryError\n")
             os._exit(os.EX_OSERR)  # whoever looks after us starts another
+
+
+def _fill_standard_descriptors() -> None:
+    """Open what is closed of 0 to 2, or a client's socket gets the number of stderr."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(handle)
 
 
 def _say(line: bytes) -> None:
