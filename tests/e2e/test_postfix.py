@@ -59,6 +59,31 @@ def test_deferred_then_let_in_with_a_header(both: tuple[Postfix, Daemon]) -> Non
     assert "seconds by greylag" in postfix.log
 
 
+def test_one_header_a_message_whatever_its_recipients(both: tuple[Postfix, Daemon]) -> None:
+    """Three that have waited, for different times: the first says it. The next message anew."""
+    postfix, _daemon = both
+    sender, names = "three@example.org", ["b@example.net", "c@example.net", "d@example.net"]
+    for name in names:
+        assert postfix.rcpt(sender, name) == 450
+        time.sleep(1)
+    time.sleep(1)
+    with postfix.session() as smtp:
+        for recipients in (names, ["e@example.net"]):
+            if recipients != names:
+                assert postfix.rcpt(sender, recipients[0]) == 450
+                time.sleep(2)
+            smtp.mail(sender)
+            assert [smtp.rcpt(name)[0] for name in recipients] == [250] * len(recipients)
+            assert smtp.data(MESSAGE)[0] == 250
+    waits = [
+        int(line.partition("X-Greylist: delayed ")[2].split()[0])
+        for line in postfix.log.splitlines()
+        if "X-Greylist: delayed" in line and f"from=<{sender}>" in line
+    ]
+    assert len(waits) == 2
+    assert waits[0] >= 4  # that of the first recipient
+
+
 def test_a_bounce_waits_at_data_and_a_callout_succeeds(both: tuple[Postfix, Daemon]) -> None:
     postfix, _daemon = both
     with postfix.session() as smtp:

@@ -13,6 +13,7 @@ from greylag.core.engine import Question, unanswered
 from greylag.core.policy import Policy
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.server.headers import Headers
 from greylag.server.journal import WARN, Journal
 from greylag.server.stages import Stages
 from greylag.server.trees import Trees
@@ -77,6 +78,7 @@ class Answering:
         self._metrics = metrics
         self._overridden: dict[tuple[tuple[bytes, bytes], ...], Policy] = {}
         self._stages = Stages(journal)
+        self._headers = Headers()
 
     def use(self, rules: Rules) -> None:
         """Answer by these rules from now on."""
@@ -105,8 +107,8 @@ class Answering:
         began = monotonic()
         found = self._desk.ask(attempt, policy)
         if isinstance(found, Decision):
-            return self._finish(rules, attempt, plugin, began, found)
-        finish = partial(self._finish, rules, attempt, plugin, began)
+            return self._finish(rules, request, attempt, plugin, began, found)
+        finish = partial(self._finish, rules, request, attempt, plugin, began)
         self._worker.ask(found, partial(self._from_store, owe(), finish, found, rules))
         return None
 
@@ -162,7 +164,13 @@ class Answering:
         reply(finish(decision))
 
     def _finish(
-        self, rules: Rules, attempt: Attempt, plugin: bool, began: float, decision: Decision
+        self,
+        rules: Rules,
+        request: Request,
+        attempt: Attempt,
+        plugin: bool,
+        began: float,
+        decision: Decision,
     ) -> bytes:
         self._metrics.answered(decision, monotonic() - began)
         self._journal.decision(attempt, decision)
@@ -175,7 +183,10 @@ class Answering:
             shown = format_address(packed) if packed else shown
         if plugin:
             return write_plugin_action(decision, rules.replies, shown)
-        return write_action(decision, rules.replies, shown, header=rules.header)
+        header = rules.header and decision.waited is not None
+        if header:
+            header = self._headers.is_first(request.get(b"instance"), attempt)
+        return write_action(decision, rules.replies, shown, header=header)
 
     def _policy_for(self, variables: dict[bytes, bytes]) -> Policy:
         """Return the policy under what tcprules set for this client."""

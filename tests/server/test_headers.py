@@ -1,0 +1,43 @@
+"""`reply.header`: one header a message, whatever its recipients."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from greylag.core.attempt import Attempt
+from greylag.server.headers import MOST, Headers
+from tests.server.daemon import serving
+
+POLICY = '[policy]\ndelay = "1s"\n[reply]\nheader = true\n'
+
+
+def test_one_header_for_each_message(tmp_path: Path) -> None:
+    recipients = [f"r{number}@example.net" for number in range(6)]
+    with serving(tmp_path, POLICY) as daemon, daemon.connect() as client:
+        for recipient in recipients:
+            assert client.ask(recipient=recipient).startswith(b"action=DEFER_IF_PERMIT")
+        time.sleep(2)
+        instances = ["1.a", "1.a", "2.b", "2.b", "", ""]
+        answers = [
+            client.ask(recipient=recipient, instance=instance)
+            for recipient, instance in zip(recipients, instances, strict=True)
+        ]
+    told = [answer.startswith(b"action=PREPEND X-Greylist: delayed") for answer in answers]
+    assert told == [True, False, True, False, True, True]
+    assert b"action=DUNNO" in answers
+
+
+def test_a_front_end_with_one_word_for_all_messages_gets_a_header_for_each_sender() -> None:
+    headers = Headers()
+    attempts = [Attempt(b"192.0.2.1", sender, b"b@example.net") for sender in (b"a@x", b"b@x")]
+    assert [headers.is_first(b"0", attempt) for attempt in attempts * 2] == [True] * 2 + [False] * 2
+
+
+def test_the_memory_of_messages_is_bounded() -> None:
+    headers = Headers()
+    attempt = Attempt(b"192.0.2.1", b"a@example.org", b"b@example.net")
+    for number in range(3 * MOST):
+        assert headers.is_first(b"%d" % number, attempt)
+    assert not headers.is_first(b"%d" % (3 * MOST - 1), attempt)
+    assert headers.is_first(b"0", attempt)
