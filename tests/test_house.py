@@ -31,6 +31,7 @@ STANDARD_LIBRARY_ONLY = ("core", "wire", "store", "service", "server", "app")
 EXTRAS = {
     "app/serve.py": {"uvloop"},
     "server/exporter.py": {"prometheus_client"},
+    "server/metrics_port.py": {"prometheus_client"},
     "store/mysql.py": {"pymysql"},
     "store/mysql_driver.py": {"pymysql"},
     "store/mysql_link.py": {"pymysql"},

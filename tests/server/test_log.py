@@ -239,6 +239,7 @@ def test_closed_standard_descriptors_are_opened_before_a_socket_takes_their_numb
     tmp_path: Path,
 ) -> None:
     """Else what is written to stderr goes to a client."""
+    shell: list[str | Path]
     shell = ["/bin/sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", BIN / "greylag"]
     with serving(tmp_path, f'[log]\nfile = "{tmp_path}/log"\n', program=shell) as daemon:
         folder = Path(f"/proc/{daemon.process.pid}/fd")

@@ -1,10 +1,10 @@
-"""The daemon's figures for Prometheus, on a port of their own and in a thread of their own."""
+"""The daemon's figures for Prometheus, on a port of their own (`metrics_port`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -15,8 +15,9 @@ from prometheus_client.registry import Collector
 
 from greylag.core.verdict import Reason, Verdict
 from greylag.server.journal import Journal
-from greylag.server.listeners import ListenError, TcpPlace
+from greylag.server.listeners import ListenError, TcpPlace, tcp_listener
 from greylag.server.metrics import Histogram, Metrics
+from greylag.server.metrics_port import Port
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.wire.tempfail import End
@@ -115,15 +116,9 @@ def _gauge(name: str, text: str, number: float) -> Metric:
 
 def export(place: TcpPlace, collector: DaemonCollector) -> Callable[[], None]:
     """Serve the figures; return what ends that. Raises ListenError."""
+    listener = tcp_listener(place)
+    if listener is None:
+        raise ListenError(f"{place}: there is no IPv6 on this machine")
     registry = CollectorRegistry()
     registry.register(collector)
-    try:
-        server, _thread = start_http_server(place.port, place.host, registry)
-    except OSError as error:
-        raise ListenError(f"{place}: {error.strerror}") from error
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-
-    return stop
+    return Port(listener, registry).start()
