@@ -4,6 +4,7 @@ unasked: one table for each question, and each session as a mail server walks th
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from itertools import product
 
@@ -18,11 +19,13 @@ from greylag.wire.policy import Request, read_attempt, read_plugin_attempt, writ
 from greylag.wire.qmailspp import read_environment, write_command
 from greylag.wire.reply import Replies
 from tests.core.asking import T, ask, deny, write
+from tests.strategies import SOAK
 
 PLAIN, NULL, PROBE, BATV = "a@example.org", "", "double-bounce@example.org", "prvs=1=postmaster@x"
 SENDERS = (PLAIN, NULL, PROBE, BATV)
 NETWORK = b"\xc0\x00\x02\x00"
 DATA, RCPT, NEVER = NullSender.DATA, NullSender.RCPT, NullSender.NEVER
+MESSAGES = 100_000 if SOAK else 2_000
 
 
 def asked(stage: str | None, sender: str, recipient: str) -> Attempt:
@@ -145,6 +148,43 @@ def test_no_message_passes_unasked_and_its_retry_does_t32(
         assert [d.verdict for d in first[:number]] == [Verdict.DEFER] * number
     again = [decision.verdict for _, decision in walk(attempts, records, T + 300, when)]
     assert again == [Verdict.PASS] * len(attempts)
+
+
+def keys_of(front_end: FrontEnd, sender: str, recipients: list[str], when: NullSender) -> set[str]:
+    """Return the recipients of the records that must have been waited for."""
+    if front_end is postfix and sender.partition("@")[0] in WAITING and when is DATA:
+        return {recipients[0] if len(recipients) == 1 else r"\several"}
+    return set(recipients)
+
+
+WAITING = ("", "double-bounce", "postmaster")
+
+
+def test_in_no_order_of_messages_does_one_pass_unasked_t32() -> None:
+    """T32: a message is let in only if each of its records was deferred 300 seconds before."""
+    dice = random.Random() if SOAK else random.Random(32)
+    records: dict[NullSender, dict[Triplet, Record]] = {DATA: {}, RCPT: {}}
+    deferred: dict[tuple[NullSender, str, str], int] = {}
+    now, let_in = T, 0
+    for _ in range(MESSAGES):
+        now += dice.choice((0, 1, 60, 299, 300, 3600))
+        front_end, when = dice.choice(FRONT_ENDS), dice.choice((DATA, RCPT))
+        sender = dice.choice(("", "double-bounce@x", "postmaster@x", f"a{dice.randrange(9)}@x"))
+        recipients = dice.sample([f"b{n}@example.net" for n in range(6)], dice.randint(1, 3))
+        attempts = front_end(sender, recipients)
+        if dice.random() < 0.3:  # the client goes away, or the server asks about another stage
+            attempts = attempts[: dice.randrange(len(attempts))]
+            attempts.append(asked(dice.choice(STAGES), sender, dice.choice(("", *recipients))))
+            list(walk(attempts, records[when], now, when))
+        else:
+            decisions = [decision for _, decision in walk(attempts, records[when], now, when)]
+            if all(decision.verdict is Verdict.PASS for decision in decisions):
+                let_in += 1
+                for key in keys_of(front_end, sender, recipients, when):
+                    assert deferred[when, sender, key] <= now - 300
+        for triplet in records[when]:
+            deferred.setdefault((when, triplet.sender, triplet.recipient), now)
+    assert MESSAGES / 20 < let_in < MESSAGES
 
 
 @pytest.mark.parametrize("sender", [NULL, PROBE, BATV])

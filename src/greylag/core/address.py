@@ -32,6 +32,12 @@ _LONGEST_DOMAIN = 253  # bytes as a name; in UTF-8 each may take four
 _LONGEST_LABEL = 63
 _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))  # RFC 5895, 2
 _LETTERS = frozenset(("Ll", "Lo", "Lm", "Mn", "Mc", "Nd"))  # RFC 5892, 2.1, without capitals
+# RFC 5892, 2.6: letters and marks that show nothing. Who maps domains leaves them out.
+_SHOWS_NOTHING = frozenset(
+    map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164))
+) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+# Hosts differ about these (UTS 46, "deviations"): some read ss, a common sigma, or nothing.
+_DEVIATIONS = [c.encode() for c in "\u00df\u1e9e\u03c2\u03a3\u200c\u200d"]
 _ALSO_IN_LABELS = frozenset("-_\u00b7\u0375\u05f3\u05f4\u200c\u200d\u30fb")  # RFC 5892, appendix A
 
 
@@ -88,9 +94,13 @@ def _ascii_form(domain: bytes) -> bytes | None:
     for label in text.split("."):
         coded = label.encode("utf-8")
         if not label.isascii():
-            odd = [c for c in label if category(c) not in _LETTERS and c not in _ALSO_IN_LABELS]
-            # Punycode takes quadratic time: of a label that may be long it is not asked for.
-            if odd or len(label) > _LONGEST_LABEL:
+            # Punycode takes quadratic time: of a label that may be long it is not asked for. What
+            # looks like another label under NFKC (as wide letters do) is one to many hosts.
+            if len(label) > _LONGEST_LABEL or normalize("NFKC", label) != label:
+                return None
+            if not all(category(c) in _LETTERS or c in _ALSO_IN_LABELS for c in label):
+                return None
+            if not _SHOWS_NOTHING.isdisjoint(label):
                 return None
             coded = b"xn--" + label.encode("punycode")
             if len(coded) > _LONGEST_LABEL or coded.translate(None, _HOST_NAME):
@@ -122,14 +132,15 @@ def domain_of(recipient: bytes) -> tuple[str, Spelling]:
     local, at, domain = recipient.rpartition(b"@")
     if not at:
         return ("" if b"." in recipient else canonical(recipient)), _LOCAL
-    domain = domain.removesuffix(b".")
-    odd = b""
+    odd = False
     if domain.translate(None, _HOST_NAME) or len(domain) > MAX_LENGTH:
         name = canonical_domain(domain)
-        odd = name.encode("ascii").translate(None, _HOST_NAME)
+        odd = bool(name.encode("ascii").translate(None, _HOST_NAME))
+        odd = odd or any(letter in domain for letter in _DEVIATIONS)
     else:
         name = domain.lower().decode("ascii")  # nearly every domain there is
-    empty_label = b".." in b"." + domain + b"."
+    name = name.removesuffix(".")
+    empty_label = ".." in f".{name}."
     if odd or empty_label or not local or local.translate(None, _ROUTING) != local:
         return name, _AMBIGUOUS
     return name, (_CLEAR if "." in name else _LOCAL)
