@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 from greylag.store.mysql_schema import DATA, LISTS
 from tests.servers.mariadb import Database, MariaDb, running
+
+_ROOT = "PYTEST_DEBUG_TEMPROOT"
 
 
 def pytest_configure() -> None:
@@ -17,6 +22,16 @@ def pytest_configure() -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             usual = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
             signal.signal(number, usual)
+    # A run begins by closing pytest's common folder to all but its user. Servers of another run
+    # that have users of their own would be shut out of theirs: so each run has a folder to itself.
+    if _ROOT not in os.environ:
+        os.environ[_ROOT] = tempfile.mkdtemp(prefix="gl-")
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Leave the folder where something failed."""
+    if exitstatus == pytest.ExitCode.OK and "gl-" in os.environ[_ROOT]:
+        shutil.rmtree(os.environ.pop(_ROOT), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

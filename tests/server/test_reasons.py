@@ -17,7 +17,6 @@ from greylag.core.verdict import Reason
 from tests.server.daemon import BIN, Connection, Daemon, serving
 from tests.server.test_serve import free_port
 
-PLUGIN = {"greylag_client": "qmail-spp"}
 POLICY = '[policy]\ndelay = "3s"\nnull_sender = "never"\n'
 FRIEND, FOE = "198.51.100.1", "203.0.113.1"
 
@@ -81,7 +80,6 @@ BY_THE_DAEMON: dict[Reason, Provoke] = {
     Reason.EARLY: early,
     Reason.RETRIED: retried,
     Reason.KNOWN: known,
-    Reason.CONFIG_ERROR: lambda client: client.ask(**PLUGIN, greylag_glblockexpire="-1"),
 }
 # Words that this daemon does not say, and the test that holds each.
 ELSEWHERE = {
@@ -90,6 +88,7 @@ ELSEWHERE = {
     Reason.RECIPIENT_REFUSED: "native/test_greylisting.py::test_whoever_is_exempt_costs_no_socket",
     Reason.NO_REVERSE_DNS: "core/test_connection.py::test_what_needs_no_record",
     Reason.NOT_LISTED: "core/test_engine.py::test_rule",
+    Reason.CONFIG_ERROR: "e2e/test_plugin.py::test_several_errors_of_greylag_toml_are_all_said",
     Reason.STORE_UNAVAILABLE: "server/test_failure.py::test_failing_may_mean_deferring",
     Reason.INTERNAL_ERROR: "e2e/test_failure.py::test_a_failure_of_our_own_is_said_and_lets_in",
 }
