@@ -14,7 +14,7 @@ from greylag.cli.copying import pages
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.record import Record
 from greylag.core.subject import parse_subject
-from greylag.core.triplet import Triplet, connection_of
+from greylag.core.triplet import SEVERAL, Triplet, connection_of
 from greylag.core.value import replace
 from greylag.store import open_store
 from greylag.store.base import Filter, Store
@@ -111,6 +111,33 @@ def test_rows_of_the_old_program_are_found_by_their_new_key(
     with opened(target) as store:
         assert list(store.load([V4])) == [V4]
         assert store.count(NOW) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (r"b@b\xc3\xbccher.example", "b@xn--bcher-kva.example"),
+        (r"b@B\xc3\x9ccher.example".lower(), "b@xn--bcher-kva.example"),
+        (r"\xc3\xa4@xn--bcher-kva.example", r"\xc3\xa4@xn--bcher-kva.example"),
+        (r"odd\x20one@example.net", r"odd\x20one@example.net"),
+        (r"a\x5cx41@example.net", r"a\x5cx41@example.net"),
+        (r"b@\xffcher.example", r"b@\xffcher.example"),
+        ("b" * 200 + r"@b\xc3\xbc\#0123456789", "b" * 200 + r"@b\xc3\xbc\#0123456789"),
+        (SEVERAL, SEVERAL),
+    ],
+)
+def test_addresses_are_copied_as_they_are_called_now(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    """A domain in UTF-8 was written byte by byte before it had one form with its xn-- name."""
+    source, target = f"sqlite://{tmp_path}/old.db", f"sqlite://{tmp_path}/new.db"
+    with opened(source) as store:
+        store.merge({replace(V4, recipient=before, sender=before): WAITING})
+    copied(tmp_path, source, target)
+    with opened(target) as store:
+        wanted = replace(V4, recipient=after, sender=after)
+        assert [triplet for triplet, _ in store.search(Filter(), 9)] == [wanted]
+    assert copied(tmp_path, source, target)["records"] == {"read": 1, "copied": 0, "left_out": 0}
 
 
 def test_a_walk_by_networks_misses_nothing_and_repeats_nothing() -> None:

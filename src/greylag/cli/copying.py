@@ -14,13 +14,14 @@ import click
 from greylag.cli.common import USAGE, CommandError, Run, examples, json_option, missing_file
 from greylag.cli.output import progress, say, write_fields, write_json
 from greylag.cli.treecopy import into_tree, is_connection, tree_pages
+from greylag.cli.typed import unescaped
 from greylag.core.accesslist import NEVER, Entry, speaking_of
 from greylag.core.address import canonical
 from greylag.core.client import network
 from greylag.core.policy import Policy
 from greylag.core.record import Record, joined
 from greylag.core.subject import Subject
-from greylag.core.triplet import Triplet
+from greylag.core.triplet import SEVERAL, Triplet
 from greylag.core.value import replace
 from greylag.store import check_url, holds_password, open_store, shown_wrong
 from greylag.store.base import Filter, Store
@@ -159,7 +160,13 @@ def _key(triplet: Triplet, policy: Policy) -> Triplet:
 
 
 def _spelt(text: str) -> str:
-    return text if "\\" in text else canonical(text.encode())
+    """Return what greylag calls an address now: a domain in UTF-8 had no xn-- form before.
+
+    What was cut and ends with a digest cannot be read back.
+    """
+    if text == SEVERAL or r"\#" in text:
+        return text
+    return canonical(unescaped(text.encode()))
 
 
 def _copy_entries(old: Store, new: Store, dry_run: bool) -> int:

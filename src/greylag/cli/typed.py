@@ -23,6 +23,11 @@ def typed_address(text: str) -> bytes:
     raw = os.fsencode(text)
     if raw.startswith(b"<") and raw.endswith(b">"):
         raw = raw[1:-1]
+    return unescaped(raw)
+
+
+def unescaped(raw: bytes) -> bytes:
+    r"""Return the bytes that a text with `\x0a` in it stands for."""
     return _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)
 
 

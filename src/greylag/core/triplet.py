@@ -8,6 +8,9 @@ from greylag.core.policy import Policy
 from greylag.core.sender import normalise
 from greylag.core.value import value
 
+# A canonical address holds a backslash before `x` or `#` alone, so no RCPT ever has one of these.
+SEVERAL, CONNECTION = r"\several", r"\connection"
+
 
 @value
 class Triplet:
@@ -51,13 +54,10 @@ def triplet_of(client: bytes, sender: bytes, recipient: bytes, policy: Policy) -
 
 
 def several_of(client: bytes, sender: str, policy: Policy) -> Triplet:
-    r"""Return the key of mail for several recipients that are not named, of a canonical sender."""
-    return Triplet(network(client, policy.prefix_of(client)), sender, r"\several")
+    """Return the key of mail for several recipients that are not named, of a canonical sender."""
+    return Triplet(network(client, policy.prefix_of(client)), sender, SEVERAL)
 
 
 def connection_of(client: bytes, prefix: int) -> Triplet:
-    r"""Return the key of the connections from a client's network.
-
-    A canonical address holds a backslash before `x` or `#` alone, so no RCPT ever has this one.
-    """
-    return Triplet(network(client, prefix), "", r"\connection")
+    """Return the key of the connections from a client's network."""
+    return Triplet(network(client, prefix), "", CONNECTION)
