@@ -191,18 +191,43 @@ def test_a_path_with_any_letters_is_the_file_that_is_checked(tmp_path: Path) -> 
     assert run(tmp_path, f"sqlite://{tmp_path}/a#b.db", "db", "check")[0] == 1
 
 
-READERS = (("db", "check"), ("stats",), ("search",), ("expire",), ("list",), ("check", "a@b.c"))
+WRITERS = (("db", "init"), ("allow", "add", "192.0.2.7"))
+READERS = (
+    ("db", "check"),
+    ("stats",),
+    ("search",),
+    ("expire",),
+    ("allow", "list"),
+    ("check", "192.0.2.1", "a@b.c", "d@e.f"),
+)
 
 
-@pytest.mark.parametrize("words", READERS)
-def test_who_only_reads_makes_nothing_of_an_empty_file_t46(
+@pytest.mark.parametrize("words", [*READERS, *WRITERS])
+def test_a_command_makes_nothing_of_an_empty_file_t46(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:
+    """Root can write to any file that a wrong path names."""
     path = tmp_path / "x.db"
     path.touch()
     assert run(tmp_path, f"sqlite://{path}", *words)[0] != 0
     assert path.read_bytes() == b""
     assert sorted(p.name for p in tmp_path.iterdir()) == ["greylag.toml", "x.db"]
+
+
+@pytest.mark.parametrize("size", [1, 99, 100, 4096, 12_288])
+@pytest.mark.parametrize("words", [*READERS, *WRITERS])
+def test_a_truncated_database_is_told_and_left_as_it_is_t46(
+    tmp_path: Path, words: tuple[str, ...], size: int
+) -> None:
+    path = tmp_path / "x.db"
+    assert run(tmp_path, f"sqlite://{path}", "db", "init")[0] == 0
+    with path.open("r+b") as file:
+        file.truncate(size)
+    before = path.read_bytes()
+    code, _out, said = run(tmp_path, f"sqlite://{path}", *words)
+    assert (code, said.count("\n")) == (74, 1)
+    assert "Traceback" not in said
+    assert path.read_bytes() == before
 
 
 def test_who_only_reads_leaves_an_older_schema_as_it_is_p17(tmp_path: Path) -> None:

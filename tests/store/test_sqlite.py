@@ -20,7 +20,7 @@ from greylag.core.record import Blocked, Created
 from greylag.core.subject import Domain
 from greylag.core.triplet import Triplet
 from greylag.store import open_store, sqlite_sql, without_password
-from greylag.store.base import Filter, Store, StoreError, StoreUnavailable
+from greylag.store.base import Filter, Store, StoreError, StoreRefused, StoreUnavailable
 from greylag.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000
@@ -363,6 +363,69 @@ def test_a_list_row_that_is_no_range_is_ignored_alone_t46(
         found = AccessIndex(store.entries()).matching(client, "example.net")
         assert [str(entry.subject) for entry in found] == ["example.net"]
         assert last_word(store.entries(), client, "example.net", 1) == found[0]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("'text'", "24", "NULL", "0"),
+        ("NULL", "NULL", "x'00'", "0"),
+        ("x'c0000207'", "24", "NULL", "'soon'"),
+    ],
+)
+def test_a_list_row_of_other_types_keeps_no_other_from_being_read_t46(
+    tmp_path: Path, row: tuple[str, ...]
+) -> None:
+    path = tmp_path / "x.db"
+    with closing(SqliteStore(str(path))) as store:
+        store.put_entries([Entry(Domain("example.net"), 0)])
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA writable_schema = ON")  # the table is strict: only its enemies can
+        db.execute("UPDATE sqlite_master SET sql = replace(sql, 'STRICT', '')")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        db.execute(
+            "INSERT INTO entries (network, prefix, domain, denied_until, expires, comment,"
+            f" created) VALUES ({','.join(row)}, 9999999999, '', 0)"
+        )
+    with closing(SqliteStore(str(path))) as store:
+        page = store.entries_after(0, 10)
+        assert [str(entry.subject) for entry in page.entries] == ["example.net"]
+        assert (page.after, page.ignored) == (None, 1)
+        assert store.entries_after(0, 2).after == 2
+        assert len(store.matching(bytes((192, 0, 2, 7)), "example.net")) == 1
+
+
+@pytest.mark.parametrize("size", [1, 15, 99, 100, 512, 4095, 4096, 4097, 8192, 20_000])
+def test_a_truncated_database_is_refused_whole_and_not_touched_t46(path: Path, size: int) -> None:
+    """Not as one record is: it is of no use to anybody. SQLite fills a file of one byte."""
+    SqliteStore(str(path)).close()
+    with path.open("r+b") as file:
+        file.truncate(size)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=str(path)) as caught:
+        SqliteStore(str(path))
+    assert not isinstance(caught.value, StoreRefused)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes to everybody's files")
+def test_root_fills_an_empty_file_only_if_it_is_one_of_ours_t46(path: Path) -> None:
+    """One with the mode that we give: who made it has died before it was filled."""
+    path.touch(mode=0o644)
+    with pytest.raises(StoreError, match="is empty"):
+        SqliteStore(str(path))
+    assert path.read_bytes() == b""
+    path.chmod(0o660)
+    SqliteStore(str(path)).close()
+    assert path.stat().st_size > 4096
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/null", path)])
+def test_what_is_no_plain_file_is_not_opened(path: Path, make: Callable[[Path], None]) -> None:
+    make(path)
+    with pytest.raises(StoreError, match="is no plain file"):
+        SqliteStore(str(path))
 
 
 def test_the_write_ahead_log_shrinks_when_a_long_reader_has_ended(tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ from greylag.core.subject import Network
 from greylag.store import without_password
 from greylag.store.mysql_admin import Admin, Finding, statements
 from greylag.store.mysql_options import read_url
+from greylag.store.sqlite_rows import sound_entries
+from greylag.store.sqlite_sql import ENTRIES
 
 _SQLITE = "sqlite://"
-_RANGES = "SELECT number, network, prefix FROM entries WHERE network IS NOT NULL"
 _MODE = 0o007  # nobody else reads who mails whom
 
 
@@ -140,11 +141,12 @@ def _check_sqlite(run: Run) -> list[Finding]:
             for (line,) in connection.execute("PRAGMA integrity_check"):
                 if line != "ok":
                     found.append(Finding(str(line), "stop greylag, and restore a copy"))
-            for number, packed, prefix in connection.execute(_RANGES):
-                typed = isinstance(packed, bytes) and isinstance(prefix, int)
-                if not (typed and Network(packed, prefix).sound):
-                    what = f"list entry {number} names no range, and is ignored"
-                    found.append(Finding(what, "`greylag allow list` shows it"))
+            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+            for row in connection.execute(ENTRIES):
+                subject = [entry.subject for entry in sound_entries([row])]
+                if not subject or (isinstance(subject[0], Network) and not subject[0].sound):
+                    what = f"list entry {row[-1]} names no range, and is ignored"
+                    found.append(Finding(what, "remove that row of the table `entries`"))
     except (sqlite3.Error, UnicodeDecodeError) as error:  # its message may quote damaged bytes
         raise CommandError([f"{path}: {error}"], STORE_ERROR) from error
     if path.stat().st_mode & _MODE:

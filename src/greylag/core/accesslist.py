@@ -127,6 +127,7 @@ class AccessIndex:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._domains: dict[str, Facts] = {}
         self._networks: dict[int, dict[int, dict[bytes, Facts]]] = {}  # by size, by prefix
+        self.ignored = 0  # entries that name no range; whoever fills it may add more
         self.add(entries)
 
     def add(self, entries: Iterable[Entry]) -> None:
@@ -145,6 +146,8 @@ class AccessIndex:
                 known = of_prefix.setdefault(subject.packed, facts)
                 if known is not facts:
                     of_prefix[subject.packed] = (*known, *facts)
+            else:
+                self.ignored += 1
 
     def take_out(self, number: int) -> bool:
         """Let go of up to so many subjects; tell whether there are more."""

@@ -78,6 +78,14 @@ class StoreEvents:
         """The store keeps no figures; told once."""
         self._journal.event(WARN, {"event": "no-figures", "error": cause})
 
+    def store_warns(self, warning: str) -> None:
+        """An admin has to look after the store; told at a limited rate."""
+        self._journal.event(WARN, {"event": "store-warning", "error": warning})
+
+    def list_rows_ignored(self, rows: int) -> None:
+        """So many rows of the lists name nothing; told each time that lists are loaded."""
+        self._journal.event(WARN, {"event": "list-rows-ignored", "rows": rows})
+
     def maintenance_failed(self, error: str) -> None:
         """Records that have had their time could not be forgotten; told at a limited rate."""
         self._journal.event(WARN, {"event": "maintenance-failed", "error": error})

@@ -60,6 +60,7 @@ class Batch:
         "refused",
         "took",
         "trial",
+        "warning",
         "writing",
         "written",
         "wrote",
@@ -78,6 +79,7 @@ class Batch:
         self.writing = False  # it came to writing
         self.wrote = False  # and something was written
         self.no_figures: str | None = None  # why none are kept
+        self.warning: str | None = None  # what an admin has to look after
         self.refused: str | None = None  # why the store refused something
         self.error: str | None = None
         self.took = 0.0
@@ -184,6 +186,7 @@ class StoreThread(threading.Thread):
             store.check()
             self._lists.look(store)
             batch.no_figures = store.no_figures()
+            batch.warning = store.warning()
         if batch.jobs or batch.later:
             self._decide(store, batch, ready)
         batch.refused = self._deciding.take_cause() or self._lists.take_error()

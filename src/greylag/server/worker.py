@@ -46,6 +46,12 @@ if TYPE_CHECKING:
         def no_figures(self, cause: str) -> None:
             """The store keeps no figures; told once."""
 
+        def store_warns(self, warning: str) -> None:
+            """An admin has to look after the store; told at a limited rate."""
+
+        def list_rows_ignored(self, rows: int) -> None:
+            """So many rows of the lists name nothing; told each time that lists are loaded."""
+
         def maintenance_failed(self, error: str) -> None:
             """Records that have had their time could not be forgotten; told at a limited rate."""
 
@@ -83,7 +89,7 @@ class Worker:
         self.maintenance = Maintenance(Quota(room), clock=clock)
         self._thread = StoreThread(open_store, clock, self.maintenance, self._new_lists)
         self._breaker = Breaker()
-        self._refusals = Seldom()
+        self._refusals, self._warnings = Seldom(), Seldom()
         self._waiting: list[Job] = []
         self._flying: Batch | None = None
         self._scheduled = False
@@ -172,6 +178,8 @@ class Worker:
             self._loop.call_soon_threadsafe(self._use_lists, lists)
 
     def _use_lists(self, lists: AccessIndex) -> None:
+        if lists.ignored:
+            self._events.list_rows_ignored(lists.ignored)
         before = self._desk.use_lists(lists)
         if before is not None:
             self._thread.discard(before)
@@ -210,6 +218,8 @@ class Worker:
         if batch.no_figures is not None and not self._told_of_figures:
             self._told_of_figures = True
             self._events.no_figures(batch.no_figures)
+        if batch.warning is not None and self._warnings.allows(monotonic()):
+            self._events.store_warns(batch.warning)
         self._answer_ready(batch)
         for job, answered in batch.written:
             job.answer(answered)

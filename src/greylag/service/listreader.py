@@ -114,6 +114,7 @@ class ListReader:
         began = self._stopwatch()
         page = store.entries_after(self._after, self._rows)
         self._index.add(page.entries)
+        self._index.ignored += page.ignored
         took = self._stopwatch() - began
         self._rows = min(max(int(self._rows * STEP / max(took, STEP / 2)), LEAST), MOST)
         if page.after is not None:

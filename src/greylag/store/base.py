@@ -82,6 +82,7 @@ class EntryPage:
 
     entries: list[Entry]
     after: int | None  # None: all was seen
+    ignored: int = 0  # rows that name nothing that an entry can name
 
 
 class Store(Protocol):
@@ -131,6 +132,9 @@ class Store(Protocol):
 
     def no_figures(self) -> str | None:
         """Return why no figures are kept here, or None where they are."""
+
+    def warning(self) -> str | None:
+        """Return what an admin has to look after, though the store works; or None."""
 
     def count(self, now: int) -> tuple[int, int]:
         """Return how many live records wait; and have passed."""

@@ -103,6 +103,9 @@ class MemoryStore:
     def no_figures(self) -> str | None:
         return None
 
+    def warning(self) -> str | None:
+        return None
+
     def count(self, now: int) -> tuple[int, int]:
         with self._lock:
             live = [record for record in self._records.values() if record.live(now)]

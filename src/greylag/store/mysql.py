@@ -201,6 +201,9 @@ class MysqlStore:
     def no_figures(self) -> str | None:
         return _NO_FIGURES if self._mark is None else None
 
+    def warning(self) -> str | None:
+        return None
+
     def count(self, now: int) -> tuple[int, int]:
         with self._guard:
             row = self._session.read(sql.COUNT, (date(now), date(now + CLOCK_TOLERANCE)))[0]

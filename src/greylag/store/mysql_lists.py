@@ -70,7 +70,9 @@ class Lists:
     def after(self, number: int, limit: int) -> EntryPage:
         """Return the entries of the next rows; a row may be several entries, or none."""
         rows = self._session.read(sql.ENTRIES_AFTER, (number, limit))
-        return EntryPage(_entries(rows), int(rows[-1][0]) if len(rows) == limit else None)
+        ignored = sum(not read_entries(row) for row in rows)
+        after = int(rows[-1][0]) if len(rows) == limit else None
+        return EntryPage(_entries(rows), after, ignored)
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Add entries; one for a subject that has one takes its place."""

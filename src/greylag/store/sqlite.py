@@ -20,13 +20,14 @@ from greylag.core.subject import Network, Subject
 from greylag.core.triplet import Triplet
 from greylag.store import sqlite_sql as sql
 from greylag.store.base import EntryPage, Filter, Page, Position, StoreUnavailable, Stretch
-from greylag.store.sqlite_file import Guard, Transaction, connect
+from greylag.store.sqlite_file import Guard, Transaction, connect, grown_log
 from greylag.store.sqlite_rows import (
     read_entry,
     read_figure,
     read_number,
     read_record,
     read_scanned,
+    sound_entries,
 )
 
 TIMEOUT = 4.0  # seconds to wait for another writer: inside the 5 s that a plugin may take
@@ -120,7 +121,7 @@ class SqliteStore:
         with self._guard:
             rows = self._db.execute(sql.ENTRIES_BY_NETWORK[len(client)], keys).fetchall()
             rows += self._db.execute(sql.ENTRIES_BY_DOMAIN, (domain,)).fetchall()
-            return [read_entry(row) for row in rows]
+            return sound_entries(rows)
 
     def entries(self) -> list[Entry]:
         with self._guard:
@@ -129,8 +130,9 @@ class SqliteStore:
     def entries_after(self, number: int, limit: int) -> EntryPage:
         with self._guard:
             rows = self._db.execute(sql.ENTRIES_AFTER, (number, limit)).fetchall()
-            found = [read_entry(row) for row in rows]
-        return EntryPage(found, found[-1].number if len(rows) == limit else None)
+            found = sound_entries(rows)
+        after = rows[-1][-1] if len(rows) == limit else None
+        return EntryPage(found, after, len(rows) - len(found))
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         with self.transaction(), self._guard:
@@ -163,6 +165,9 @@ class SqliteStore:
 
     def no_figures(self) -> str | None:
         return None
+
+    def warning(self) -> str | None:
+        return grown_log(self._path)
 
     def count(self, now: int) -> tuple[int, int]:
         with self._guard:

@@ -14,6 +14,9 @@ from greylag.store.schema import APPLICATION_ID, MIGRATIONS
 MODE = 0o660  # the daemon's and the mail server's user share it; nobody else reads who mails whom
 # Beside a long reader the write-ahead log grows; it shrinks to these bytes when that has ended.
 WAL_LIMIT = "PRAGMA journal_size_limit = 16777216"
+_LARGE_LOG = 64 << 20  # bytes of it that are told of
+_HEADER = 100  # bytes: a database has more, and SQLite takes a file of one byte for an empty one
+_LOOKS = 5  # at an empty file that another process of root's may be about to make
 _ROUND = 0.008  # seconds that SQLite waits by itself: it tries after 1, 2 and 5 ms of pause
 _PAUSE = 0.01  # seconds between tries to switch a new file to WAL
 
@@ -47,12 +50,19 @@ def connect(
     migrations: Sequence[Sequence[str]] = MIGRATIONS,
 ) -> sqlite3.Connection:
     """Return a connection to a database at the newest schema. Raises StoreError."""
+    try:
+        return _connect(path, guard, timeout, create, migrations)
+    except StoreRefused as error:  # not of one record: the file is of no use
+        raise StoreError(str(error)) from error
+
+
+def _connect(
+    path: str, guard: Guard, timeout: float, create: bool, migrations: Sequence[Sequence[str]]
+) -> sqlite3.Connection:
     with guard:
         if create:
             _create_file(path)
-        # Also tells "no such file" from a folder that may not be entered.
-        elif os.stat(path).st_size == 0:
-            raise StoreError(f"{path}: is empty, and no database of greylag's")
+        _refuse_foreign_file(path, create=create)
         _refuse_planted(path)
         db = sqlite3.connect(path, timeout=timeout, isolation_level=None)
         db.text_factory = _text
@@ -71,6 +81,20 @@ def connect(
             db.close()
             raise
         return db
+
+
+def grown_log(path: str) -> str | None:
+    """Return what is to be done about a write-ahead log that has grown large, or None."""
+    try:
+        size = os.stat(f"{path}-wal").st_size
+    except OSError:
+        return None
+    if size < _LARGE_LOG:
+        return None
+    return (
+        f"{path}-wal: has {size >> 20} MB: a program has been reading the database for long, and"
+        f" it grows until that ends (`fuser -v {path}` names who has it open)"
+    )
 
 
 def begin(db: sqlite3.Connection, timeout: float) -> None:
@@ -158,6 +182,29 @@ def _create_file(path: str) -> None:
             os.fchown(handle, folder.st_uid, folder.st_gid)
     finally:
         os.close(handle)
+
+
+def _refuse_foreign_file(path: str, *, create: bool) -> None:
+    """Refuse what is there and cannot be a database, before SQLite writes into it.
+
+    An empty file is filled where it may be one that a process made, and then died: by the daemon's
+    and the mail server's user; by root only if it has the mode that we give to ours, for root can
+    write to any file that a wrong path names.
+    """
+    found = os.stat(path)  # also tells "no such file" from a folder that may not be entered
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise StoreError(f"{path}: is no plain file")
+    if 0 < found.st_size < _HEADER:
+        raise StoreError(f"{path}: is no database")
+    for _ in range(_LOOKS if create else 1):
+        ours = create and (os.geteuid() != 0 or stat.S_IMODE(found.st_mode) == MODE)
+        if found.st_size or ours:
+            return
+        sleep(_PAUSE)
+        found = os.stat(path)
+    raise StoreError(
+        f"{path}: is empty, and no database of greylag's: remove it, and it is made anew"
+    )
 
 
 def _refuse_planted(path: str) -> None:

@@ -7,6 +7,7 @@ an error of the database, which the store's guard translates (T46).
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 
 from greylag.core.accesslist import Entry
 from greylag.core.record import Record
@@ -53,6 +54,18 @@ def read_entry(row: tuple[Any, ...]) -> Entry:
         subject = Domain(domain)
     _check(tuple(rest), _ENTRY, "list entry")
     return Entry(subject, *rest)
+
+
+def sound_entries(rows: list[tuple[Any, ...]]) -> list[Entry]:
+    """Return the entries among rows of the lists; a row that is none of greylag's decides nothing.
+
+    It must not keep all others from being read.
+    """
+    found = []
+    for row in rows:
+        with suppress(sqlite3.DatabaseError):
+            found.append(read_entry(row))
+    return found
 
 
 def read_figure(row: tuple[Any, ...]) -> tuple[int, str, int]:

@@ -167,6 +167,9 @@ class TreeStore:
     def no_figures(self) -> str | None:
         return "a tree of jgreylist has no place for them"
 
+    def warning(self) -> str | None:
+        return None
+
     def count(self, now: int) -> tuple[int, int]:
         with self._translated():
             live = [r for _, r, _ in self._all() if r.live(now)]
