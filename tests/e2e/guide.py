@@ -1,6 +1,6 @@
 """The inside of test_guide: its own mounts and network, and the guide's lines as they stand.
 
-usage: unshare --mount --net python -m tests.e2e.guide FOLDER MYSQL_SOCKET
+usage: unshare --mount --net python -m tests.e2e.guide FOLDER MYSQL_SOCKET [daemon]
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ GREYLAG = f"{PYTHON} -c 'from greylag.cli.main import main; main()'"
 QMAIL = Path("/var/qmail")
 TREE = QMAIL / "jgreylist"
 RECORD = TREE / "127" / "000" / "000"
+BELIEVED = 2.1  # seconds that a daemon believes its memory
+CONFIG = QMAIL / "control/greylag.toml"
+DAEMON = f"cd /var/qmail; exec setpriv --reuid=vpopmail --regid=vchkpw --clear-groups {PYTHON} -c \
+'from greylag.cli.main import main; main()' --config {CONFIG} serve"
 CRON_LOG = Path("/var/log/cron")
 USER = 8900  # of vpopmail, and of its group
 SQL = """\
@@ -87,14 +91,22 @@ CRON = (
 )
 
 
-def sh(line: str, given: str = "", **environ: str) -> None:
-    """Run a line as root, as at a prompt or from cron."""
+def sh(line: str, given: str = "", **environ: str) -> str:
+    """Run a line as root, as at a prompt or from cron; return what it says."""
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **environ}
     done = subprocess.run(
-        ["/bin/sh", "-ec", line], input=given, cwd="/", env=env, text=True, check=False
+        ["/bin/sh", "-ec", line],
+        input=given,
+        stdout=subprocess.PIPE,
+        cwd="/",
+        env=env,
+        text=True,
+        check=False,
     )
+    sys.stdout.write(done.stdout)
     if done.returncode:
         raise SystemExit(f"exit code {done.returncode}: {line}")
+    return done.stdout
 
 
 def program(path: str, text: str) -> None:
@@ -106,7 +118,12 @@ def enter(folder: Path) -> None:
     """Make the places that the guide takes for granted."""
     QMAIL.mkdir(exist_ok=True)
     Path("/home/vpopmail").mkdir(parents=True, exist_ok=True)
-    for name, target in {"qmail": QMAIL, "local": "/usr/local", "log": "/var/log"}.items():
+    for name, target in {
+        "qmail": QMAIL,
+        "local": "/usr/local",
+        "log": "/var/log",
+        "run": "/run",
+    }.items():
         sh(f"mount --bind {folder / name} {target}")
     sh(f"mount --bind {folder / 'vpopmail'} /home/vpopmail")
     for name, line in {
@@ -154,6 +171,33 @@ def set_up(socket: str) -> None:
 
 
 @contextlib.contextmanager
+def daemon(folder: Path) -> Iterator[Path]:
+    """Run `greylag serve` with the lines that the installer tells, as the owner of the tree."""
+    CONFIG.touch()
+    told = sh(f"{GREYLAG} --config {CONFIG} qmail install --native --old-names --force")
+    CONFIG.write_text(told[told.index("[jgreylist]") :])
+    Path("/run/greylag").mkdir()
+    shutil.chown("/run/greylag", USER, USER)
+    log = folder / "daemon.log"
+    with log.open("ab") as stderr:
+        process = subprocess.Popen(["/bin/sh", "-c", DAEMON], stderr=stderr)
+    try:
+        wait_for(log, "event=started")
+        yield log
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def wait_for(log: Path, text: str) -> None:
+    end = time.monotonic() + 20
+    while text not in log.read_text():
+        if time.monotonic() > end:
+            raise SystemExit(f"no {text} in the log:\n{log.read_text()}")
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Path]:
     """Run the guide's run script, as a supervisor does."""
     program(str(folder / "run-script"), RUN)
@@ -161,9 +205,7 @@ def serving(folder: Path) -> Iterator[Path]:
     with log.open("ab") as stdout:
         process = subprocess.Popen([folder / "run-script"], stdout=stdout, start_new_session=True)
     try:
-        end = time.monotonic() + 10
-        while time.monotonic() < end and "status: 0/40" not in log.read_text():
-            time.sleep(0.05)
+        wait_for(log, "status: 0/40")
         yield log
     finally:
         process.terminate()
@@ -185,20 +227,29 @@ def expect(found: object, wanted: object, what: str) -> None:
         raise SystemExit(f"{what}: {found!r}, expected {wanted!r}")
 
 
-def mail_comes(folder: Path, socket: str) -> None:
+def mail_comes(folder: Path, socket: str, held_by: Path | None = None) -> None:
+    """Try mail; `held_by` is the log of the daemon, if one is to talk to whoever has to wait."""
     sql = f"mysql -u root -S {socket} greylisting"
     with serving(folder) as log:
         expect(try_mail(), 450, "the first connection")
         expect(RECORD.stat().st_uid, USER, "the owner of the record")
         expect(try_mail(), 450, "too soon")
         os.utime(RECORD, (time.time() - 200, time.time() - 200))
+        time.sleep(BELIEVED)
         expect(try_mail(), 451, "let in by jgreylist, new to the plugin")
         sh(sql, "UPDATE greylisting_data SET block_expires = UTC_TIMESTAMP() - INTERVAL 1 MINUTE")
+        time.sleep(BELIEVED)
         expect(try_mail(), 250, "after block_expire")
         text = log.read_text()
     for fate in ("GREY first time", "GREY too soon", "OK known"):
         expect(f"]: 127.0.0.1: {fate}\n" in text, True, f"{fate} in the log:\n{text}")
-    expect("]: >>> 220 jgreylist v8\n" in text, True, f"the lines of SMTP in the log:\n{text}")
+    if held_by is not None:
+        expect(">>> 220" in text, False, "the daemon talks, and jgreylist is gone")
+        text = held_by.read_text()
+        expect(text.count("at=connect client_address=127.0.0.1"), 4, f"connections:\n{text}")
+        expect(text.count("reason=retried") >= 1, True, f"mail by the daemon:\n{text}")
+    said = text.count(">>> 220 jgreylist v8") if held_by is None else text.count("220 jgreylist v8")
+    expect(said, 2, f"the lines of SMTP in the log:\n{text}")
 
 
 def cron_cleans(socket: str) -> None:
@@ -221,8 +272,13 @@ def main() -> None:
     enter(folder)
     set_up(socket)
     try:
-        mail_comes(folder, socket)
-        cron_cleans(socket)
+        if sys.argv[3:]:
+            with daemon(folder) as log:
+                mail_comes(folder, socket, log)
+                cron_cleans(socket)
+        else:
+            mail_comes(folder, socket)
+            cron_cleans(socket)
     finally:
         sh(
             f"mysql -u root -S {socket}",

@@ -30,10 +30,14 @@ def place(tmp_path: Path, mariadb: MariaDb) -> Path:
     return tmp_path
 
 
-def test_the_guides_lines_work_as_they_stand(place: Path, mariadb: MariaDb) -> None:
+@pytest.mark.parametrize("by_daemon", [False, True], ids=["alone", "with_the_daemon"])
+def test_the_guides_lines_work_as_they_stand(
+    place: Path, mariadb: MariaDb, by_daemon: bool
+) -> None:
     command = [
         *("unshare", "--mount", "--net", "--propagation", "private"),
         *(sys.executable, "-m", "tests.e2e.guide", str(place), str(mariadb.socket)),
+        *(["daemon"] if by_daemon else []),
     ]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
