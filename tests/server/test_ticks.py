@@ -144,6 +144,101 @@ def test_a_tick_may_be_over_before_the_thread_goes_on() -> None:
         assert len(calls) == number
 
 
+class Loop:
+    """A loop that runs nothing until the test has it run."""
+
+    def __init__(self) -> None:
+        self.told: list[Callable[[], None]] = []
+        self.failures: list[object] = []
+        self.closed = False
+
+    def call_soon_threadsafe(self, tick: Callable[[], None]) -> None:
+        if self.closed:
+            raise RuntimeError("closed")
+        self.told.append(tick)
+
+    def call_exception_handler(self, context: object) -> None:
+        self.failures.append(context)
+
+    def run(self) -> None:
+        told, self.told = self.told, []
+        for tick in told:
+            tick()
+
+
+def ticks_of(loop: Loop, *works: Callable[[], None], seconds: float = 0.001) -> Ticks:
+    return Ticks(cast("asyncio.AbstractEventLoop", loop), seconds, *works)
+
+
+def test_a_busy_loop_is_not_told_again_and_again() -> None:
+    """But once more after a while: what it was told may have been lost."""
+    loop = Loop()
+    ticks = ticks_of(loop)
+    for _ in range(100):
+        ticks._ask()
+    assert len(loop.told) == 1
+    for _ in range(2):
+        ticks._ask()
+    assert len(loop.told) == 2
+    for _ in range(100):
+        ticks._ask()
+    assert len(loop.told) == 2
+    loop.run()
+    ticks._ask()
+    assert len(loop.told) == 1
+
+
+def test_one_work_that_fails_keeps_no_other_from_its_turn() -> None:
+    calls: list[str] = []
+    error = ValueError("odd")
+
+    def fails() -> None:
+        raise error
+
+    loop = Loop()
+    ticks = ticks_of(loop, lambda: calls.append("a"), fails, lambda: calls.append("b"))
+    ticks._ask()
+    loop.run()
+    assert calls == ["a", "b"]
+    assert loop.failures == [{"message": "in a tick", "exception": error}]
+
+
+def test_after_the_end_nothing_is_called_and_the_thread_is_gone() -> None:
+    calls: list[int] = []
+    loop = Loop()
+    ticks = ticks_of(loop, lambda: calls.append(1))
+    ticks.start()
+    assert ticks.daemon
+    ticks._ask()
+    ticks.end()
+    ticks.join(10)
+    assert not ticks.is_alive()
+    loop.run()
+    assert calls == []
+
+
+def test_with_its_loop_the_thread_ends() -> None:
+    loop = Loop()
+    loop.closed = True
+    ticks = ticks_of(loop, seconds=30)
+    ticks.start()
+    ticks.join(10)
+    assert not ticks.is_alive()
+
+
+def test_ticks_come_as_often_as_was_said() -> None:
+    loop = Loop()
+    ticks = ticks_of(loop, seconds=0.05)
+    began = time.monotonic()
+    ticks.start()
+    for _ in range(5):
+        while not loop.told:
+            time.sleep(0.001)
+        loop.run()
+    assert time.monotonic() - began >= 4 * 0.05
+    ticks.end()
+
+
 def test_no_memory_for_a_tick_costs_that_tick_alone_t39() -> None:
     """Where the loop cannot even be told, and where the work itself fails."""
 

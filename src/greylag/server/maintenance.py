@@ -44,6 +44,7 @@ class Maintenance:
         self._next = 0.0
         self._resume = 0.0  # after a failure
         self._error: str | None = None
+        self.has_failed = False  # the last step
         self._jump: tuple[int, int] | None = None  # one that was not told yet
         self._paused_until = 0.0
         self.jumps = 0
@@ -85,10 +86,12 @@ class Maintenance:
         except Exception as error:  # noqa: BLE001 - no memory, or a bug: the thread must go on
             self.failed(error)
             return _has_answered(error)
+        self.has_failed = False
         return True
 
     def failed(self, error: Exception) -> None:
         """Remember why a step failed, and let a while pass before the next."""
+        self.has_failed = True
         self._error = "MemoryError"  # what needs no memory to say
         self._resume = self._stopwatch() + AFTER_FAILURE
         if not isinstance(error, MemoryError):

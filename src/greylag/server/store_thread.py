@@ -162,9 +162,14 @@ class StoreThread(threading.Thread):
             self._on_lists(lists)
 
     def _maintain(self) -> None:
-        """When all answers are out; where it fails, the next batch is not to meet that session."""
+        """When all answers are out; where it fails, the next batch is not to meet that session.
+
+        After a failure, as on a full disk, lists are read first: else they never would be.
+        """
         try:
             if self._store is None or not self._maintenance.due():
+                return
+            if self._lists.reading and self._maintenance.has_failed:
                 return
             if not self._maintenance.step(self._store):
                 self._close()
@@ -225,13 +230,13 @@ class StoreThread(threading.Thread):
 
     def _opened(self) -> Store:
         if self._store is None:
-            self._lists.forget()
             self._deciding.forget()
             self._store = self._open_store()
         return self._store
 
     def _close(self) -> None:
         store, self._store = self._store, None
+        self._lists.forget()  # without a store, its steps would do nothing, without an end
         if store is not None:
             with suppress(Exception):  # it failed already, and that was told
                 store.close()

@@ -42,6 +42,11 @@ class ListReader:
         return self._looking or self._reading is not None or bool(self._old)
 
     @property
+    def reading(self) -> bool:
+        """Tell whether lists are being read."""
+        return self._reading is not None
+
+    @property
     def wait(self) -> float:
         """Return in how many seconds the next step is due."""
         return max(0.0, self._next - self._stopwatch())
