@@ -44,7 +44,7 @@ class ListReader:
     @property
     def reading(self) -> bool:
         """Tell whether lists are being read."""
-        return self._reading is not None
+        return self._looking or self._reading is not None
 
     @property
     def wait(self) -> float:
