@@ -271,6 +271,15 @@ def max_connections(site: Site) -> None:
         assert client.ask()
 
 
+def max_connections_per_peer(site: Site) -> None:
+    with Connection(site.port) as client:
+        assert client.ask()
+        site.change(server__max_connections_per_peer="1")
+        with Connection(site.port) as other:
+            assert other.closed()
+        assert client.ask()
+
+
 def deadline(site: Site) -> None:
     site.change(server__deadline='"3s"')
     with site.locked():
@@ -373,6 +382,7 @@ APPLIED: dict[str, Callable[[Site], None]] = {
     "reply.header": header,
     "server.trust_tcp": trust_tcp,
     "server.max_connections": max_connections,
+    "server.max_connections_per_peer": max_connections_per_peer,
     "server.deadline": deadline,
     "jgreylist.trees": trees,
     "jgreylist.max_dialogues": max_dialogues,
@@ -389,6 +399,8 @@ TOLD = {
     "server.socket_mode": '"0600"',
     "server.socket_group": '"mail"',
     "server.handover": '"/nowhere/handover"',
+    "server.handover_mode": '"0600"',
+    "server.handover_group": '"mail"',
     "server.policy": "[]",
     "server.metrics": '"127.0.0.1:9"',
 }

@@ -53,9 +53,12 @@ class ServerSettings:
     socket_mode: int
     socket_group: str
     handover: str  # empty: beside the socket
+    handover_mode: int | str  # empty: that of the socket
+    handover_group: str  # the same
     policy: tuple[str, ...]  # address:port
     trust_tcp: bool
     max_connections: int
+    max_connections_per_peer: int  # 0: half of these
     deadline: int  # seconds
     metrics: str  # address:port, or empty
     log_file: str  # empty: stderr

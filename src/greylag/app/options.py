@@ -171,6 +171,20 @@ OPTIONS = (
         restart=True,
     ),
     Option(
+        "server.handover_mode",
+        lambda raw: raw if raw == "" else reading.mode(raw),
+        "",
+        "the mode of that socket; empty: that of `server.socket`",
+        restart=True,
+    ),
+    Option(
+        "server.handover_group",
+        reading.text,
+        "",
+        "the group of that socket; empty: that of `server.socket`",
+        restart=True,
+    ),
+    Option(
         "server.policy",
         reading.places,
         (),
@@ -187,7 +201,13 @@ OPTIONS = (
         "server.max_connections",
         reading.count(1, 100_000),
         4000,
-        "connections at once; more are closed",
+        "connections at once, of each place where the daemon listens; more are closed",
+    ),
+    Option(
+        "server.max_connections_per_peer",
+        reading.count(0, 100_000),
+        0,
+        "of these, how many may come from one TCP address (IPv6: one /64); 0: half of them",
     ),
     Option(
         "server.deadline",

@@ -43,7 +43,7 @@ def plan_of(settings: Settings) -> Plan:
         tcp=tuple(map(_tcp_place, server.policy)),
         trust_tcp=server.trust_tcp,
         room=settings.room,
-        limits=Limits(connections=server.max_connections),
+        limits=Limits(server.max_connections, server.max_connections_per_peer),
         log_file=server.log_file,
         log_level=settings.log_level,
         metrics=_tcp_place(server.metrics) if server.metrics else None,
@@ -52,7 +52,12 @@ def plan_of(settings: Settings) -> Plan:
 
 def _reception(settings: Settings) -> ReceptionPlan:
     server = settings.server
-    socket = UnixPlace(server.handover_path(), server.socket_mode, server.socket_group)
+    mode, group = server.handover_mode, server.handover_group
+    socket = UnixPlace(
+        server.handover_path(),
+        mode if isinstance(mode, int) else server.socket_mode,
+        group or server.socket_group,
+    )
     values = settings.values
     return ReceptionPlan(
         socket,

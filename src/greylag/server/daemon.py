@@ -14,8 +14,9 @@ from time import monotonic
 from greylag.core.policy import Room
 from greylag.core.value import value
 from greylag.server.answering import Answering, Rules
+from greylag.server.connections import Connections, Shares, shares
 from greylag.server.journal import ERROR, INFO, WARN, Journal
-from greylag.server.listeners import BACKLOG, TcpPlace, UnixListener, UnixPlace, tcp_listener
+from greylag.server.listeners import TcpPlace, UnixListener, UnixPlace, tcp_listener
 from greylag.server.metrics import Metrics
 from greylag.server.reception import Reception, ReceptionPlan
 from greylag.server.session import Limits, Session
@@ -26,7 +27,6 @@ from greylag.service.desk import Desk
 from greylag.store.base import Store
 
 SWEEP = 1.0  # seconds between looks at idle and slow connections
-DESCRIPTORS = 1200  # beside connections and clients: waiting hand-overs, store, log, listeners
 DRAIN = 5.0  # seconds that answers under way may still take at the end
 
 
@@ -109,7 +109,7 @@ class Daemon:
         self.journal = Journal(plan.log_file, plan.log_level)
         self.metrics = Metrics()
         self.desk = Desk()
-        self._sessions: set[Session] = set()
+        self._connections: list[Connections] = []  # of each listener
         self._stop = asyncio.Event()
         self._supervisor = Supervisor()
         # Bound before anything runs: what cannot be bound is an error of the start.
@@ -118,14 +118,14 @@ class Daemon:
             bound.callback(self._unix.close)
             self._reception = Reception(plan.reception, self.journal, self.metrics)
             bound.callback(self._reception.close)
-            self._tcp = [bound.enter_context(one) for one in self._ports(plan.tcp)]
+            self._tcp = [(at, bound.enter_context(one)) for at, one in self._ports(plan.tcp)]
             self._close_listeners = bound.pop_all().close
 
-    def _ports(self, places: Iterable[TcpPlace]) -> Iterator[socket.socket]:
+    def _ports(self, places: Iterable[TcpPlace]) -> Iterator[tuple[TcpPlace, socket.socket]]:
         for place in places:
             listener = tcp_listener(place)
             if listener is not None:
-                yield listener
+                yield place, listener
             else:
                 self.journal.event(WARN, {"event": "no-ipv6", "place": str(place)})
 
@@ -159,19 +159,37 @@ class Daemon:
         stop_export()
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Server]:
+        places = (self._plan.socket.path, *(str(place) for place, _listener in self._tcp))
+        self._connections = [Connections(place, self.journal) for place in places]
+        unix, *tcp = self._connections
+        share = self._share_out()
         servers = [
             await loop.create_unix_server(
-                partial(self._session, trusted=True, local=True),
+                partial(self._session, unix, trusted=True, local=True),
                 sock=self._unix.socket,
-                backlog=BACKLOG,
+                backlog=share.backlog,
             )
         ]
         servers += [
-            await loop.create_server(self._tcp_session, sock=listener, backlog=BACKLOG)
-            for listener in self._tcp
+            await loop.create_server(
+                partial(self._tcp_session, connections), sock=listener, backlog=share.backlog
+            )
+            for connections, (_place, listener) in zip(tcp, self._tcp, strict=True)
         ]
-        self._reception.start(self._plan.limits.connections + DESCRIPTORS)
+        self._reception.start(share)
         return servers
+
+    def _share_out(self) -> Shares:
+        """Share the descriptors out among all that take connections."""
+        limits, dialogues = self._plan.limits, self._plan.reception.limits.total
+        found = shares(limits, len(self._connections), dialogues)
+        for connections in self._connections:
+            connections.use(limits, found.connections)
+        if found.connections < limits.connections or found.dialogues < dialogues:
+            fields: dict[str, bytes | str | int] = {"event": "few-descriptors"}
+            fields |= {"limit": found.limit, "connections": found.connections}
+            self.journal.event(WARN, {**fields, "dialogues": found.dialogues})
+        return found
 
     def _export(self) -> Callable[[], None]:
         if self._plan.metrics is None:
@@ -181,12 +199,15 @@ class Daemon:
         collector = DaemonCollector(self.metrics, self.desk, self.worker, self.journal)
         return export(self._plan.metrics, collector)
 
-    def _session(self, *, trusted: bool, local: bool) -> Session:
+    def _session(self, connections: Connections, *, trusted: bool, local: bool) -> Session:
         answering = partial(self._answering, trusted=trusted, local=local)
-        return Session(answering, self._sessions, self._plan.limits)
+        return Session(answering, connections)
 
-    def _tcp_session(self) -> Session:
-        return self._session(trusted=self._plan.trust_tcp, local=False)
+    def _tcp_session(self, connections: Connections) -> Session:
+        return self._session(connections, trusted=self._plan.trust_tcp, local=False)
+
+    def _sessions(self) -> list[Session]:
+        return [session for connections in self._connections for session in connections]
 
     def reload(self) -> None:
         """Use a new plan; what is bound, and the store, stay. An error keeps all as it was."""
@@ -203,7 +224,7 @@ class Daemon:
         self.journal.use(plan.log_file, plan.log_level)
         self._answering.use(plan.rules)
         self._trees.use(plan.rules.trees, plan.deadline)
-        self._reception.use(plan.reception, plan.limits.connections + DESCRIPTORS)
+        self._reception.use(plan.reception, self._share_out())
         self.worker.use(plan.deadline, plan.room)
         self.desk.forget_all()
 
@@ -211,7 +232,7 @@ class Daemon:
         """Close connections that are idle or slow for too long."""
         now = monotonic()
         failed = None
-        for session in [one for one in self._sessions if one.deadline <= now]:
+        for session in [one for one in self._sessions() if one.deadline <= now]:
             try:
                 session.abort()
             except Exception as error:  # noqa: BLE001 - no memory: the others all the same
@@ -223,13 +244,13 @@ class Daemon:
         self._reception.stop()
         for server in servers:
             server.close()
-        for session in list(self._sessions):
+        for session in self._sessions():
             session.end()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
-                while any(session.busy for session in self._sessions):
+                while any(session.busy for session in self._sessions()):
                     await asyncio.sleep(0.01)
-        for session in list(self._sessions):
+        for session in self._sessions():
             session.abort()
         await self.worker.stop(DRAIN)
         await self._trees.stop(DRAIN)

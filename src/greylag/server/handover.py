@@ -14,6 +14,7 @@ from time import monotonic
 
 from greylag.core.policy import Policy
 from greylag.server.closing import Closing, unlinger
+from greylag.server.connections import HANDING_OVER
 from greylag.server.dialogues import Dialogues
 from greylag.server.poller import BROKEN, NOTHING, READ, Poller
 from greylag.wire.handover import ACCEPTED, Opening, read_opening
@@ -22,7 +23,6 @@ from greylag.wire.policy import Request, RequestReader
 _MAX_RECORD = 8192  # bytes of a request: the longest text and a few numbers take a quarter of it
 # As many as can be sent at once: what the kernel drops for want of room it closes in our thread.
 _DESCRIPTORS = socket.CMSG_LEN(253 * array.array("i").itemsize)
-_MOST_WAITING = 1024  # that have connected and not said anything
 _PATIENCE = 10.0  # seconds: that client itself gives up after 5
 _FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_CMSG_CLOEXEC
 _ADDRESS_FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -39,6 +39,7 @@ class HandOver:
         self._givers: set[_Giver] = set()
         self.dialogues = dialogues
         self.policy = policy
+        self.most_waiting = HANDING_OVER
         self.closing = Closing()
 
     def start(self) -> None:
@@ -56,7 +57,7 @@ class HandOver:
             self._poller.change(self._listener.fileno(), NOTHING)
             return
         giver = _Giver(self, connection)
-        if len(self._givers) >= _MOST_WAITING or self.closing.stuck:
+        if len(self._givers) >= self.most_waiting or self.closing.stuck:
             self.closing.put(connection.detach())
             return
         self._givers.add(giver)

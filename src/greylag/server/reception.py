@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import resource
 from time import monotonic
 
 from greylag.core.policy import Policy
 from greylag.core.value import replace, value
+from greylag.server.connections import Shares
 from greylag.server.dialogues import DialogueLimits, Dialogues
 from greylag.server.handover import HandOver
-from greylag.server.journal import ERROR, WARN, Journal
+from greylag.server.journal import ERROR, Journal
 from greylag.server.listeners import UnixListener, UnixPlace
 from greylag.server.metrics import Metrics
 from greylag.server.poller import Poller
@@ -34,30 +34,21 @@ class Reception:
         self.dialogues = Dialogues(self._poller, plan.limits, journal, metrics)
         self._hand_over = HandOver(self._poller, self._listener.socket, self.dialogues, plan.policy)
 
-    def start(self, descriptors_for_others: int) -> None:
-        """Begin; to be called in the loop."""
-        self._others = descriptors_for_others
-        self._fit()
+    def start(self, shares: Shares) -> None:
+        """Begin, within a share of the descriptors; to be called in the loop."""
+        self._fit(shares)
         self._poller.start()
         self._hand_over.start()
 
-    def use(self, plan: ReceptionPlan, descriptors_for_others: int) -> None:
+    def use(self, plan: ReceptionPlan, shares: Shares) -> None:
         """Go by another plan from now on."""
-        self._others = descriptors_for_others
         self.dialogues.limits = plan.limits
         self._hand_over.policy = plan.policy
-        self._fit()
+        self._fit(shares)
 
-    def _fit(self) -> None:
-        """Raise the process's limit of descriptors, and stay below it."""
-        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        wanted, room = self.dialogues.limits.total, max(hard - self._others, hard // 2)
-        if wanted > room:
-            self.dialogues.limits = replace(self.dialogues.limits, total=room)
-            fields: dict[str, bytes | str | int] = {"event": "few-descriptors"}
-            fields |= {"limit": hard, "dialogues": room}
-            self._journal.event(WARN, fields)
+    def _fit(self, shares: Shares) -> None:
+        self.dialogues.limits = replace(self.dialogues.limits, total=shares.dialogues)
+        self._hand_over.most_waiting = shares.handing_over
 
     def _failed(self, error: str) -> None:
         self._journal.rarely(ERROR, {"event": "dialogue-failed", "error": error})

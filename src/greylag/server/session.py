@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from greylag.server.connections import Connections
+
     Owe = Callable[[], Callable[[bytes], None]]
 
     class Answering(Protocol):
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 class Limits:
     """What one connection, and all together, may take."""
 
-    connections: int = 4000
+    connections: int = 4000  # of one listener
+    per_peer: int = 0  # of these, of one TCP peer; 0: half of them
     idle: float = 600.0  # seconds between requests; Postfix closes after 300
     request: float = 10.0  # seconds from the first byte of a request to its last
     total: float = 86400.0  # seconds of a connection's life
@@ -47,10 +50,10 @@ class Slot:
 class Session(asyncio.Protocol):
     """The protocol of one connection."""
 
-    def __init__(self, answering: Answering, sessions: set[Session], limits: Limits) -> None:
+    def __init__(self, answering: Answering, connections: Connections) -> None:
         self._answering = answering
-        self._sessions = sessions
-        self._limits = limits
+        self._connections = connections
+        self._limits = limits = connections.limits
         self._reader = RequestReader()
         self._slots: deque[Slot] = deque()
         self._transport: asyncio.Transport | None = None
@@ -71,15 +74,13 @@ class Session(asyncio.Protocol):
         """Take the connection, unless there are too many."""
         # uvloop's transports are no asyncio.Transport, but do all that one does.
         self._transport = transport  # type: ignore[assignment]
-        if len(self._sessions) >= self._limits.connections:
+        if not self._connections.admit(self, transport.get_extra_info("peername")):
             self._closing = True
             transport.close()
-            return
-        self._sessions.add(self)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget the connection; answers that still come have nowhere to go."""
-        self._sessions.discard(self)
+        self._connections.leave(self)
         self._transport = None
 
     def data_received(self, data: bytes) -> None:
