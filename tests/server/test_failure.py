@@ -188,3 +188,22 @@ def test_kill_9_under_load_loses_nothing_that_was_answered_p6(
     print(f"{kills} kills, {clients} clients: {deferred} deferrals and {passed} first passes kept")
     assert deferred > 100
     assert passed > 10
+
+
+def test_a_truncated_shm_of_sqlite_ends_the_daemon_and_the_next_start_serves(
+    tmp_path: Path,
+) -> None:
+    """A known issue: no program outlives such a SIGBUS, so whoever supervises starts it again."""
+    with serving(tmp_path) as daemon:
+        with daemon.connect() as client:
+            assert client.ask().startswith(DEFERRED)
+            os.truncate(f"{daemon.database}-shm", 0)
+            with suppress(OSError):
+                client.ask(sender="other@example.org")
+        assert daemon.process.wait(20) == -signal.SIGBUS
+    with serving(tmp_path) as again, again.connect() as client:
+        assert client.ask(sender="third@example.org").startswith(DEFERRED)
+        assert again.logged("reason=new client_address=192.0.2.17 sender=third@example.org")
+    with closing(sqlite3.connect(tmp_path / "greylag.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("SELECT count(*) FROM records").fetchone() >= (2,)
