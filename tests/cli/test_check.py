@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greylag.core.triplet import Triplet
+from greylag.core.triplet import Triplet, connection_of
 from tests.cli.conftest import CLIENT, KEY, NETWORK, NOW, RECIPIENT, SENDER, Greylag, shape
 
 CHECK = ("check", CLIENT, SENDER, RECIPIENT)
@@ -145,6 +145,7 @@ def test_a_failing_store_tells_what_the_plugin_answers(greylag: Greylag, on_fail
 
 def test_json_schema(greylag: Greylag) -> None:
     record = {
+        "kind": "str",
         "client_network": "str",
         "sender": "str",
         "recipient": "str",
@@ -159,6 +160,7 @@ def test_json_schema(greylag: Greylag) -> None:
         "verdict": "str",
         "reason": "str",
         "meaning": "str",
+        "kind": "str",
         "client_address": "str",
         "client_network": "str",
         "sender": "str",
@@ -176,3 +178,28 @@ def test_json_schema(greylag: Greylag) -> None:
     assert shape(found) == {**schema, "record": record}
     assert found["record"]["may_pass_at"] == found["may_pass_at"] == NOW + 240
     assert found["retry_after"] == 240
+
+
+def test_a_connection_alone(greylag: Greylag) -> None:
+    """What jgreylist would be answered: under its own delay, from its own record."""
+    found = greylag.json("check", "192.0.2.1", code=10)
+    assert (found["kind"], found["reason"], found["retry_after"]) == ("connection", "new", 120)
+    key = connection_of(bytes((192, 0, 2, 1)), 24)
+    greylag.remember(key, first_seen=NOW - 60, delay=120)
+    result = greylag.run("check", "192.0.2.99")
+    assert result.exit_code == 10
+    assert "about           a connection, as jgreylist asks" in result.stdout
+    assert "early: it was seen before, and its delay is not over yet" in result.stdout
+    assert "recipient" not in result.stdout
+    greylag.at(NOW + 60)
+    assert greylag.json("check", "192.0.2.99")["reason"] == "retried"
+    assert greylag.json("check", "192.0.2.99", "--by-address", code=10)["reason"] == "new"
+    greylag.run("allow", "add", "192.0.2.0/24")
+    assert greylag.json("check", "192.0.2.99")["reason"] == "allowlisted"
+
+
+def test_one_attempt_is_not_told_as_two(greylag: Greylag) -> None:
+    greylag.remember(KEY, first_seen=NOW - 10)
+    assert "came again" not in greylag.run(*CHECK).stdout
+    greylag.at(NOW + 3000)
+    assert "came again after" not in greylag.run(*CHECK).stdout

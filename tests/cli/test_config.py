@@ -52,7 +52,7 @@ def test_the_old_plugins_files_are_found(greylag: Greylag, monkeypatch: pytest.M
     monkeypatch.chdir(away)
     assert "block_expire" not in greylag.run("config").stdout
     assert "block_expire" in greylag.run("--qmail-home", str(greylag.home), "config").stdout
-    assert greylag.run("--qmail-home", "missing", "config").exit_code == 2
+    assert greylag.run("--qmail-home", "missing", "config").exit_code == 66
 
 
 def test_the_option_config_goes_before_the_variable(greylag: Greylag) -> None:

@@ -58,6 +58,9 @@ def test_init_makes_what_is_missing_and_nothing_twice(database: Database, tmp_pa
 def test_the_printed_sql_is_what_init_does(database: Database, tmp_path: Path) -> None:
     code, text, _said = run(tmp_path, database.url, "db", "init", "--print")
     assert code == 0
+    code, printed, _said = run(tmp_path, database.url, "db", "init", "--print", "--json")
+    statements = json.loads(printed)["statements"]
+    assert all(statement in text for statement in statements)
     client = ["mariadb", "--no-defaults", "-uroot", "-S", str(database.server.socket)]
     subprocess.run([*client, database.name], input=text, text=True, check=True, timeout=30)
     assert run(tmp_path, database.url, "db", "check")[0] == 0
@@ -171,7 +174,8 @@ def test_sqlite_too(tmp_path: Path) -> None:
     assert run(tmp_path, url, "db", "check") == (0, "", "greylag: all is well\n")
     (tmp_path / "greylag.db").chmod(0o666)
     code, out, _said = run(tmp_path, url, "db", "check")
-    assert (code, "is open to all" in out) == (1, True)
+    path = f"{tmp_path}/greylag.db"
+    assert (code, out) == (1, f"{path}: is open to all\n    chmod o= {path}*\n")
     (tmp_path / "greylag.db").write_bytes(b"junk" * 4096)
     code, _out, said = run(tmp_path, url, "db", "check")
     assert code == 74

@@ -38,7 +38,7 @@ def test_every_command_has_help_with_examples_and_json(
 
 def test_help_documents_exit_codes_and_variables(greylag: Greylag) -> None:
     text = greylag.run("--help").stdout
-    for code in ("0", "1", "2", "10", "11", "74", "75", "78"):
+    for code in ("0", "1", "2", "10", "11", "66", "70", "74", "75", "78", "130", "141"):
         assert f"\n    {code} " in text
     assert "GREYLAG_CONFIG" in text
     assert "..." not in text.partition("Commands:")[2].partition("Exit codes")[0]
@@ -48,7 +48,7 @@ def test_version(greylag: Greylag) -> None:
     assert greylag.run("--version").stdout.startswith("greylag, version ")
 
 
-@pytest.mark.parametrize("arguments", [(), ("allow",), ("deny",)])
+@pytest.mark.parametrize("arguments", [(), ("allow",), ("deny",), ("qmail",), ("db",), ("import",)])
 def test_no_command_shows_the_help(greylag: Greylag, arguments: tuple[str, ...]) -> None:
     result = greylag.run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -108,7 +108,7 @@ def test_the_memory_store_is_told(greylag: Greylag) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [
-        (KeyboardInterrupt(), 130, "\n"),
+        (KeyboardInterrupt(), 130, "\ngreylag: interrupted\n"),
         (StoreUnavailable("x.db: disk full"), 75, "greylag: x.db: disk full\n"),
         (
             PermissionError(13, "Permission denied", "x.db"),
@@ -151,3 +151,20 @@ def test_completion_answers(
 
     result = CliRunner().invoke(cli, prog_name="greylag")
     assert result.stdout.split() == ["plain,add", "plain,import", "plain,list", "plain,remove"]
+
+
+def test_the_settings_may_be_named_behind_the_command(greylag: Greylag) -> None:
+    other = greylag.home / "other.toml"
+    other.write_text('policy.delay = "9m"\n')
+    for words in (
+        ("--config", str(other), "config"),
+        ("config", "--config", str(other)),
+        ("config", f"--config={other}"),
+    ):
+        assert '"9m"' in greylag.run(*words).stdout, words
+    assert '"9m"' not in greylag.run("config").stdout
+    greylag.configure("nonsense =")
+    other.write_text(f'store.url = "sqlite://{greylag.home}/b.db"\n')
+    assert greylag.run("allow", "--config", str(other), "add", "192.0.2.1").exit_code == 0
+    assert (greylag.home / "b.db").exists()
+    assert "--config FILE" in greylag.run("allow", "add", "--help").stdout

@@ -111,7 +111,7 @@ def test_a_full_disk_is_told(greylag: Greylag) -> None:
     assert (result.returncode, result.stderr) == (74, b"greylag: output: No space left on device\n")
 
 
-def test_an_interrupt_is_quiet(greylag: Greylag) -> None:
+def test_an_interrupt_is_one_line(greylag: Greylag) -> None:
     with subprocess.Popen(
         [PROGRAM, "deny", "import", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -119,7 +119,7 @@ def test_an_interrupt_is_quiet(greylag: Greylag) -> None:
         wait_until_it_reads(process.pid)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=30)
-    assert (process.returncode, told.strip()) == (130, b"")
+    assert (process.returncode, told.strip()) == (130, b"greylag: interrupted")
 
 
 def wait_until_it_reads(pid: int) -> None:
@@ -192,3 +192,18 @@ def test_an_environment_of_odd_bytes(greylag: Greylag) -> None:
     shown = result.stdout + result.stderr
     assert shown.isascii()
     assert b"\x1b" not in shown
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_narrow_terminal_shows_addresses_in_one_piece(greylag: Greylag, columns: int) -> None:
+    sender = "newsletter-return-1234@bulk.mail.example.org"
+    greylag.remember(Triplet(NETWORK, sender, "info@example.net"))
+    _, shown = on_a_terminal("search", COLUMNS=str(columns))
+    lines = shown.replace("\r", "").splitlines()
+    assert f"sender          {sender}" in lines
+    assert "recipient       info@example.net" in lines
+    names = ["client", "sender", "recipient", "first", "state", "deferred", "let"]
+    assert [line.split()[0] for line in lines[-7:]] == names
+    _, shown = on_a_terminal("search", COLUMNS="200")
+    assert sender in shown.splitlines()[-1]
+    assert "192.0.2.0/24" in shown.splitlines()[-1]

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from greylag.cli import plugins as module
+from greylag.cli.main import cli
 from greylag.cli.old_names import IN_SBIN
 from greylag.cli.plugins import KEPT, PLUGINS
 from greylag.cli.qmail import qmail
@@ -77,8 +78,11 @@ def test_dry_run_touches_nothing(tmp_path: Path, command: str) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
-def test_a_home_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    assert run(tmp_path / "missing", "install").exit_code == 2
+def test_a_home_that_is_not_there_is_told(tmp_path: Path) -> None:
+    words = ["qmail", "install", "--qmail-home", str(tmp_path / "missing")]
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 66
+    assert "missing' does not exist" in result.stderr
 
 
 def test_plugins_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:

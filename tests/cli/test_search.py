@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from greylag.core.client import parse_address
-from greylag.core.triplet import Triplet
+from greylag.core.policy import Policy
+from greylag.core.triplet import Triplet, connection_of, several_of
 from tests.cli.conftest import KEY, NOW, Greylag, shape
 
 
@@ -124,7 +127,7 @@ def test_states(filled: Greylag) -> None:
 
 def test_json_schema(filled: Greylag) -> None:
     record = {
-        **dict.fromkeys(("client_network", "sender", "recipient", "state"), "str"),
+        **dict.fromkeys(("kind", "client_network", "sender", "recipient", "state"), "str"),
         **dict.fromkeys(
             ("first_seen", "may_pass_at", "forgotten_at", "deferred_count", "passed_count"), "int"
         ),
@@ -147,3 +150,23 @@ def test_records_of_a_wider_policy_are_shown_as_they_are(greylag: Greylag) -> No
     greylag.remember(KEY, key("192.0.2.7"))
     found = greylag.json("search")["records"]
     assert [record["client_network"] for record in found] == ["192.0.2.0/24", "192.0.2.7"]
+
+
+def test_connections_are_told_from_triplets(filled: Greylag) -> None:
+    packed = parse_address(b"192.0.2.7") or b""
+    filled.remember(connection_of(packed, 24), first_seen=NOW + 1, passed=True)
+    filled.remember(several_of(packed, "", Policy()), first_seen=NOW + 2)
+    shown = filled.run("search", "--limit", "2").stdout
+    several, connection = (re.split("  +", line) for line in shown.splitlines()[1:])
+    assert several[:3] == ["192.0.2.0/24", "<>", "(several recipients)"]
+    assert connection[:2] == ["192.0.2.0/24", "(connections, for jgreylist)"]
+    assert "\\" not in shown
+    kinds = [record["kind"] for record in filled.json("search")["records"]]
+    assert kinds == ["several", "connection", *["triplet"] * 5]
+    only = filled.json("search", "--connections", "--client", "192.0.2.0/24")
+    assert [record["kind"] for record in only["records"]] == ["connection"]
+    assert only["total"] == 1
+    assert "(connections" in filled.run("forget", "--connections", "--dry-run").stderr
+    assert filled.json("forget", "--connections", "--yes")["forgotten"] == 1
+    assert len(filled.keys()) == 6
+    assert filled.run("search", "--connections").exit_code == 1

@@ -23,11 +23,15 @@ from greylag.cli.typed import typed_address, typed_client, typed_recipient
 from greylag.core.accesslist import NEVER
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address
-from greylag.core.triplet import Triplet, triplet_of
+from greylag.core.connection import Connection, policy_of, precheck_connection
+from greylag.core.engine import Question, precheck
+from greylag.core.policy import Policy
+from greylag.core.triplet import OF_CONNECTIONS, Triplet, connection_of, kind_of, triplet_of
 from greylag.core.verdict import MEANING, Decision, Reason, Verdict
 from greylag.service import Service
 from greylag.store.base import StoreError
 
+_PAIR = 2  # a sender and a recipient
 _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
 
 
@@ -35,34 +39,39 @@ _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
     epilog=examples(
         "greylag check 192.0.2.1 user@example.org info@example.net",
         "greylag check 2001:db8::25 '<>' info@example.net    # a bounce",
+        "greylag check 192.0.2.1    # a connection, as jgreylist asks",
     )
 )
 @click.argument("address")
-@click.argument("sender")
-@click.argument("recipient")
+@click.argument("addresses", metavar="[SENDER RECIPIENT]", nargs=-1)
+@click.option("--by-address", is_flag=True, help="As JGREYLIST_BY_IP: each IPv4 address alone.")
 @json_option
 @click.pass_obj
-def check(run: Run, address: str, sender: str, recipient: str) -> int:
+def check(run: Run, address: str, addresses: tuple[str, ...], by_address: bool) -> int:
     """Explain what an attempt would be answered now. Nothing is written.
 
     ADDRESS is the client's; SENDER `<>` is the null sender. It is taken for a client that
-    greylisting is turned on for, which may not relay and has not logged in.
+    greylisting is turned on for, which may not relay and has not logged in. With ADDRESS alone it
+    is about a connection, as jgreylist asks: with the usual delay, and no word of JGREYLIST.
 
     Exits with 0 for a pass, 10 for a deferral, 11 for a refusal.
     """
+    if len(addresses) not in (0, _PAIR):
+        raise click.UsageError("expected ADDRESS SENDER RECIPIENT, or ADDRESS alone")
+    if addresses and by_address:
+        raise click.UsageError("--by-address is for connections: ADDRESS alone")
     packed = typed_client(address)
-    attempt = Attempt(os.fsencode(address), typed_address(sender), typed_recipient(recipient))
-    triplet = triplet_of(packed, attempt.sender or b"", attempt.recipient or b"", run.policy)
+    question, triplet, policy = _asked(run, address, addresses, by_address=by_address)
     failures: list[StoreError] = []
     with ExitStack() as stack:
         service = Service(
-            run.policy,
+            policy,
             lambda: stack.enter_context(closing(run.open_store())),
             report=failures.append,
             on_failure=run.settings.on_failure,
             clock=lambda: run.now,
         )
-        decision = service.explain(attempt)
+        decision = service.foretell(question)
     if run.json:
         write_json(_document(run, packed, triplet, decision))
     else:
@@ -70,6 +79,23 @@ def check(run: Run, address: str, sender: str, recipient: str) -> int:
     for error in failures:
         return report_store(error)
     return _EXIT[decision.verdict]
+
+
+def _asked(
+    run: Run, address: str, addresses: tuple[str, ...], *, by_address: bool
+) -> tuple[Decision | Question, Triplet, Policy]:
+    """Return what is asked, about which key, under which policy."""
+    packed, policy = typed_client(address), run.policy
+    if not addresses:
+        name = b"named"  # what becomes of nameless clients, tcprules say: not known here
+        connection = Connection(os.fsencode(address), client_name=name, by_address=by_address)
+        policy = policy_of(connection, policy)
+        question = precheck_connection(connection, policy)
+        key = connection_of(packed, policy.prefix_of(packed))
+        return question, question.triplet if isinstance(question, Question) else key, policy
+    sender, recipient = typed_address(addresses[0]), typed_recipient(addresses[1])
+    attempt = Attempt(os.fsencode(address), sender, recipient)
+    return precheck(attempt, policy), triplet_of(packed, sender, recipient, policy), policy
 
 
 def _may_pass_at(decision: Decision, now: int) -> int | None:
@@ -88,6 +114,7 @@ def _document(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> 
         "verdict": decision.verdict.value,
         "reason": decision.reason.value,
         "meaning": MEANING[decision.reason],
+        "kind": kind_of(triplet),
         "client_address": format_address(packed),
         "client_network": network_text(triplet.network, run.policy),
         "sender": triplet.sender,
@@ -102,14 +129,17 @@ def _document(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> 
 
 
 def _fields(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> list[tuple[str, str]]:
+    asked_about = [("sender", triplet.sender or "<> (the null sender)")]
+    asked_about.append(("recipient", triplet.recipient))
+    if kind_of(triplet) == OF_CONNECTIONS:
+        asked_about = [("about", "a connection, as jgreylist asks")]
     fields = [
         ("verdict", decision.verdict.value + (" (at DATA)" if decision.at_data else "")),
         ("reason", f"{decision.reason.value}: {MEANING[decision.reason]}"),
         ("may pass", _may_pass(decision, run.now)),
         ("client", format_address(packed)),
         ("client network", network_text(triplet.network, run.policy)),
-        ("sender", triplet.sender or "<> (the null sender)"),
-        ("recipient", triplet.recipient),
+        *asked_about,
     ]
     if run.policy.explicit:
         fields.append(("mode", EXPLICIT))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pwd import getpwuid
 from time import time
-from typing import TypeVar
+from typing import IO, Any, TypeVar
 
 import click
 
@@ -19,8 +20,8 @@ from greylag.store.memory import MemoryStore
 
 OK, NOTHING, USAGE = 0, 1, 2
 DEFER, REJECT = 10, 11  # of `check`, beside 0 for a pass
-STORE_ERROR, STORE_UNAVAILABLE, CONFIG_ERROR = 74, 75, 78  # as in sysexits.h
-INTERNAL_ERROR = 70  # the same
+# As in sysexits.h.
+NO_INPUT, INTERNAL_ERROR, STORE_ERROR, STORE_UNAVAILABLE, CONFIG_ERROR = 66, 70, 74, 75, 78
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 and the signal's number, as shells have it
 
 DEFAULT_HOME = "/var/qmail"
@@ -53,6 +54,11 @@ class Run:
         self._config = config
         self._home = home
         self._settings: Settings | None = None
+
+    def use_config(self, path: str) -> None:
+        """Read this file, as `--config` behind the subcommand says."""
+        self._config = path
+        self._settings = None
 
     @property
     def settings(self) -> Settings:
@@ -101,7 +107,7 @@ class Run:
         if missing is not None and not create:
             say(f"{missing}: no database yet, so the store is empty")
             return MemoryStore()
-        store = open_store(url, timeout=self.settings.store_timeout, create=create)
+        store = opened(url, self.settings.store_timeout, create=create)
         if missing is not None:
             say(f"made the database {missing}; the user that the plugin runs as has to own it")
         return store
@@ -126,6 +132,34 @@ def missing_file(url: str) -> str | None:
     return None
 
 
+def opened(url: str, timeout: float, *, create: bool = True) -> Store:
+    """Return the store, or say whose it is where that is why it cannot be opened."""
+    try:
+        return open_store(url, timeout=timeout, create=create)
+    except StoreUnavailable:
+        path = url.removeprefix(_SQLITE)
+        if not url.startswith(_SQLITE) or os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+            raise
+        owner = _owner_of(path)
+        if owner is None:
+            raise
+        told = f"{path}: permission denied; run this command as {owner}"
+        raise CommandError([told], STORE_ERROR) from None
+
+
+def _owner_of(path: str) -> str | None:
+    """Return whose a file is, in words; None where it is not there."""
+    try:
+        user = os.stat(path).st_uid
+        return f"the user that it belongs to ({getpwuid(user).pw_name})"
+    except PermissionError:
+        return "the user that the plugin runs as"
+    except KeyError:
+        return f"the user that it belongs to ({user})"
+    except OSError:
+        return None
+
+
 def json_option(command: F) -> F:
     """Give a command the option `--json`; the choice is kept in its Run."""
 
@@ -138,6 +172,53 @@ def json_option(command: F) -> F:
     return click.option(
         "--json", "as_json", is_flag=True, expose_value=False, callback=remember, help=text
     )(command)
+
+
+def config_everywhere(command: click.Command) -> None:
+    """Let `--config` stand behind a command, and those below it, as well as before it."""
+
+    def remember(context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
+        if path is not None and (run := context.find_object(Run)) is not None:
+            run.use_config(path)
+
+    text = "The greylag.toml to read, as before the command."
+    option = click.Option(
+        ["--config"], metavar="FILE", expose_value=False, callback=remember, help=text
+    )
+    command.params.append(option)
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        config_everywhere(below)
+
+
+class InputFile(click.File):
+    """A file that a command reads; one that cannot be read ends it with NO_INPUT."""
+
+    def __init__(self) -> None:
+        super().__init__("rb")
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> IO[Any]:
+        """Open the file; `-` is standard input."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            raise CommandError([error.message], NO_INPUT) from error
+
+
+class InputFolder(click.Path):
+    """A folder that has to be there; one that is not ends a command with NO_INPUT."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(exists=True, file_okay=False, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Look whether it is there."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            name = "/".join(param.opts) if param else "folder"
+            raise CommandError([f"{name}: {error.message}"], NO_INPUT) from error
 
 
 class Group(click.Group):

@@ -18,7 +18,7 @@ _VARIABLE = "_GREYLAG_COMPLETE"  # what click's `main` listens to
         "greylag completion fish > ~/.config/fish/completions/greylag.fish",
     )
 )
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
 @json_option
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:

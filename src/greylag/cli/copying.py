@@ -11,7 +11,15 @@ from contextlib import closing
 
 import click
 
-from greylag.cli.common import USAGE, CommandError, Run, examples, json_option, missing_file
+from greylag.cli.common import (
+    USAGE,
+    CommandError,
+    Run,
+    examples,
+    json_option,
+    missing_file,
+    opened,
+)
 from greylag.cli.output import progress, say, write_fields, write_json
 from greylag.cli.treecopy import into_tree, is_connection, tree_pages
 from greylag.cli.typed import unescaped
@@ -23,7 +31,7 @@ from greylag.core.record import Record, joined
 from greylag.core.subject import Subject
 from greylag.core.triplet import SEVERAL, Triplet
 from greylag.core.value import replace
-from greylag.store import check_url, holds_password, open_store, shown_wrong
+from greylag.store import check_url, holds_password, shown_wrong
 from greylag.store.base import Filter, Store
 from greylag.store.memory import MemoryStore
 from greylag.store.tree import TreeStore
@@ -71,7 +79,7 @@ def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
         raise CommandError(["expected two different stores that outlive this command"], USAGE)
     timeout = run.settings.store_timeout
     with (
-        closing(open_store(source, timeout=timeout, create=False)) as old,
+        closing(opened(source, timeout, create=False)) as old,
         closing(_open_target(target, timeout, dry_run)) as new,
     ):
         records = _copy_records(old, new, run, dry_run)
@@ -88,7 +96,7 @@ def _open_target(url: str, timeout: float, dry_run: bool) -> Store:
     missing = missing_file(url)
     if missing is not None and dry_run:
         return MemoryStore()
-    store = open_store(url, timeout=timeout)
+    store = opened(url, timeout)
     if missing is not None:
         say(f"made the database {missing}; the user that the plugin runs as has to own it")
     return store

@@ -75,8 +75,9 @@ def init(run: Run, as_text: bool) -> None:
     and refuse what is no address, and one of greylag's own; for SQLite it is the file.
     """
     if as_text:
-        _print_sql()
+        _print_sql(run)
         return
+    _refuse_without_tables(run)
     if _is_mysql(run):
         with _admin(run) as admin:
             made = admin.init()
@@ -93,7 +94,23 @@ def init(run: Run, as_text: bool) -> None:
         say("all was there already")
 
 
-def _print_sql() -> None:
+def _refuse_without_tables(run: Run) -> None:
+    url = run.settings.store_url
+    if not (_is_mysql(run) or url.startswith(_SQLITE)):
+        what = (
+            "jgreylist's files" if url.startswith("tree:") else "memory that ends with this command"
+        )
+        raise CommandError([f"store.url is {url}: {what}, no database with tables"], USAGE)
+
+
+def _print_sql(run: Run) -> None:
+    if not _is_mysql(run):
+        url = run.settings.store_url
+        told = f"store.url is {url}; --print is for MySQL and MariaDB, so name one there"
+        raise CommandError([told], USAGE)
+    if run.json:
+        write_json({"statements": list(statements())})
+        return
     for statement in statements():
         trigger = statement.startswith("CREATE TRIGGER")
         text = f"DELIMITER //\n{statement} //\nDELIMITER ;" if trigger else f"{statement};"
@@ -113,6 +130,7 @@ def check(run: Run, add_indexes: bool) -> int:
 
     Exits with 0 if all is well, 1 if not.
     """
+    _refuse_without_tables(run)
     if _is_mysql(run):
         with _admin(run) as admin:
             found = admin.check()
@@ -124,7 +142,8 @@ def check(run: Run, add_indexes: bool) -> int:
     if run.json:
         write_json({"findings": [{"what": one.what, "mend": one.mend} for one in found]})
     for one in [] if run.json else found:
-        write(f"{one.what}\n    {one.mend}")
+        write(one.what)
+        write(f"    {one.mend}")
     if not found:
         say("all is well")
     return NOTHING if found else OK

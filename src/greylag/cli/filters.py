@@ -14,6 +14,7 @@ from greylag.core.client import host_of, last_address, network
 from greylag.core.policy import Policy
 from greylag.core.sender import normalise
 from greylag.core.subject import Domain, parse_subject
+from greylag.core.triplet import OF_CONNECTIONS, Triplet, kind_of
 from greylag.store.base import Filter
 
 NULL_SENDER = "<>"
@@ -28,15 +29,18 @@ class Wanted:
     recipient: str | None
     waiting: bool
     passed: bool
+    connections: bool
 
     def anything(self) -> bool:
         """Tell whether any option was given."""
-        return self != Wanted(None, None, None, waiting=False, passed=False)
+        return self != Wanted(None, None, None, waiting=False, passed=False, connections=False)
 
     def filter(self, policy: Policy) -> Filter:
         """Return what to search a store for. Raises click.UsageError."""
         if self.waiting and self.passed:
             raise click.UsageError("--waiting and --passed exclude each other")
+        if self.connections and (self.sender is not None or self.recipient is not None):
+            raise click.UsageError("--connections: a connection has no sender and no recipient")
         first, last = (None, None) if self.client is None else _range(self.client, policy)
         null_sender = self.sender == NULL_SENDER
         return Filter(
@@ -47,6 +51,10 @@ class Wanted:
             null_sender=null_sender,
             passed=self.passed if self.passed or self.waiting else None,
         )
+
+    def fits(self, key: Triplet) -> bool:
+        """Tell what a store's own search cannot: whether it is of the kind that is wanted."""
+        return not self.connections or kind_of(key) == OF_CONNECTIONS
 
 
 def filter_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -61,6 +69,7 @@ def filter_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--recipient", metavar="TEXT", help="Part of the recipient."),
         click.option("--waiting", is_flag=True, help="Only what has not passed."),
         click.option("--passed", is_flag=True, help="Only what has passed."),
+        click.option("--connections", is_flag=True, help="Only connections (jgreylist)."),
     )
 
     @wraps(command)
@@ -79,12 +88,14 @@ def _range(text: str, policy: Policy) -> tuple[bytes, bytes]:
 
     Records are kept by network, so nothing narrower than one can be asked for.
     """
+    expected = "--client: expected an address or a range, such as 192.0.2.1 or 192.0.2.0/24"
     try:
         subject = parse_subject(text)
     except ValueError as error:
-        raise click.UsageError(f"--client: {error}") from None
+        cause = f"--client: {error}" if "/" in text else f"{expected}; got {text!r}"
+        raise click.UsageError(cause) from None
     if isinstance(subject, Domain):
-        raise click.UsageError(f"--client: expected an address or a range, got {text!r}")
+        raise click.UsageError(f"{expected}; got {text!r}")
     single = subject.prefix == 8 * len(subject.packed)
     packed = host_of(subject.packed)[0] if single else subject.packed
     prefix = policy.prefix_of(packed)

@@ -19,7 +19,7 @@ from greylag.cli.common import (
 from greylag.cli.filters import Wanted, filter_options
 from greylag.cli.output import clean, progress, say, write_json
 from greylag.cli.search import EVERYTHING
-from greylag.cli.shown import network_text
+from greylag.cli.shown import addresses_text, network_text
 from greylag.cli.typed import typed_triplet
 from greylag.core.policy import Policy
 from greylag.core.triplet import Triplet
@@ -83,7 +83,7 @@ def _exact(run: Run, triplet: tuple[str, ...], store: Store) -> list[Triplet]:
 
 def _chosen(run: Run, wanted: Wanted, store: Store) -> list[Triplet]:
     found = store.search(wanted.filter(run.policy), EVERYTHING)
-    return [key for key, _ in progress(found, None, "searching")]
+    return [key for key, _ in progress(found, None, "searching") if wanted.fits(key)]
 
 
 def _ask(found: list[Triplet], policy: Policy) -> None:
@@ -97,7 +97,8 @@ def _ask(found: list[Triplet], policy: Policy) -> None:
 def _show(found: list[Triplet], policy: Policy) -> None:
     for key in found[:SAMPLES]:
         network = network_text(key.network, policy)
-        click.echo(clean(f"  {network} {key.sender or '<>'} {key.recipient}"), err=True)
+        addresses = " ".join(addresses_text(key)).rstrip()
+        click.echo(clean(f"  {network} {addresses}"), err=True)
     if len(found) > SAMPLES:
         click.echo(f"  ... and {len(found) - SAMPLES} more", err=True)
 

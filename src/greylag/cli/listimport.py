@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import click
 
-from greylag.cli.common import USAGE, CommandError, Run, examples, json_option
+from greylag.cli.common import USAGE, CommandError, InputFile, Run, examples, json_option
 from greylag.cli.effects import Which
 from greylag.cli.entries import Reading, read_lines, source_of
 from greylag.cli.listput import confirm, put, refuse, yes_option
@@ -31,7 +31,7 @@ def import_command(which: Which) -> click.Command:
             f"printf '192.0.2.0/24 branch office\\n' | greylag {which.command} import -",
         ),
     )
-    @click.argument("file", type=click.File("rb"))
+    @click.argument("file", type=InputFile())
     @click.option("--domain", is_flag=True, help="Take names for recipient domains.")
     @click.option("--mask", is_flag=True, help="Clear the host bits of ranges.")
     @click.option("--replace", is_flag=True, help="Also remove what the file had and lacks now.")

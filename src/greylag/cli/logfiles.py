@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, cast
 
-from greylag.cli.common import STORE_ERROR, CommandError
+from greylag.cli.common import NO_INPUT, CommandError
 
 LONGEST = 65536  # bytes of a line that are looked at
 _LOOK = 6  # bytes that tell how a file is packed
@@ -29,15 +29,23 @@ _BROKEN = (gzip.BadGzipFile, lzma.LZMAError, EOFError, zlib.error)
 def lines_of(name: str) -> Iterator[str]:
     """Yield the lines of a file, or of standard input (`-`); of a very long one its beginning.
 
-    Raises CommandError where it is packed and cannot be unpacked, OSError where it cannot be read.
+    Raises CommandError where it cannot be read or unpacked.
     """
-    with nullcontext(_standard_input()) if name == "-" else Path(name).open("rb") as raw:
+    with nullcontext(_standard_input()) if name == "-" else _opened(name) as raw:
         stream = _unpacked(name, cast("Any", raw))
         whole = True
         while piece := _read(name, stream):
             if whole:
                 yield piece.decode("latin-1").rstrip("\r\n")
             whole = piece.endswith(b"\n")
+
+
+def _opened(name: str) -> IO[bytes]:
+    try:
+        return Path(name).open("rb")
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise CommandError([f"{name}: {cause}"], NO_INPUT) from error
 
 
 def _standard_input() -> IO[bytes]:
@@ -50,11 +58,11 @@ def _read(name: str, stream: IO[bytes]) -> bytes:
         return stream.readline(LONGEST)
     except (*_BROKEN, OSError) as error:  # OSError without a number: so says bz2
         cause = getattr(error, "strerror", None) or error
-        raise CommandError([f"{name}: {cause}"], STORE_ERROR) from error
+        raise CommandError([f"{name}: {cause}"], NO_INPUT) from error
     except Exception as error:
         if type(error).__name__ != "ZstdError":
             raise
-        raise CommandError([f"{name}: {error}"], STORE_ERROR) from error
+        raise CommandError([f"{name}: {error}"], NO_INPUT) from error
 
 
 def _unpacked(name: str, raw: Any) -> IO[bytes]:
@@ -82,4 +90,4 @@ def _zstd(name: str, raw: IO[bytes]) -> IO[bytes]:
 def _cannot(name: str, program: str) -> CommandError:
     shown = "standard input" if name == "-" else name
     way = f"{program} FILE | greylag import smtp-log -"
-    return CommandError([f"{shown}: is packed, and cannot be unpacked here: {way}"], STORE_ERROR)
+    return CommandError([f"{shown}: is packed, and cannot be unpacked here: {way}"], NO_INPUT)

@@ -22,7 +22,9 @@ from greylag.cli.common import (
     STORE_ERROR,
     CommandError,
     Group,
+    InputFolder,
     Run,
+    config_everywhere,
     report_store,
 )
 from greylag.cli.completion import completion
@@ -41,6 +43,7 @@ from greylag.cli.stats import stats
 from greylag.store.base import StoreError
 
 _LONGEST = 300  # characters of an unexpected error
+_UNKNOWN = re.compile(r"No such command '.*'")
 _EXTRA = re.compile(r"Got unexpected extra arguments? \(.*\)")
 _EPILOG = """\b
 Exit codes:
@@ -49,10 +52,13 @@ Exit codes:
   2   wrong usage or a bad value: nothing was changed
   10  of check: defer
   11  of check: reject
+  66  a file or folder that was named cannot be read
   70  an error of greylag itself: please report it
   74  the store cannot be read or written
   75  the store cannot be used now: try again later
   78  the configuration has errors
+  130 interrupted
+  141 the reader of the output went away
 
 \b
 Examples:
@@ -109,6 +115,7 @@ def _report(
     error: click.ClickException | click.Abort | CommandError | ConfigError | OSError,
 ) -> int:
     if isinstance(error, click.Abort):
+        say("interrupted")
         return INTERRUPTED
     if isinstance(error, ConfigError):
         lines, code = error.errors, CONFIG_ERROR
@@ -128,6 +135,13 @@ def _click_line(error: click.ClickException) -> str:
     line = " ".join(error.format_message().split()).rstrip(".")
     line = _EXTRA.sub("Got more arguments than expected", line)  # one may be a URL, mistyped
     context = error.ctx if isinstance(error, click.UsageError) else None
+    if isinstance(error, click.NoSuchOption) and context and not error.possibilities:
+        there = [p.opts[0] for p in context.command.get_params(context) if p.opts[0][0] == "-"]
+        line = f"{line}: there are {', '.join(there)}"
+    if isinstance(error, click.UsageError) and context and isinstance(context.command, click.Group):
+        names = ", ".join(context.command.list_commands(context))
+        if "Did you mean" not in line:
+            line = _UNKNOWN.sub(rf"\g<0>: there are {names}", line)
     return f"{line} (see {context.command_path} --help)" if context else line
 
 
@@ -143,7 +157,7 @@ def _click_line(error: click.ClickException) -> str:
 @click.option(
     "--qmail-home",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
+    type=InputFolder(),
     help="Where control/greylisting is looked for (else here, if there is one, or in "
     f"{DEFAULT_HOME}).",
 )
@@ -158,6 +172,7 @@ for _command in (
     *(check, serve, list_group(ALLOW), list_group(DENY), stats, search, forget, expire),
     *(import_group, db, config, qmail, completion),
 ):
+    config_everywhere(_command)
     cli.add_command(_command)
 
 

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
@@ -28,7 +29,7 @@ T = TypeVar("T")
 _ACCOUNT = re.compile(r"(?i)(?:\b[a-z]+:/*[^\s'\"@/:]*:|\bmysql)[^\s'\"]*@")
 _TICK = 1000  # items between two strokes of a progress bar
 LONG = 5000  # items; fewer are done before a progress bar could be read
-_FOLDED_ROWS = 1000  # rich needs 0.3 ms for each row; longer tables scroll by anyway
+_GAP = "  "  # between the columns of a table
 _TWO_DIGITS, _FOUR_DIGITS = 0x100, 0x10000
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
@@ -84,10 +85,15 @@ def write_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def write_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table: folded to the width of a terminal, and never folded where no one looks."""
+    """Write a table; where a terminal is too narrow for it, each row as a block of lines.
+
+    So an address is in one piece, to be read and copied; a pipe always gets the table.
+    """
     cleaned = [[clean(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty() and len(rows) <= _FOLDED_ROWS:
-        _write_folded(header, cleaned)
+    widths = [max(map(len, column)) for column in zip(header, *cleaned, strict=True)]
+    needed = sum(widths) + len(_GAP) * (len(widths) - 1)
+    if sys.stdout.isatty() and needed > get_terminal_size().columns:
+        _write_blocks(header, cleaned)
     else:
         _write_aligned([header, *cleaned])
 
@@ -96,19 +102,14 @@ def _write_aligned(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo(_encodable("  ".join(cells).rstrip(), sys.stdout))
+        click.echo(_encodable(_GAP.join(cells).rstrip(), sys.stdout))
 
 
-def _write_folded(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in header:
-        table.add_column(Text(name), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_encodable(cell, sys.stdout)) for cell in row))
-    _console(sys.stdout).print(table)
+def _write_blocks(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    for number, row in enumerate(rows):
+        if number:
+            write("")
+        write_fields((name, cell) for name, cell in zip(header, row, strict=True) if cell)
 
 
 def progress(items: Iterable[T], total: int | None, label: str, step: int = 1) -> Iterator[T]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from greylag.cli.common import DEFAULT_HOME, Run
+from greylag.cli.common import DEFAULT_HOME, InputFolder, Run
 from greylag.cli.folder import Folder
 
 PLUGINS = {
@@ -32,7 +32,7 @@ home_option = click.option(
     "--qmail-home",
     default=lambda: click.get_current_context().ensure_object(Run).home_option or DEFAULT_HOME,
     show_default=DEFAULT_HOME,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=InputFolder(path_type=Path),
     help="The qmail home; plugins go into its folder plugins/.",
 )
 dry_run_option = click.option(

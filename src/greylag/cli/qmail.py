@@ -10,7 +10,7 @@ import click
 
 from greylag.app.config import ServerSettings
 from greylag.cli import smtpplugins
-from greylag.cli.common import Run
+from greylag.cli.common import Group, Run, examples
 from greylag.cli.folder import Folder
 from greylag.cli.native import compile_plugin
 from greylag.cli.old_names import IN_BIN, cleaners, offer, sbin_option
@@ -30,7 +30,7 @@ from greylag.cli.plugins import (
 from greylag.cli.uninstall import uninstall
 
 
-@click.group()
+@click.group(cls=Group, epilog=examples("greylag qmail install --dry-run"))
 def qmail() -> None:
     """Install the plugins into a qmail home, or take them out again."""
 

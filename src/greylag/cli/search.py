@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from heapq import nlargest
 
@@ -12,7 +12,7 @@ import click
 from greylag.cli.common import NOTHING, OK, Run, examples, json_option
 from greylag.cli.filters import Wanted, filter_options
 from greylag.cli.output import progress, say, when, write_json, write_table
-from greylag.cli.shown import network_text, record_json, state_of
+from greylag.cli.shown import addresses_text, network_text, record_json, state_of
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
@@ -28,6 +28,7 @@ _HEADER = ("client network", "sender", "recipient", "first seen", "state", "defe
         "greylag search --waiting",
         "greylag search --client 192.0.2.0/24 --recipient @example.org",
         "greylag search --sender '<>' --json",
+        "greylag search --connections    # what jgreylist remembers",
     )
 )
 @filter_options
@@ -48,7 +49,7 @@ def search(run: Run, wanted: Wanted, limit: int) -> int:
     """
     what = wanted.filter(run.policy)
     with closing(run.open_store()) as store:
-        total, found = newest(store, what, limit)
+        total, found = newest(store, what, limit, wanted.fits)
     if total > len(found):
         say(f"{len(found)} of {total} records are shown: --limit shows more")
     if run.json:
@@ -61,7 +62,9 @@ def search(run: Run, wanted: Wanted, limit: int) -> int:
     return OK if found else NOTHING
 
 
-def newest(store: Store, wanted: Filter, limit: int) -> tuple[int, list[Found]]:
+def newest(
+    store: Store, wanted: Filter, limit: int, fits: Callable[[Triplet], bool]
+) -> tuple[int, list[Found]]:
     """Return how many records fit, and the newest of them.
 
     Stores keep no order of time, so all that fits is looked at; only `limit` are held.
@@ -71,8 +74,9 @@ def newest(store: Store, wanted: Filter, limit: int) -> tuple[int, list[Found]]:
     def counted() -> Iterator[Found]:
         nonlocal total
         for item in progress(store.search(wanted, EVERYTHING), None, "searching"):
-            total += 1
-            yield item
+            if fits(item[0]):
+                total += 1
+                yield item
 
     found = nlargest(limit, counted(), key=lambda item: item[1].first_seen)
     return total, found
@@ -81,8 +85,7 @@ def newest(store: Store, wanted: Filter, limit: int) -> tuple[int, list[Found]]:
 def _row(key: Triplet, record: Record, policy: Policy, now: int) -> tuple[str, ...]:
     return (
         network_text(key.network, policy),
-        key.sender or "<>",
-        key.recipient,
+        *addresses_text(key),
         when(record.first_seen, now),
         _state(record, now),
         str(record.blocked),

@@ -12,7 +12,7 @@ from greylag.cli.logtimes import is_multilog, seconds_of, split_stamp
 from greylag.cli.postfixlog import Queue
 from greylag.cli.smtplog import client_of
 from greylag.cli.treecopy import is_connection
-from greylag.core.client import IPV4_BYTES
+from greylag.core.client import IPV4_BYTES, host_of
 from greylag.core.connection import HOLD
 from greylag.core.policy import Policy
 from greylag.core.record import Record, joined
@@ -43,7 +43,8 @@ class Reader:
     stamped: int = 0  # lines that begin with a time
     accepted: int = 0  # accepted mails with their clients
     old: int = 0  # of these: from before `since`
-    found: dict[Triplet, Times] = field(default_factory=dict)
+    connections: dict[Triplet, Times] = field(default_factory=dict)
+    recipients: dict[Triplet, Times] = field(default_factory=dict)
     queue: Queue = field(default_factory=Queue)
     nearest: Nearest = field(default_factory=Nearest)
 
@@ -76,27 +77,33 @@ class Reader:
         if at < self.since:
             self.old += 1
             return
+        client, _carrier = host_of(client)
         single = self.by_address and len(client) == IPV4_BYTES
         prefix = _IPV4_BITS if single else self.policy.prefix_of(client)
-        self._keep(connection_of(client, prefix), at, HOLD)
+        self._keep(self.connections, connection_of(client, prefix), at, HOLD)
 
     def _delivered(self, client: bytes, at: int, sender: str, recipient: str) -> None:
         if self.triplets and at >= self.since:
             names = sender.encode("latin-1"), recipient.encode("latin-1")
-            self._keep(triplet_of(client, *names, self.policy), at, self.policy.delay)
+            key = triplet_of(client, *names, self.policy)
+            self._keep(self.recipients, key, at, self.policy.delay)
 
-    def _keep(self, key: Triplet, at: int, waited: int) -> None:
+    def _keep(self, found: dict[Triplet, Times], key: Triplet, at: int, waited: int) -> None:
         at = min(at, self.now)
         # Its mail was accepted: so it had waited, and came at least twice.
-        known = self.found.get(key, Times(at, at))
-        self.found[key] = Times(min(known.first, at - waited), max(known.last, at))
-        if len(self.found) >= MOST_FOUND:
-            self.flush()
+        known = found.get(key, Times(at, at))
+        found[key] = Times(min(known.first, at - waited), max(known.last, at))
+        if len(found) >= MOST_FOUND:
+            self._hand_over(found)
+
+    def _hand_over(self, found: dict[Triplet, Times]) -> None:
+        self.write(dict(found))
+        found.clear()
 
     def flush(self) -> None:
-        """Hand over what was found so far."""
-        found, self.found = self.found, {}
-        self.write(found)
+        """Hand over what was found and not written yet."""
+        self._hand_over(self.connections)
+        self._hand_over(self.recipients)
 
 
 def parts_of(found: Found) -> Iterable[Found]:

@@ -11,7 +11,7 @@ from greylag.core.client import network
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.subject import Network, Subject
-from greylag.core.triplet import Triplet
+from greylag.core.triplet import OF_CONNECTIONS, OF_SEVERAL, Triplet, kind_of
 
 
 def subject_text(subject: Subject) -> str:
@@ -29,6 +29,15 @@ def network_text(packed: bytes, policy: Policy) -> str:
     if prefix > 8 * len(packed) or network(packed, prefix) != packed:
         prefix = 8 * len(packed)  # written under another policy, or by a foreign hand
     return subject_text(Network(packed, prefix))
+
+
+def addresses_text(key: Triplet) -> tuple[str, str]:
+    """Return what a record has in the columns of sender and recipient."""
+    kind = kind_of(key)
+    if kind == OF_CONNECTIONS:
+        return "(connections, for jgreylist)", ""
+    recipient = "(several recipients)" if kind == OF_SEVERAL else key.recipient
+    return key.sender or "<>", recipient
 
 
 def denying(entry: Entry, now: int) -> bool:
@@ -61,6 +70,7 @@ def state_of(record: Record, now: int) -> str:
 def record_json(triplet: Triplet, record: Record, policy: Policy, now: int) -> dict[str, object]:
     """Return a record as JSON has it."""
     return {
+        "kind": kind_of(triplet),
         "client_network": network_text(triplet.network, policy),
         "sender": triplet.sender,
         "recipient": triplet.recipient,

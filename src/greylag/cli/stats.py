@@ -26,11 +26,13 @@ from greylag.core.verdict import Reason, Verdict
 # Answered before (or without) the store, so the store never hears of them.
 NOT_COUNTED = (
     Reason.DISABLED,
+    Reason.OTHER_STAGE,
     Reason.RELAY,
     Reason.AUTHENTICATED,
     Reason.INCOMPLETE,
     Reason.INVALID_CLIENT,
     Reason.RECIPIENT_REFUSED,
+    Reason.NO_REVERSE_DNS,
     Reason.STORE_UNAVAILABLE,
     Reason.CONFIG_ERROR,
     Reason.INTERNAL_ERROR,
@@ -94,6 +96,7 @@ def stats(run: Run, since: int, by_hour: bool) -> None:
         say(f"no figures are kept: {no_figures}")
     names = ", ".join(reason.value for reason in NOT_COUNTED)
     say(f"not counted, because it is answered before or without the store: {names}")
+    say("not counted either: connections that JGREYLIST itself lets in or refuses")
 
 
 def by_reason(figures: Counter[str], verdict: Verdict) -> dict[str, int]:
@@ -164,7 +167,7 @@ def _answers(counts: dict[str, int]) -> dict[str, object]:
 def _lines(figures: Counter[str], waiting: int, passed: int) -> list[tuple[str, str]]:
     lines = [
         ("stopped", f"{figures[STOPPED]} triplets were forgotten that never came back"),
-        ("delayed", _delayed(figures)),
+        *_delayed(figures),
     ]
     for name, counts in (
         ("let in at once", _at_once(figures)),
@@ -178,16 +181,17 @@ def _lines(figures: Counter[str], waiting: int, passed: int) -> list[tuple[str, 
     return [*lines, ("records now", f"{waiting} waiting for a retry, {passed} passed")]
 
 
-def _delayed(figures: Counter[str]) -> str:
+def _delayed(figures: Counter[str]) -> list[tuple[str, str]]:
     median, mean, share = median_waited(figures), mean_waited(figures), _share(figures)
     if median is None or mean is None or share is None:
-        return str(figures[_RETRIED])
+        return [("delayed", str(figures[_RETRIED]))]
     over = median == WAITED_BOUNDS[-1]
-    half = f"more than {span(median)}" if over else f"about {span(median)} or less"
-    return (
-        f"{figures[_RETRIED]} ({share:.1%} of what was let in), "
-        f"by {span(mean)} on average, half of them by {half}"
-    )
+    half = f"more than {span(median)}" if over else f"up to about {span(median)}"
+    return [
+        ("delayed", f"{figures[_RETRIED]} ({share:.1%} of what was let in)"),
+        ("  half of them by", f"{half} (the median)"),
+        ("  on average by", f"{span(mean)} (a few that waited for hours raise it)"),
+    ]
 
 
 _HOUR_HEADER = (

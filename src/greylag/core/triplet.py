@@ -53,6 +53,17 @@ def triplet_of(client: bytes, sender: bytes, recipient: bytes, policy: Policy) -
     )
 
 
+# What a key may stand for.
+OF_TRIPLET, OF_SEVERAL, OF_CONNECTIONS = "triplet", "several", "connection"
+
+
+def kind_of(key: Triplet) -> str:
+    """Return what a key stands for: a triplet, a client's mail for several, its connections."""
+    if key.recipient == CONNECTION and not key.sender:
+        return OF_CONNECTIONS
+    return OF_SEVERAL if key.recipient == SEVERAL else OF_TRIPLET
+
+
 def several_of(client: bytes, sender: str, policy: Policy) -> Triplet:
     """Return the key of mail for several recipients that are not named, of a canonical sender."""
     return Triplet(network(client, policy.prefix_of(client)), sender, SEVERAL)

@@ -59,7 +59,11 @@ class Service:
 
     def explain(self, attempt: Attempt) -> Decision:
         """Return what `decide` would answer now, and write nothing."""
-        return self._answer(precheck(attempt, self._policy), self._decide_only)
+        return self.foretell(precheck(attempt, self._policy))
+
+    def foretell(self, question: Decision | Question) -> Decision:
+        """Return what `answer` would answer now, and write nothing."""
+        return self._answer(question, self._decide_only)
 
     def _answer(
         self,
