@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -203,7 +204,7 @@ def test_a_narrow_terminal_shows_addresses_in_one_piece(greylag: Greylag, column
     assert f"sender          {sender}" in lines
     assert "recipient       info@example.net" in lines
     names = ["client", "sender", "recipient", "first", "state", "deferred", "let"]
-    assert [line.split()[0] for line in lines[-7:]] == names
+    assert [re.sub(r"\x1b\[.*?[A-Za-z]", "", line).split()[0] for line in lines[-7:]] == names
     _, shown = on_a_terminal("search", COLUMNS="200")
     assert sender in shown.splitlines()[-1]
     assert "192.0.2.0/24" in shown.splitlines()[-1]
