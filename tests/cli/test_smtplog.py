@@ -112,6 +112,21 @@ EXIM = "1rP3xZ-0001aB-2C <= user@example.org H=mx.example.org"
         ("ip=192.0.2.17 helo=x ip=203.0.113.1 result=accepted code=250", None),
         ("accept [192.0.2.17] helo=x ip=203.0.113.1 result=accepted code=250", None),
         ("remote=192.0.2.17 helo=[203.0.113.1] result=accepted code=250", "192.0.2.17"),
+        *[
+            (line, None)  # the only address is one that the client wrote
+            for line in (
+                "helo=ip=203.0.113.1 result=accepted code=250",
+                "helo=x ip=203.0.113.1 result=accepted code=250",
+                "from=<a@example.org> helo=[203.0.113.1] result=accepted code=250",
+                "remote=mail.example.org helo=203.0.113.1 result=accepted code=250",
+                "HELO 203.0.113.1 result=accepted code=250",
+                "from=<x ip=203.0.113.1> result=accepted code=250",
+                "result=accepted code=250 mail from:<a ip=203.0.113.1>",
+                'result=accepted code=250 subject="ip=203.0.113.1"',
+                "ip=203.0.113.1 helo=x result=accepted code=250 result=rejected code=550",
+            )
+        ],
+        ("accepted from 192.0.2.17 helo=x result=accepted code=250", "192.0.2.17"),
         (f"{EXIM} [192.0.2.17] P=esmtps X=TLS1.3 S=1234 id=x@example.org", "192.0.2.17"),
         (f"{EXIM} (helo) [192.0.2.17]:41234 I=[198.51.100.1]:25 P=esmtp S=1", "192.0.2.17"),
         (f"mx exim[12]: {EXIM} [192.0.2.17] P=smtp S=1", "192.0.2.17"),
@@ -328,6 +343,13 @@ def test_what_cannot_be_unpacked_is_refused_and_never_read_as_text(
     assert result.exit_code == 66
     assert f"is packed, and cannot be unpacked here: {program} FILE | greylag" in result.stderr
     assert not greylag.database.exists()
+
+
+def test_who_came_by_a_tunnel_is_the_ipv4_host_behind_it(greylag: Greylag, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(accepted("192.0.2.1", 5) + accepted("2002:c000:211::1", 5))
+    result = greylag.run("import", "smtp-log", str(path), "--json")
+    assert json.loads(result.stdout)["networks"] == 1
 
 
 def test_the_rest_of_a_long_line_is_no_line(greylag: Greylag, tmp_path: Path) -> None:

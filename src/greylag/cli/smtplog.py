@@ -17,6 +17,13 @@ NAMED = re.compile(
     r"(?:^|\s)(?:(?:tcp)?(?:remote|client|peer)(?:_?(?:ip|addr|address))?|ip|addr|address)"
     rf"=[\"']?{_ADDRESS}"
 )
+_RESULT = re.compile(r"(?:^|\s)result=")
+# What a client chose itself begins here, and nobody knows where it ends.
+_HIS_OWN = re.compile(
+    r"[<>\"]|\b(?:helo|ehlo|mail\s?from|rcpt\s?to|sender|recipient|subject|auth|user|name|host)\b"
+    r"|\b(?:from|to|mail|rcpt)[=:]",
+    re.IGNORECASE,
+)
 # Bounded, or a line of colons would take quadratic time.
 ANY = re.compile(
     r"(?<![\w.:@-])[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]{1,40}(?![\w:-])"
@@ -56,8 +63,12 @@ def client_of(rest: str, pattern: re.Pattern[str] | None, *, multilog: bool = Tr
 
 
 def _of_qmail(rest: str) -> bytes | None:
+    if len(_RESULT.findall(rest)) != 1:
+        return None  # one of them the client may have written
     texts = [found["address"] for found in NAMED.finditer(rest)] or ANY.findall(rest)
-    first = ANY.search(rest)
+    own, first = _HIS_OWN.search(rest), ANY.search(rest)
+    if own and not (NAMED.search(rest, 0, own.start()) or (first and first.end() <= own.start())):
+        return None
     if first and first[0].rstrip(".") not in [text.rstrip(".") for text in texts]:
         return None  # the named one comes after another: the client may have written it
     addresses = {packed(text.rstrip(".")) for text in texts} - {None}
