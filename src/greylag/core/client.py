@@ -56,6 +56,8 @@ def host_of(packed: bytes) -> tuple[bytes, bytes]:
     behind NAT64 all of the IPv4 internet is in one /64. An address such as 10.0.0.1 names no host
     out there; what holds one stays IPv6, or it would open what is meant for our own networks.
     """
+    if len(packed) == IPV4_BYTES:
+        return packed, b""
     if packed.startswith(_6TO4):
         found = packed[2:6]
     elif packed.startswith(_NAT64):
