@@ -6,7 +6,15 @@ import random
 
 import pytest
 
-from greylag.core.accesslist import NEVER, Entry, last_word, networks_around, speaks_for
+from greylag.core.accesslist import (
+    NEVER,
+    Entry,
+    last_word,
+    networks_around,
+    rank_beside,
+    speaking_of,
+    speaks_for,
+)
 from greylag.core.client import parse_address
 from greylag.core.subject import Domain, Network, parse_subject
 from greylag.core.value import replace
@@ -75,3 +83,24 @@ def test_the_last_word_does_not_depend_on_the_order() -> None:
             shuffled = dice.sample(ranked, len(ranked))
             assert last_word(shuffled, CLIENT, "example.net", T) == ranked[-1]
         ranked.pop()
+
+
+def test_a_row_that_is_no_range_speaks_for_nobody_t46() -> None:
+    assert not speaks_for(Network(b"\xc0\0\2\1", 24), CLIENT, "")
+
+
+def test_of_entries_for_one_subject_the_highest_number_speaks() -> None:
+    old, new = (replace(allow("192.0.2.0/24"), number=number) for number in (3, 8))
+    other = allow("example.net")
+    for entries in ([old, new, other], [new, other, old]):
+        assert speaking_of(entries) == {old.subject: new, other.subject: other}
+
+
+def test_a_row_with_address_and_domain_ranks_between_addresses_and_domains() -> None:
+    """As in the old program."""
+    widest = replace(deny("0.0.0.0/0"), number=1)
+    beside = replace(allow("192.0.2.17"), number=2, rank=rank_beside(32))
+    domain = replace(deny("example.net"), number=3)
+    assert last_word([widest, beside, domain], CLIENT, "example.net", T) == widest
+    assert last_word([beside, domain], CLIENT, "example.net", T) == beside
+    assert rank_beside(0) < rank_beside(32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greylag.core.client import parse_address
-from greylag.core.policy import NullSender, Policy, Room
+from greylag.core.policy import RECORD_SIZE, NullSender, Policy, Room
 from greylag.core.triplet import Triplet, triplet_of
 from tests.core.asking import DELAY, LIFETIME, WINDOW
 
@@ -51,3 +51,13 @@ def test_the_prefix_is_that_of_the_family(client: bytes, network: bytes) -> None
     wanted = Triplet(network, "a@example.org", "b@example.net")
     sender, recipient = b"prvs=1a=A@example.org", b"B@example.net"
     assert triplet_of(packed, sender, recipient, policy) == wanted
+
+
+def test_what_a_record_may_take_t36() -> None:
+    """Long addresses count for more; an ordinary triplet is below what the room is made for."""
+    ordinary = Triplet(b"\xc0\0\2\0", "sender@mail.example.org", "recipient@example.net")
+    assert ordinary.key == (b"\xc0\0\2\0", "sender@mail.example.org", "recipient@example.net")
+    assert ordinary.size == 40 + (4 + 23 + 21) * 5 // 4
+    longest = Triplet(bytes(16), "a" * 255, "b" * 255)
+    assert ordinary.size < RECORD_SIZE < longest.size
+    assert Room(total=3).total_size == 3 * RECORD_SIZE

@@ -16,6 +16,7 @@ from greylag.wire.connection import (
     read_connection,
     read_environment,
     refusal_of,
+    tree_of,
     write_connection_action,
 )
 from greylag.wire.policy import Request
@@ -125,3 +126,8 @@ def test_texts_of_every_kind_make_one_response_t13() -> None:
             assert re.fullmatch(
                 rb"action=553 [ -~]{1,500}\ngreylag_reason=denylisted\n\n", response
             )
+
+
+def test_which_record_tree_a_question_is_about() -> None:
+    assert tree_of(Request(QUESTION)) is None
+    assert tree_of(Request(QUESTION + b"greylag_tree=/var/qmail/x\n")) == b"/var/qmail/x"
