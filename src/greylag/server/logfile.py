@@ -13,8 +13,8 @@ import sys
 import threading
 from collections import deque
 from contextlib import suppress
-from time import sleep
 
+from greylag.server.rest import rest
 from greylag.wire.logline import format_event
 
 PREFIX = "greylag: "
@@ -167,7 +167,7 @@ class LogWriter(threading.Thread):
                     return
             except Exception:  # noqa: BLE001, S110 - no memory: the next line is as good
                 pass
-            sleep(_PAUSE)
+            rest(_PAUSE)
 
     def _write(self) -> None:
         taken: list[str] = []

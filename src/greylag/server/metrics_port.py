@@ -8,11 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import StringIO
 from socketserver import ThreadingMixIn
-from time import monotonic, sleep
+from time import monotonic
 from typing import TextIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from greylag.server.rest import rest
 
 MOST = 16  # peers at once, each with a thread; more are hung up on
 PATIENCE = 5.0  # seconds for a question and its answer
@@ -62,7 +64,7 @@ class Port(ThreadingMixIn, WSGIServer):
         try:
             return super().get_request()
         except OSError:
-            sleep(_GLANCE)
+            rest(_GLANCE)
             raise
 
     def process_request(self, request: object, client_address: object) -> None:

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from time import monotonic, sleep
+from time import monotonic
 
 from greylag.core.accesslist import AccessIndex
 from greylag.server.maintenance import Maintenance
+from greylag.server.rest import rest
 from greylag.service.batch import Answered, Asked
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
@@ -183,7 +184,7 @@ class StoreThread(threading.Thread):
                 tell(batch)
                 return
             except MemoryError:
-                sleep(NO_MEMORY)
+                rest(NO_MEMORY)
 
     def _do(self, batch: Batch, ready: Tell) -> None:
         store = self._opened()

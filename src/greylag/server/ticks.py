@@ -10,7 +10,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import sleep
+
+from greylag.server.rest import rest
 
 _MOST_MISSED = 100  # ticks that a busy loop may owe before it is asked once more
 
@@ -38,7 +39,7 @@ class Ticks(threading.Thread):
                 return
             except Exception:  # noqa: BLE001, S110 - no memory: the next tick is soon
                 pass
-            sleep(self._seconds)
+            rest(self._seconds)
 
     def _ask(self) -> None:
         if self._asked and self._missed < _MOST_MISSED:
