@@ -19,6 +19,7 @@ from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision, Reason
 from greylag.server.maintenance import AFTER_JUMP_AHEAD
+from greylag.server.store_thread import Job
 from greylag.server.worker import MAX_BATCH, MOST_LATER, Worker
 from greylag.service.batch import Answered, Asked
 from greylag.service.breaker import RETRY_EVERY
@@ -194,6 +195,15 @@ async def test_a_question_is_answered_and_its_record_written() -> None:
 
 
 @running
+async def test_answers_wait_for_no_tick() -> None:
+    async with Site() as site:
+        assert site.worker._ticks is not None
+        site.worker._ticks.end()
+        for number in range(3):
+            assert await site.ask(f"s{number}@example.org") == [Reason.NEW]
+
+
+@running
 async def test_what_comes_together_is_written_together() -> None:
     async with Site() as site:
         senders = [f"s{number}@example.org" for number in range(MAX_BATCH + 10)]
@@ -341,6 +351,16 @@ async def test_counts_outlast_a_store_that_is_away() -> None:
         await until(lambda: site.store.blocked("a@example.org") == 2)
 
 
+async def ask_both(site: Site) -> list[Reason | None]:
+    """Ask in one batch about a known triplet and a new one, as the one try of a second."""
+    first = asyncio.get_running_loop().create_future()
+    second = asyncio.get_running_loop().create_future()
+    site.worker.ask(asked("a@example.org"), first.set_result)
+    site.worker._waiting.append(Job(asked("b@example.org"), second.set_result, monotonic() + 9))
+    answers = await asyncio.gather(first, second)
+    return [None if one is None else one.decision.reason for one in answers]
+
+
 @running
 async def test_nobody_is_answered_by_a_store_that_failed_before_it_was_written_to() -> None:
     """A full disk can be read. Else it would be there and away by turns, question by question."""
@@ -348,16 +368,15 @@ async def test_nobody_is_answered_by_a_store_that_failed_before_it_was_written_t
         await site.ask("a@example.org")
         site.store.errors["apply"] = StoreUnavailable("full")
         assert await site.ask("b@example.org") == [None]
-        for _ in range(3):
+        for _ in range(2):
             await until(lambda: site.worker._breaker._next_try <= monotonic())
-            assert await site.ask("a@example.org") == [None]
+            assert await ask_both(site) == [None, None]
         assert site.worker.store_is_down
         assert site.events.of("store_recovered") == []
         site.store.errors.clear()
         await until(lambda: site.worker._breaker._next_try <= monotonic())
-        assert await site.ask("b@example.org") == [Reason.NEW]
+        assert await ask_both(site) == [Reason.EARLY, Reason.NEW]
         await until(lambda: not site.worker.store_is_down)
-        assert await site.ask("a@example.org") == [Reason.EARLY]
 
 
 @running
@@ -418,6 +437,10 @@ async def test_a_failure_of_the_expiry_is_told_and_harms_nobody() -> None:
         assert await site.ask("b@example.org") == [Reason.NEW]
         assert site.events.of("store_failed") == []
         assert site.store.closed >= 1, "the session is not used again"
+        triplet = asked("old@example.org").question.triplet
+        store.apply([Created(triplet, NOW - 9000, NOW - 8900, NOW - 1)], {}, NOW - 9000)
+        store.errors.clear()
+        await until(lambda: not store.load([triplet]))
 
 
 @running
