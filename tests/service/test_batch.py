@@ -331,3 +331,37 @@ def test_a_new_store_is_asked_for_everybody() -> None:
     store.unreadable.clear()
     batches.deciding.forget()
     assert batches.settle(SENDERS[0]) == [Reason.NEW]
+
+
+def test_lists_that_refuse_one_question_refuse_nobody_else_t34(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches = Batches(Counted())
+    some = [asked(sender, listed=False) for sender in SENDERS[:2]]
+    error: Exception = StoreRefused("a bad row")
+
+    def matching(client: bytes, domain: str) -> list[Entry]:
+        if not list(batches.deciding.refused):
+            raise error
+        return []
+
+    monkeypatch.setattr(batches.store, "matching", matching)
+    assert batches.deciding.look(batches.store, some, NOW) == [None, None]
+    assert list(batches.deciding.refused) == [key(SENDERS[0])]
+    found = batches.deciding.write(batches.store, some, Later(), NOW)
+    assert reasons(found) == [None, Reason.NEW]
+    batches.deciding.forget()
+    error = StoreUnavailable("away")
+    with pytest.raises(StoreUnavailable):
+        batches.deciding.look(batches.store, some, NOW)
+
+
+def test_those_refused_first_are_let_go_of_first_t34() -> None:
+    watch = [0.0]
+    refused = deciding.Refused(lambda: watch[0])
+    for number in range(3):
+        watch[0] = float(number)
+        refused.add(key(SENDERS[number]))
+    watch[0] = deciding.REMEMBERED_FOR + 1
+    refused.let_go()
+    assert list(refused) == [key(SENDERS[2])]
