@@ -54,6 +54,7 @@ bench: bench-packages .venv/installed
 	$(BIN)/python -m bench.hostile
 	$(BIN)/python -m bench.mysql
 	$(BIN)/python -m bench.jgreylist
+	$(BIN)/python -m bench.lists
 	$(BIN)/python -m bench.size
 
 docs: .venv/docs

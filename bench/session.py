@@ -20,7 +20,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -154,6 +156,30 @@ def rates(folder: Path, store: Store, requests: int) -> None:
     target(f"seen {AGO} s before, share of that", older / memory, RATE_SHARE, more=True)
 
 
+def mixed(folder: Path, store: Store, requests: int) -> None:
+    """Print the waits of repeats that are asked about beside as many first contacts.
+
+    The one thread that owns the store reads no repeat while it commits others' first contacts.
+    """
+    place = f"{store.place}/s"
+    half = partial(load, folder, place, requests, requests, connections=25)
+    half("mixed")
+    time.sleep(AGO)
+    alone = half("mixed")
+    time.sleep(AGO)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(half, "beside")
+        again = half("mixed")
+        new = first.result()
+    print(f"  {'25 and 25 connections at once: waits in ms':42} {'median':>8} {'p99':>8}")
+    for what, found in (
+        (f"repeats seen {AGO} s before, alone", alone),
+        ("the same beside first contacts", again),
+        ("first contacts beside them", new),
+    ):
+        print(f"    {what:40} {found.median:8.2f} {found.high:8.2f}")
+
+
 @contextlib.contextmanager
 def stores(folder: Path) -> Iterator[list[Store]]:
     """Run a daemon on SQLite and one on MariaDB."""
@@ -194,6 +220,7 @@ def main() -> None:
             for store in found:
                 report(store)
                 rates(folder, store, options.requests)
+                mixed(folder, store, options.requests)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.common import build, heading, load, memory, serving, target, write_config
+from bench.lists import ENTRIES, START, fill_sqlite, first_answer
 from greylag.store import open_store
 
 SMALL = 10_000
@@ -97,6 +98,14 @@ def compare(folder: Path, records: int, rounds: int) -> None:
     )
 
 
+def start(place: Path, records: int) -> None:
+    """Print how long a daemon takes to its first right answer, with long lists as well."""
+    fill_sqlite(place / "greylag.db", ENTRIES)
+    took = first_answer(write_config(place))
+    heading(f"start with {records} records and {ENTRIES:,} list entries")
+    target("first right answer, in s", took, START)
+
+
 def purge(folder: Path) -> None:
     """Print the longest wait while a million records are forgotten, and without that."""
     longest = {}
@@ -127,6 +136,7 @@ def main() -> None:
         folder = Path(name)
         build(folder)
         compare(folder, options.records, options.rounds)
+        start(folder / "big", options.records)
         purge(folder)
 
 
