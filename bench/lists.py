@@ -28,6 +28,7 @@ ENTRIES = 300_000
 START = 2.0  # seconds until the first right answer
 DENIED, LATER = "198.51.100.66", "198.51.100.77"  # from the start on; by the change
 SOME = 5000  # requests in a row while a change is read
+FOREVER = "9999-12-31"
 IDLE = 0.1  # seconds of the processor in a second
 PATIENCE = 300.0  # seconds
 
@@ -108,20 +109,18 @@ def fill_mysql(folder: Path, name: str, number: int) -> Callable[[str], None]:
     """The same."""
     put = (
         "INSERT INTO greylisting_lists (ipaddr, ipaddr_start, ipaddr_end, ipaddr_prefixsize,"
-        " block_expires, record_expires) VALUES (%s, %s, %s, 32, %s, '9999-12-31')"
-    )
+        " block_expires, record_expires) VALUES (%s, %s, %s, %s, %s, %s)"
+    )  # so written the driver puts many rows into one statement
 
-    def rows() -> Iterator[tuple[object, ...]]:
-        for n in range(number):
-            yield socket.inet_ntoa(packed(n)), packed(n), packed(n), "2000-01-01"
+    def row(address: bytes, denied_until: str) -> tuple[object, ...]:
+        return socket.inet_ntoa(address), address, address, 32, denied_until, FOREVER
 
     with admin(folder, name) as cursor:
-        in_parts(cursor, put, rows())
+        in_parts(cursor, put, (row(packed(n), "2000-01-01") for n in range(number)))
 
     def deny(client: str) -> None:
-        address = socket.inet_aton(client)
         with admin(folder, name) as cursor:
-            cursor.execute(put, (client, address, address, "9999-12-31"))
+            cursor.execute(put, row(socket.inet_aton(client), FOREVER))
 
     deny(DENIED)
     return deny
