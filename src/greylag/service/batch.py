@@ -71,7 +71,7 @@ def look(
                 records[triplet] = record
                 answers.append(Answered(decision, record))
                 continue
-        written.add(triplet)
+            written.add(triplet)
         answers.append(None)
     return answers
 

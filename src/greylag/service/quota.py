@@ -23,7 +23,6 @@ from ever new addresses: this costs those within the same /64 alone, which one c
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
@@ -76,16 +75,17 @@ class Quota:
 
     def admission(self) -> Callable[[Asked], bool]:
         """Return what tells of a batch's first contacts, one after the other, which to record."""
-        made: Counter[tuple[bytes, bytes]] = Counter()
+        made: dict[tuple[bytes, bytes], int] = {}
 
         def admits(asked: Asked) -> bool:
             client, network = asked.question.client, asked.question.triplet.network
             alone = asked.policy.prefix_of(client) == 8 * len(client)
-            fellows = made[network, _NETWORK], 0 if alone else made[network, client]
+            of_network, of_client = (network, _NETWORK), (network, client)
+            fellows = made.get(of_network, 0), 0 if alone else made.get(of_client, 0)
             if not self._waiting.admits(network, None if alone else client, fellows):
                 return False
-            made[network, _NETWORK] += 1
-            made[network, client] += 1
+            made[of_network] = fellows[0] + 1
+            made[of_client] = fellows[1] + 1
             return True
 
         return admits
