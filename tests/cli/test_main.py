@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
+from greylag.cli.common import INTERNAL_ERROR
 from greylag.cli.main import cli
 from greylag.store.base import StoreUnavailable
-from tests.cli.conftest import Greylag
+from tests.cli.conftest import EVIL, KEY, Greylag
 
 
 def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -131,6 +132,50 @@ def test_how_a_command_ends(
     result = greylag.run("stats")
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", told)
     assert bool(given_up) == isinstance(error, OSError)
+
+
+class Mute(Exception):
+    """An error that cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError(EVIL)
+
+
+@pytest.mark.parametrize("json", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("bug", "told"),
+    [
+        (TypeError("a bug"), "TypeError: a bug"),
+        (KeyError(7), "KeyError: 7"),
+        (
+            RuntimeError(f"{EVIL}\n\n  next\udcff"),
+            "RuntimeError: \\x1b[2J\\x1b]0;owned\\x07 forged",
+        ),
+        (MemoryError(), "MemoryError"),
+        (RecursionError("x" * 10_000), "RecursionError: xxx"),
+        (Mute(), "Mute"),
+    ],
+)
+def test_a_bug_is_one_line_and_an_exit_code_of_its_own_t46(
+    greylag: Greylag,
+    monkeypatch: pytest.MonkeyPatch,
+    bug: Exception,
+    told: str,
+    json: tuple[str, ...],
+) -> None:
+    """Planted where the store is read, which is where hostile content has brought bugs out."""
+
+    def stumbles(*_arguments: object) -> None:
+        raise bug
+
+    greylag.remember(KEY)
+    monkeypatch.setattr("greylag.store.sqlite.SqliteStore.figures", stumbles)
+    result = greylag.run("stats", *json)
+    assert (result.exit_code, result.stdout) == (INTERNAL_ERROR, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"greylag: internal error: {told}"), line
+    assert line.endswith(" (please report)")
+    assert len(line) < 1500
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

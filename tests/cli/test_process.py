@@ -15,7 +15,7 @@ from time import monotonic, sleep, time
 import pytest
 
 from greylag.core.triplet import Triplet
-from tests.cli.conftest import EVIL, NETWORK, Greylag
+from tests.cli.conftest import EVIL, FORBIDDEN, NETWORK, Greylag
 
 PROGRAM = Path(sys.executable).parent / "greylag"
 LONG_AGO = 1_700_000_000  # long over
@@ -59,6 +59,32 @@ def on_a_terminal(*arguments: str, typed: bytes = b"", **environ: str) -> tuple[
     os.close(handle)  # hangs up, should it still run
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+# What rich itself writes: colours, and a bar that is drawn again. Those of the rows are others.
+OF_RICH = re.compile(r"\x1b\[(?:\?25[hl]|2K|1A|[01]m|[39][0-7]m)")
+
+
+@pytest.mark.parametrize(
+    ("columns", "encoding"), [("20", "utf-8"), ("80", "ascii"), ("400", "utf-8")]
+)
+def test_hostile_content_in_tables_that_are_folded_to_a_terminal_t46(
+    greylag: Greylag, columns: str, encoding: str
+) -> None:
+    """Rows that no greylag wrote, in the tables of rich: no control character but its own."""
+    evil = f"{EVIL}\x1b[5;41m" + "\U0001f469\u200d" * 30 + "e\u0301" * 30 + "\u4e00" * 30
+    greylag.remember(Triplet(NETWORK, "a@example.org", "b@example.net"))
+    assert greylag.run("allow", "add", "example.net").exit_code == 0
+    greylag.sql("UPDATE records SET sender = ?, recipient = ?", (evil, evil))
+    greylag.sql("UPDATE entries SET comment = ?, domain = ?", (evil, evil))
+    greylag.sql("INSERT INTO figures VALUES (?, ?, 7)", (int(time()), f"pass:{evil}"))
+    for command in (("search",), ("allow", "list", "--all"), ("stats", "--by-hour")):
+        code, shown = on_a_terminal(*command, COLUMNS=columns, PYTHONIOENCODING=encoding)
+        assert code == 0, shown
+        shown = OF_RICH.sub("", shown)
+        assert not FORBIDDEN - {"\r"} & set(shown), (command, shown)
+        assert "Traceback" not in shown
+        assert "\\x1b[2J" in shown or columns == "20"
 
 
 def test_the_whole_way(greylag: Greylag) -> None:

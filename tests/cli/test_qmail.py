@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,28 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     again = run(tmp_path, "install")
     assert again.output.count("up to date") == len(PLUGINS)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "plugins").iterdir()} == before
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o750, 0o777, 0o4755])
+def test_a_plugin_of_ours_with_another_mode_is_written_again(tmp_path: Path, mode: int) -> None:
+    """qmail-spp refuses every recipient where a plugin cannot be executed."""
+    run(tmp_path, "install")
+    path = tmp_path / "plugins" / "greylisting"
+    path.chmod(mode)
+    assert f"{path}: would be written\n" in run(tmp_path, "install", "--dry-run").output
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert f"{path}: written\n" in run(tmp_path, "install").output
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    assert not path.with_name(f"greylisting{KEPT}").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_plugin_that_another_user_could_change_is_written_again_t44(tmp_path: Path) -> None:
+    run(tmp_path, "install")
+    path = tmp_path / "plugins" / "greylisting"
+    os.chown(path, 65534, 65534)
+    assert f"{path}: written\n" in run(tmp_path, "install").output
+    assert path.stat().st_uid == 0
 
 
 def test_the_old_program_is_kept_and_put_back(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from greylag.core.value import replace
 from greylag.core.verdict import Decision
 from tests.cli.conftest import EVIL, KEY, NOW, Greylag, shape
 
+ROOT = Path(__file__).parents[2]
 FIGURES = {
     "pass:known": 60, "pass:allowlisted": 20, "pass:retried": 20, "defer:new": 100,
     "defer:early": 7, "reject:denylisted": 3, "fate:stopped": 80, "fate:delayed": 4,
@@ -160,6 +163,16 @@ def test_what_is_not_counted_is_what_needs_no_store() -> None:
     reasons = {answer.reason for answer in answers if isinstance(answer, Decision)}
     assert len(reasons) == len(attempts)
     assert reasons < set(NOT_COUNTED)
+
+
+def test_what_is_not_counted_is_what_the_page_of_reasons_says() -> None:
+    page = (ROOT / "docs" / "reasons.md").read_text()
+    order, unanswered = (
+        re.findall(r"^\| `([a-z-]+)` \| \w+ \|", part, re.MULTILINE)
+        for part in page.split("## The lists")[0].split("And where greylag could not answer:")
+    )
+    words = [*order[: order.index("denylisted")], *unanswered]
+    assert sorted(words) == sorted(reason.value for reason in NOT_COUNTED)
 
 
 def test_hostile_figure_names(greylag: Greylag) -> None:

@@ -59,6 +59,14 @@ class Folder:
         except FileNotFoundError:
             return None
 
+    def is_program(self, name: str, content: bytes, mode: int) -> bool:
+        """Tell whether a file is just as `put` leaves it: content, mode and owner."""
+        if self.read(name) != content:
+            return False
+        with self._named(name):
+            found = os.lstat(name, dir_fd=self._handle)
+        return stat.S_IMODE(found.st_mode) == mode and found.st_uid == os.geteuid()
+
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None where it is no file, cannot be read, or is too long."""
         try:

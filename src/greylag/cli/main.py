@@ -84,8 +84,7 @@ class Ending(click.Command):
         except StoreError as error:
             code = report_store(error)
         except Exception as error:  # noqa: BLE001 - nobody is helped by a traceback
-            cause = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
-            say(f"internal error: {cause} (please report)")
+            say(f"internal error: {_cause(error)} (please report)")
             code = INTERNAL_ERROR
         sys.exit(code)
 
@@ -100,6 +99,15 @@ class Ending(click.Command):
                 raise
             return PIPE_CLOSED
         return OK if code is None else int(code)
+
+
+def _cause(error: Exception) -> str:
+    """Return what an unexpected error says, on one line; a bug may hide in that, too."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - see above
+        text = type(error).__name__
+    return " ".join(text[: 10 * _LONGEST].split())[:_LONGEST]
 
 
 class Main(Ending, Group):

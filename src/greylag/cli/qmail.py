@@ -29,6 +29,8 @@ from greylag.cli.plugins import (
 )
 from greylag.cli.uninstall import uninstall
 
+_MODE = 0o755  # of a plugin: anybody may run it
+
 
 @click.group(cls=Group, epilog=examples("greylag qmail install --dry-run"))
 def qmail() -> None:
@@ -161,14 +163,14 @@ def _put(path: Path, programs: dict[str, bytes], *, dry_run: bool) -> list[str]:
 
 def _put_one(folder: Folder | None, path: Path, content: bytes, *, dry_run: bool) -> str:
     name = path.name
-    there = folder.read(name) if folder else None
-    if there == content:
+    if folder is not None and folder.is_program(name, content, _MODE):
         return f"{path}: up to date"
+    there = folder.read(name) if folder else None
     keep = folder is not None and folder.kind(name) is not None and not is_ours(there)
     kept = f", the program that was there is now {name + KEPT}" if keep else ""
     if dry_run or folder is None:
         return f"{path}: would be written{kept}"
-    folder.put(name, content, 0o755, name + KEPT if keep else None)
+    folder.put(name, content, _MODE, name + KEPT if keep else None)
     return f"{path}: written{kept}"
 
 

@@ -23,7 +23,8 @@ from greylag.core.figures import (
 )
 from greylag.core.verdict import Reason, Verdict
 
-# Answered before (or without) the store, so the store never hears of them.
+# Answered before (or without) the store, so the store never hears of them. What is decided at
+# another stage counts there.
 NOT_COUNTED = (
     Reason.DISABLED,
     Reason.OTHER_STAGE,
