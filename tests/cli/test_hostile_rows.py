@@ -72,7 +72,7 @@ def read_all(greylag: Greylag, url: str) -> None:
         assert result.exit_code in CODES, (arguments, result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize("number", range(200 if SOAK else 4))
+@pytest.mark.parametrize("number", range(60 if SOAK else 4))
 def test_every_command_with_hostile_rows_of_mysql_t46(
     greylag: Greylag, database: Database, number: int
 ) -> None:
@@ -120,7 +120,7 @@ def plant(tree: Path, number: int) -> None:
             THINGS[source.choice(list(THINGS))](place)
 
 
-@pytest.mark.parametrize("number", range(1000 if SOAK else 12))
+@pytest.mark.parametrize("number", range(500 if SOAK else 12))
 def test_every_command_with_hostile_trees_t46(greylag: Greylag, number: int) -> None:
     tree = greylag.home / "tree"
     tree.mkdir(mode=0o700)
