@@ -87,6 +87,12 @@ def _listening(place: Path) -> None:
         os.close(handle)
 
 
+def _file(place: Path, accessed: int = NOW, changed: int = NOW, owner: int = -1) -> None:
+    place.touch()
+    os.utime(place, (accessed, changed))
+    os.chown(place, owner, owner)
+
+
 THINGS: dict[str, Callable[[Path], object]] = {
     "a link to nothing": lambda place: place.symlink_to("/nonexistent"),
     "a link to a file": lambda place: place.symlink_to("/etc/passwd"),
@@ -96,10 +102,10 @@ THINGS: dict[str, Callable[[Path], object]] = {
     "a socket": _listening,
     "a file with content": lambda place: place.write_text(EVIL),
     "a file": lambda place: place.touch(),
-    "a file of another user": lambda place: (place.touch(), os.chown(place, 65534, 65534)),
-    "an old file": lambda place: (place.touch(), os.utime(place, (NOW - 900, NOW - 9000))),
-    "a file of the far future": lambda place: (place.touch(), os.utime(place, (2**33, 2**33))),
-    "a file of before": lambda place: (place.touch(), os.utime(place, (-(2**31), -(2**31)))),
+    "a file of another user": lambda place: _file(place, owner=65534),
+    "an old file": lambda place: _file(place, NOW - 900, NOW - 9000),
+    "a file of the far future": lambda place: _file(place, 2**33, 2**33),
+    "a file of before": lambda place: _file(place, -(2**31), -(2**31)),
     "a deep folder": lambda place: (place / "/".join(["x" * 9] * 300)[:3000]).mkdir(parents=True),
     "a folder for nobody": lambda place: place.mkdir(mode=0),
 }
