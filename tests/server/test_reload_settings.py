@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import signal
 import socket
@@ -363,6 +364,25 @@ def log_level(site: Site) -> None:
     assert unsaid not in site.log()
 
 
+def log_times(site: Site) -> None:
+    """RFC 3339 in a file, nothing on stderr, unless the setting says otherwise."""
+    file = site.folder / "stamped.log"
+    senders = [site.fresh() for _ in range(3)]
+    site.change(log__file=f'"{file}"')
+    site.ask(sender=senders[0])
+    assert written(file, senders[0])
+    site.change(log__file=f'"{file}"', log__times='"never"')
+    site.ask(sender=senders[1])
+    assert written(file, senders[1])
+    site.change(log__times='"always"')
+    site.ask(sender=senders[2])
+    assert site.daemon.logged(senders[2])
+    lines = [*file.read_text().splitlines(), *site.log().splitlines()]
+    begins = [next(line.partition("greylag: ")[0] for line in lines if s in line) for s in senders]
+    assert begins[1] == ""
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", begins[n]) for n in (0, 2))
+
+
 APPLIED: dict[str, Callable[[Site], None]] = {
     "policy.delay": delay,
     "policy.retry_window": retry_window,
@@ -391,6 +411,7 @@ APPLIED: dict[str, Callable[[Site], None]] = {
     "jgreylist.tarpit": tarpit,
     "log.file": log_file,
     "log.level": log_level,
+    "log.times": log_times,
 }
 TOLD = {
     "store.url": '"sqlite:///nowhere/other.db"',

@@ -264,5 +264,12 @@ OPTIONS = (
         LEVELS.index("info"),
         'what is logged: "off", "fatal", "error", "warn", "info" or "debug"',
     ),
+    Option(
+        "log.times",
+        reading.times,
+        "file",
+        'whether the daemon\'s lines begin with their time: "file": in `log.file`, '
+        '"always", "never"',
+    ),
 )
 BY_KEY = {option.key: option for option in OPTIONS}

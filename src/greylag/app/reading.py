@@ -108,6 +108,13 @@ def level(raw: object) -> int:
     return LEVELS.index(raw)
 
 
+def times(raw: object) -> str:
+    """Return when the lines of the log begin with their time."""
+    if raw not in ("file", "always", "never"):
+        raise ValueError('expected "file", "always" or "never"')
+    return str(raw)
+
+
 def path(raw: object) -> str:
     """Return an absolute path, or nothing."""
     if not isinstance(raw, str) or (raw and not raw.startswith("/")) or "\0" in raw:

@@ -46,6 +46,7 @@ def plan_of(settings: Settings) -> Plan:
         limits=Limits(server.max_connections, server.max_connections_per_peer),
         log_file=server.log_file,
         log_level=settings.log_level,
+        log_times=settings.values["log.times"],
         metrics=_tcp_place(server.metrics) if server.metrics else None,
     )
 

@@ -46,6 +46,7 @@ class Plan:
     room: Room
     log_file: str
     log_level: int
+    log_times: str
     metrics: TcpPlace | None
 
 
@@ -106,7 +107,7 @@ class Daemon:
     def __init__(self, plan: Plan, reload: Callable[[], Plan | None]) -> None:
         self._plan = plan
         self._reload = reload
-        self.journal = Journal(plan.log_file, plan.log_level)
+        self.journal = Journal(plan.log_file, plan.log_level, plan.log_times)
         self.metrics = Metrics()
         self.desk = Desk()
         self._connections: list[Connections] = []  # of each listener
@@ -221,7 +222,7 @@ class Daemon:
 
     def _use(self, plan: Plan) -> None:
         self._plan = plan
-        self.journal.use(plan.log_file, plan.log_level)
+        self.journal.use(plan.log_file, plan.log_level, plan.log_times)
         self._answering.use(plan.rules)
         self._trees.use(plan.rules.trees, plan.deadline)
         self._reception.use(plan.reception, self._share_out())

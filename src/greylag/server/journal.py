@@ -15,9 +15,10 @@ from typing import Any
 
 from greylag.core.attempt import Attempt
 from greylag.core.verdict import Decision, Reason
-from greylag.server.logfile import PREFIX, LogWriter
+from greylag.server.logfile import LogWriter
 from greylag.wire.logline import connection_line, decision_line, format_event
 
+IN_FILE, ALWAYS, NEVER = "file", "always", "never"  # when lines begin with their time
 FATAL, ERROR, WARN, INFO, DEBUG = 1, 2, 3, 4, 5
 _NAMES = ("off", "fatal", "error", "warn", "info", "debug")
 _PATIENCE = 2.0  # seconds for the last lines, at the end
@@ -25,15 +26,20 @@ _RARELY = 60.0  # seconds until the same error is told again
 _MOST_ERRORS = 64  # that are remembered for this
 
 
+def _stamped(path: str, times: str) -> bool:
+    """Tell whether lines get their time: what supervises a daemon stamps its stderr itself."""
+    return times == ALWAYS or (times == IN_FILE and path != "")
+
+
 class Journal:
     """Writes events at or below a level."""
 
-    def __init__(self, path: str = "", level: int = INFO) -> None:
+    def __init__(self, path: str = "", level: int = INFO, times: str = NEVER) -> None:
         self.level = level
         self._path = path
         self._told: dict[str, float] = {}  # errors, and when they may be told again
         self._unsaid: Counter[str] = Counter()
-        self._writer = LogWriter(path)
+        self._writer = LogWriter(path, stamped=_stamped(path, times))
         self._writer.start()
 
     @property
@@ -45,9 +51,10 @@ class Journal:
         """Open the file anew, as after it was rotated; where that fails, the log tells it."""
         self._writer.reopen(self._path)
 
-    def use(self, path: str, level: int) -> None:
+    def use(self, path: str, level: int, times: str = NEVER) -> None:
         """Write to this file from now on, at or below this level."""
         self.level = level
+        self._writer.stamped = _stamped(path, times)
         if path != self._path:
             self._path = path
             self._writer.reopen(path)
@@ -107,4 +114,4 @@ class Journal:
             self.rarely(ERROR, fields)
 
     def _hold(self, line: str) -> None:
-        self._writer.add(f"{PREFIX}{line}\n")
+        self._writer.add(line)

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import deque
 from contextlib import suppress
+from time import gmtime, strftime, time
 
 from greylag.server.rest import rest
 from greylag.wire.logline import format_event
@@ -103,8 +104,8 @@ def _stderr() -> int:
 class LogWriter(threading.Thread):
     """Writes lines in their order; `add`, `reopen` and `end` return at once."""
 
-    def __init__(self, path: str) -> None:
-        """Raises OSError where the file cannot be opened."""
+    def __init__(self, path: str, *, stamped: bool = False) -> None:
+        """Raises OSError where the file cannot be opened. Lines get their time if `stamped`."""
         super().__init__(name="greylag-log", daemon=True)
         self._path = path
         self._file = LogFile(path)
@@ -116,6 +117,8 @@ class LogWriter(threading.Thread):
         self._wanted.set()
         self._reopen = False
         self._failure: str | None = None
+        self.stamped = stamped
+        self._second = (0, "")  # the stamp that was made last, and of when
         self._ended = False
 
     @property
@@ -123,8 +126,19 @@ class LogWriter(threading.Thread):
         """Return how many lines were not written."""
         return self._refused + self._lost
 
-    def add(self, line: str) -> None:
-        """Have a line written, or count it as dropped."""
+    def _line(self, event: str) -> str:
+        if not self.stamped:
+            return f"{PREFIX}{event}\n"
+        now = int(time())
+        made, stamp = self._second
+        if now != made:
+            stamp = strftime("%Y-%m-%dT%H:%M:%SZ ", gmtime(now))
+            self._second = now, stamp
+        return f"{stamp}{PREFIX}{event}\n"
+
+    def add(self, event: str) -> None:
+        """Have an event written as a line, or count it as dropped."""
+        line = self._line(event)
         if self._added - self._taken > _MAX_HELD:
             self._refused += 1
         else:
@@ -179,7 +193,7 @@ class LogWriter(threading.Thread):
             if dropped > self._told:
                 number = dropped - self._told
                 told = format_event({"level": "warn", "event": "log-dropped", "lines": number})
-                taken.insert(0, f"{PREFIX}{told}\n")
+                taken.insert(0, self._line(told))
             left = self._file.write("".join(taken).encode("ascii"), self._wanted)
         except Exception:
             self._lost += len(taken)
@@ -205,6 +219,6 @@ class LogWriter(threading.Thread):
             told = format_event(
                 {"level": "error", "event": "log-not-reopened", "error": str(error)}
             )
-            self.add(f"{PREFIX}{told}\n")
+            self.add(told)
             return
         before.close()
