@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +152,17 @@ def test_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             if "://" not in target:
                 assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_man_page_begins_with_its_own_synopsis() -> None:
+    """A page is one program's, and its headings are words: a man page shows them in capitals."""
+    pages = runpy.run_path(str(DOCS / "conf.py"))["man_pages"]
+    assert len({source for source, *_ in pages}) == len(pages)
+    for source, name, *_ in pages:
+        sections = re.findall(r"^## (.+)\n\n(.*)", page(source), re.MULTILINE)
+        heading, first = sections[0]
+        assert (heading, name in first) == ("Synopsis", True), source
+        assert all("[" not in title for title, _ in sections), source
 
 
 def test_every_page_is_in_the_index() -> None:
