@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 
 import click
 
+from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import (
     DEFER,
     OK,
@@ -17,7 +18,7 @@ from greylag.cli.common import (
     report_store,
 )
 from greylag.cli.effects import EXPLICIT
-from greylag.cli.output import moment, span, when, write_fields, write_json
+from greylag.cli.output import moment, say, span, when, write_fields, write_json
 from greylag.cli.shown import denying, entry_json, network_text, record_json, subject_text
 from greylag.cli.typed import typed_address, typed_client, typed_recipient
 from greylag.core.accesslist import NEVER
@@ -29,7 +30,7 @@ from greylag.core.policy import Policy
 from greylag.core.triplet import OF_CONNECTIONS, Triplet, connection_of, kind_of, triplet_of
 from greylag.core.verdict import MEANING, Decision, Reason, Verdict
 from greylag.service import Service
-from greylag.store.base import StoreError
+from greylag.store.base import Store, StoreError
 
 _PAIR = 2  # a sender and a recipient
 _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
@@ -40,11 +41,13 @@ _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
         "greylag check 192.0.2.1 user@example.org info@example.net",
         "greylag check 2001:db8::25 '<>' info@example.net    # a bounce",
         "greylag check 192.0.2.1    # a connection, as jgreylist asks",
+        "greylag check --as vpopmail 192.0.2.1 user@example.org info@example.net",
     )
 )
 @click.argument("address")
 @click.argument("addresses", metavar="[SENDER RECIPIENT]", nargs=-1)
 @click.option("--by-address", is_flag=True, help="As JGREYLIST_BY_IP: each IPv4 address alone.")
+@as_option
 @json_option
 @click.pass_obj
 def check(run: Run, address: str, addresses: tuple[str, ...], by_address: bool) -> int:
@@ -63,10 +66,17 @@ def check(run: Run, address: str, addresses: tuple[str, ...], by_address: bool) 
     packed = typed_client(address)
     question, triplet, policy = _asked(run, address, addresses, by_address=by_address)
     failures: list[StoreError] = []
+    for line in for_root_alone(run):
+        say(line)
     with ExitStack() as stack:
+
+        def opened() -> Store:
+            refuse_unusable(run.settings.store_url)
+            return stack.enter_context(closing(run.open_store()))
+
         service = Service(
             policy,
-            lambda: stack.enter_context(closing(run.open_store())),
+            opened,
             report=failures.append,
             on_failure=run.settings.on_failure,
             clock=lambda: run.now,

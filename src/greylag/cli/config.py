@@ -11,10 +11,12 @@ import click
 from greylag.app.config import ConfigError
 from greylag.app.options import OPTIONS, Option
 from greylag.app.reading import LEVELS
-from greylag.cli.common import CONFIG_ERROR, OK, Run, examples, json_option
+from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
+from greylag.cli.common import CONFIG_ERROR, OK, STORE_ERROR, Run, examples, json_option
 from greylag.cli.output import say, write, write_json, write_table
 from greylag.core.duration import format_duration
 from greylag.store import without_password
+from greylag.store.base import StoreError
 
 _HEAD = """\
 # Settings of greylag. Each stands here with its default: remove the # before it to change it.
@@ -27,11 +29,15 @@ _RESTART = " (a running daemon has to be restarted)"
     epilog=examples(
         "greylag config",
         "greylag --config ./greylag.toml config --check",
+        "greylag config --check --as vpopmail",
         "greylag config --example > greylag.toml",
     )
 )
-@click.option("--check", is_flag=True, help='Print "ok" or all errors (exit code 78).')
+@click.option(
+    "--check", is_flag=True, help='Print "ok" or all errors (exit code 78; 74: the database).'
+)
 @click.option("--example", is_flag=True, help="Print a greylag.toml with all settings explained.")
+@as_option
 @json_option
 @click.pass_obj
 def config(run: Run, check: bool, example: bool) -> int:
@@ -50,10 +56,14 @@ def config(run: Run, check: bool, example: bool) -> int:
 def _check(run: Run) -> int:
     errors: list[str] = []
     warnings: tuple[str, ...] = ()
+    code = OK
     try:
-        warnings = run.settings.warnings
+        warnings = (*run.settings.warnings, *for_root_alone(run))
+        refuse_unusable(run.settings.store_url)
     except ConfigError as error:
-        errors = error.errors
+        errors, code = error.errors, CONFIG_ERROR
+    except StoreError as error:
+        errors, code = [str(error)], STORE_ERROR
     if run.json:
         write_json({"ok": not errors, "errors": errors, "warnings": list(warnings)})
     else:
@@ -61,7 +71,7 @@ def _check(run: Run) -> int:
             say(line)
         if not errors:
             write("ok")
-    return CONFIG_ERROR if errors else OK
+    return code
 
 
 def _show(run: Run) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import (
     NOTHING,
     OK,
@@ -120,9 +121,12 @@ def _print_sql(run: Run) -> None:
 
 @db.command(
     short_help="Say what differs from what is needed.",
-    epilog=examples("greylag db check", "greylag db check --add-indexes"),
+    epilog=examples(
+        "greylag db check", "greylag db check --as vpopmail", "greylag db check --add-indexes"
+    ),
 )
 @click.option("--add-indexes", is_flag=True, help="Add the indexes that are missing.")
+@as_option
 @json_option
 @click.pass_obj
 def check(run: Run, add_indexes: bool) -> int:
@@ -131,6 +135,9 @@ def check(run: Run, add_indexes: bool) -> int:
     Exits with 0 if all is well, 1 if not.
     """
     _refuse_without_tables(run)
+    for line in for_root_alone(run):
+        say(line)
+    refuse_unusable(run.settings.store_url)
     if _is_mysql(run):
         with _admin(run) as admin:
             found = admin.check()

@@ -1,0 +1,107 @@
+"""Looking as the user that asks: what root may read and write, the plugin or daemon may not.
+
+The checks of settings and database are run by root most often, and root is refused nothing. So
+they can be run as another user (`--as`), and tell root what looks as if it were for root alone.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from contextlib import suppress
+
+import click
+
+from greylag.app.config import CONFIG_VARIABLE, DEFAULT_PATH
+from greylag.cli.common import USAGE, CommandError, F, Run, missing_file
+from greylag.store.base import StoreError
+
+_SQLITE = "sqlite://"
+_ROOT = 0
+
+
+def as_option(command: F) -> F:
+    """Give a command the option `--as`; the process is that user from then on."""
+
+    def become(_context: click.Context, _parameter: click.Parameter, name: str | None) -> None:
+        if name is not None:
+            _become(name)
+
+    text = "Look as this user, the one that the plugin or the daemon runs as (root only)."
+    return click.option(
+        "--as", "as_user", metavar="USER", expose_value=False, callback=become, help=text
+    )(command)
+
+
+def _become(name: str) -> None:
+    """Be another user for good: this process does nothing but look."""
+    try:
+        user = pwd.getpwnam(name)
+    except (KeyError, ValueError) as error:
+        raise CommandError([f"--as: there is no user {name!r}"], USAGE) from error
+    if os.getuid() == os.geteuid() == user.pw_uid:
+        return
+    _load_stores()
+    try:
+        os.setgroups(os.getgrouplist(name, user.pw_gid))
+        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+    except PermissionError as error:
+        raise CommandError([f"--as: only root can look as {name}"], USAGE) from error
+
+
+def _load_stores() -> None:
+    """Load what is loaded late otherwise: the program may lie where that user cannot read it."""
+    import greylag.store.sqlite
+    import greylag.store.tree
+
+    with suppress(ImportError):
+        import greylag.store.mysql  # noqa: F401
+
+
+def refuse_unusable(url: str) -> None:
+    """Raise StoreError where we could not keep records in a SQLite database, made or not yet."""
+    if not url.startswith(_SQLITE):
+        return
+    path = url.removeprefix(_SQLITE)
+    folder = os.path.dirname(path)
+    if missing_file(url) is not None and not os.path.isdir(folder):
+        raise StoreError(f"{folder}: is missing, so no database can be made there")
+    if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
+        raise StoreError(f"{path}: {_who()} may not read and write it")
+    if os.path.isdir(folder) and not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"{folder}: {_who()} may not write there, and SQLite has to")
+
+
+def _who() -> str:
+    user = os.geteuid()
+    try:
+        return f"the user {pwd.getpwuid(user).pw_name}"
+    except KeyError:
+        return f"the user {user}"
+
+
+def for_root_alone(run: Run) -> list[str]:
+    """Return what root may use and it seems nobody else; nothing where we are not root."""
+    if os.geteuid() != _ROOT:
+        return []
+    config = os.fsdecode(run.environ.get(CONFIG_VARIABLE, os.fsencode(DEFAULT_PATH)))
+    needed = [(config, stat.S_IROTH, stat.S_IRGRP)]
+    url = run.settings.store_url
+    if url.startswith(_SQLITE):
+        needed.append((url.removeprefix(_SQLITE), stat.S_IWOTH, stat.S_IWGRP))
+    return [
+        f"{path}: is for root alone. If the plugin or the daemon runs as another user, it lets all"
+        " mail in; --as USER looks as that user"
+        for path, others, group in needed
+        if _closed(path, others, group)
+    ]
+
+
+def _closed(path: str, others: int, group: int) -> bool:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return found.st_uid == _ROOT and not found.st_mode & (group | others)

@@ -1,0 +1,119 @@
+"""The checks look as the user that asks: root is refused nothing, the plugin and daemon may be."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from greylag.store import open_store
+from tests.server.daemon import BIN
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another user")
+
+USER = "nobody"
+CHECKS = {
+    "config": ("config", "--check"),
+    "check": ("check", "192.0.2.1", "a@example.org", "b@example.net"),
+    "db": ("db", "check"),
+}
+FOR_ROOT = "is for root alone"
+
+
+class Place:
+    """A server's greylag.toml and database, as they should be: both for nobody."""
+
+    def __init__(self, path: Path) -> None:
+        for parent in (path, *path.parents):
+            if parent.stat().st_uid == 0 and str(parent) not in ("/", "/tmp"):
+                parent.chmod(0o755)
+        self.config = path / "greylag.toml"
+        self.folder = path / "data"
+        self.database = self.folder / "greylag.db"
+        self.config.write_text(f'store.url = "sqlite://{self.database}"\n')
+        self.config.chmod(0o644)
+        self.folder.mkdir(mode=0o755)
+        user = pwd.getpwnam(USER)
+        os.chown(self.folder, user.pw_uid, user.pw_gid)
+        open_store(f"sqlite://{self.database}", timeout=4).close()  # root's, given to the folder's
+
+    def run(self, check: str, *more: str, user: str | None = None) -> tuple[int, str, str]:
+        words = [str(BIN / "greylag"), "--config", str(self.config), *CHECKS[check], *more]
+        done = subprocess.run(
+            words, check=False, capture_output=True, text=True, timeout=60, user=user
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+GOOD = {"config": 0, "check": 10, "db": 0}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("words", [(), ("--as", USER)])
+def test_nothing_is_told_where_all_is_well(
+    place: Place, check: str, words: tuple[str, ...]
+) -> None:
+    code, _out, said = place.run(check, *words)
+    assert (code, said.replace("greylag: all is well\n", "")) == (GOOD[check], "")
+
+
+def closed_settings(place: Place) -> None:
+    place.config.chmod(0o600)
+
+
+def closed_database(place: Place) -> None:
+    os.chown(place.database, 0, 0)
+    place.database.chmod(0o600)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(
+    ("close", "code", "cause"),
+    [(closed_settings, 78, "Permission denied"), (closed_database, 74, "may not read and write")],
+)
+def test_what_is_for_root_alone_is_told(
+    place: Place, check: str, close: Callable[[Place], None], code: int, cause: str
+) -> None:
+    """To root as something to look at, and as that user as the error that it is."""
+    close(place)
+    found, _out, said = place.run(check)
+    assert (found, FOR_ROOT in said) == (GOOD[check], True)
+    found, _out, said = place.run(check, "--as", USER)
+    assert (found, cause in said) == (code, True)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("words", [(), ("--as", USER)])
+def test_a_missing_folder_is_an_error_for_everybody(
+    place: Place, check: str, words: tuple[str, ...]
+) -> None:
+    place.database.unlink()
+    place.folder.rmdir()
+    code, _out, said = place.run(check, *words)
+    assert (code, f"{place.folder}: is missing" in said) == (74, True)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_folder_that_may_not_be_written_is_an_error(place: Place, check: str) -> None:
+    """SQLite makes its write-ahead log beside the database."""
+    os.chown(place.folder, 0, 0)
+    code, _out, said = place.run(check, "--as", USER)
+    assert (code, f"{place.folder}: the user {USER} may not write there" in said) == (74, True)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_who_cannot_be_that_user_is_told(place: Place, check: str) -> None:
+    assert place.run(check, "--as", "no-such-user")[0] == 2
+    code, _out, said = place.run(check, "--as", "daemon", user=USER)
+    assert (code, "only root can look as daemon" in said) == (2, True)
+    assert place.run(check, "--as", USER, user=USER)[0] == GOOD[check]
