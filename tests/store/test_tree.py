@@ -475,8 +475,9 @@ def as_nobody(tmp_path: Path) -> Iterator[None]:
     if os.geteuid():
         yield
         return
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's own
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's own, or with --basetemp /tmp
+        if str(folder) not in ("/", "/tmp"):
+            folder.chmod(0o755)
     tmp_path.chmod(0o777)
     os.seteuid(NOBODY)
     yield
