@@ -85,7 +85,9 @@ def _nodes(folder: Path) -> list[Node]:
             *(f"--wsrep-node-name=n{number}", f"--wsrep-cluster-address={address}"),
             *(f"--wsrep-node-address=127.0.0.1:{mine}", "--wsrep-sst-method=rsync"),
             *(f"--wsrep-sst-receive-address=127.0.0.1:{transfer}", "--binlog-format=ROW"),
-            *("--innodb-autoinc-lock-mode=2",),
+            "--innodb-autoinc-lock-mode=2",
+            # Newer servers have a plugin for these options, under which none can be changed.
+            "--loose-plugin-wsrep-provider=OFF",
             f"--wsrep-provider-options={provider};gcache.size=8M;{_TIMERS}",
         ]
         nodes.append(Node(folder / f"n{number}", port, options))
