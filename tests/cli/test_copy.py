@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from greylag.cli.copying import pages
 from greylag.core.accesslist import NEVER, Entry
+from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.subject import parse_subject
-from greylag.core.triplet import SEVERAL, Triplet, connection_of
+from greylag.core.triplet import SEVERAL, Triplet, connection_of, triplet_of
 from greylag.core.value import replace
 from greylag.store import open_store
 from greylag.store.base import Filter, Store
-from greylag.store.memory import MemoryStore
 from tests.cli.test_db import run
 from tests.servers.mariadb import Database
 
@@ -140,22 +139,33 @@ def test_addresses_are_copied_as_they_are_called_now(
     assert copied(tmp_path, source, target)["records"] == {"read": 1, "copied": 0, "left_out": 0}
 
 
-def test_a_walk_by_networks_misses_nothing_and_repeats_nothing() -> None:
-    """A network may hold more records than a page, and each family has its own end."""
-    store = MemoryStore()
-    nets = [bytes((10, 0, n, 0)) for n in range(4)] + [
-        bytes((32, 1, n)) + bytes(13) for n in (0, 1)
+def test_names_become_those_that_the_target_looks_for(database: Database, tmp_path: Path) -> None:
+    """Its tables have the old program's spelling and tags, SQLite greylag's own."""
+    plain, old = Policy(), Policy(old_tables=True)
+    raw = [
+        (b"PRVS=12345=user@example.org", "b@b\u00fccher.example".encode()),
+        (b"First Last@example.org", b"a\\b@example.net"),
+        (b"prvs=a/b/1234@example.org", b"\xff@example.net"),
     ]
-    sizes = (1, 9, 2, 3, 4, 5)
-    keys = [
-        Triplet(net, f"{n}@example.org", "b@example.net")
-        for net, size in zip(nets, sizes, strict=True)
-        for n in range(size)
-    ]
-    store.merge(dict.fromkeys(keys, WAITING))
-    for size in range(1, 12):
-        seen = [triplet for page in pages(store, size) for triplet, _ in page]
-        assert seen == keys
+    theirs, ours = (
+        [triplet_of(b"\xc0\0\2\x07", sender, recipient, policy) for sender, recipient in raw]
+        for policy in (old, plain)
+    )
+    assert {*theirs} & {*ours} == {ours[1]}
+    target = f"sqlite://{tmp_path}/x.db"
+    with opened(database.url) as store:
+        store.merge(dict.fromkeys(theirs, PASSED))
+    assert b"First Last@example.org".lower().decode() in {
+        row[0] for row in database.rows("SELECT mail_from FROM greylisting_data")
+    }
+    copied(tmp_path, database.url, target)
+    with opened(target) as store:
+        assert store.load(ours) == dict.fromkeys(ours, PASSED)
+    database.rows("DELETE FROM greylisting_data")
+    copied(tmp_path, target, database.url)
+    with opened(database.url) as store:
+        there = {key: store.load([key]).get(key) for key in theirs}
+    assert there[theirs[1]] == PASSED  # a tag that was removed, and a domain's script, are gone
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from greylag.core.address import canonical
 from greylag.core.policy import NullSender, Policy
-from greylag.core.record import Blocked, Record
+from greylag.core.record import Blocked, Created, Record
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Decision
@@ -306,4 +306,14 @@ RULES = [*WHEN_IT_ACTS, *LISTS, *EXPLICITLY, *BY_SPELLING, *TRIPLETS, *NULL_SEND
 @pytest.mark.parametrize("newest_first", [False, True])
 def test_rule(given: Given, wanted: Decision, newest_first: bool) -> None:
     decision = given.answer(newest_first=newest_first)
-    assert replace(decision, entry=None, record=None) == wanted
+    # Who the client is, the next test looks at.
+    changes = tuple(
+        replace(c, client=b"") if isinstance(c, Created) else c for c in decision.changes
+    )
+    assert replace(decision, entry=None, record=None, changes=changes) == wanted
+
+
+def test_a_first_contact_tells_the_whole_address_of_the_client() -> None:
+    (change,) = Given(client=b"::ffff:192.0.2.17").answer().changes
+    assert isinstance(change, Created)
+    assert (change.client, change.triplet.network) == (b"\xc0\0\2\x11", b"\xc0\0\2\0")

@@ -59,7 +59,7 @@ def test_the_life_of_a_triplet_with_nothing_changed_but_the_program(
         "SELECT HEX(relay_ip), mail_from, rcpt_to, blocked_count, passed_count"
         " FROM greylisting_data"
     )
-    assert (relay, sender, recipient) == ("C0000200", "a@example.org", "b@example.net")
+    assert (relay, sender, recipient) == ("C0000211", "a@example.org", "b@example.net")
     assert (blocked, passed) == (2, 2)
 
 

@@ -16,7 +16,7 @@ from greylag.core.record import Blocked, Change, Created, Passed, Record
 from greylag.core.subject import Domain, Network, parse_subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
-from greylag.store import open_store
+from greylag.store import mysql, open_store, sqlite
 from greylag.store.base import Filter, Store, Stretch
 from greylag.store.memory import MemoryStore
 from greylag.store.mysql_schema import DATA, LISTS
@@ -329,6 +329,27 @@ def test_search(store: Store, wanted: Filter, found: list[Triplet]) -> None:
     assert [key for key, _ in store.search(wanted, 10)] == wanted_keys
     assert [key for key, _ in store.search(wanted, 1)] == wanted_keys[:1]
     assert all(record(store, key) == found_record for key, found_record in store.search(wanted, 9))
+
+
+@pytest.mark.parametrize("step", [1, 2, 7])
+def test_a_search_in_steps_finds_each_record_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Also of a network with more records than a step, and where some change between steps."""
+    for module in (sqlite, mysql):
+        monkeypatch.setattr(module, "STEP", step)
+    nets = [KEY.network, OTHER.network, SIXTH.network, bytes(4), b"\xff" * 16]
+    keys = [Triplet(net, f"{n}@example.org", "b@example.net") for net in nets for n in range(5)]
+    store.apply([replace(BORN, triplet=key) for key in keys], {}, NOW)
+    found = []
+    for key, _record in store.search(Filter(), 1000):
+        found.append(key)
+        store.apply([Passed(key, NOW + 9000)], {}, NOW)
+    assert sorted(found, key=lambda key: key.key) == sorted(keys, key=lambda key: key.key)
+    assert len(list(store.search(Filter(), 12))) == 12
+    assert len(list(store.search(Filter(sender="3@"), 4))) == 4
+    only = Filter(first_network=SIXTH.network, last_network=b"\xff" * 16)
+    assert len(list(store.search(only, 1000))) == 10
 
 
 def test_forget_is_uncounted(store: Store) -> None:

@@ -190,7 +190,8 @@ def _values(given: list[Given]) -> dict[str, Any]:
 
 
 def _policy(values: dict[str, Any]) -> Policy:
-    return Policy(**_section(values, "policy"))
+    old_tables = str(values["store.url"]).startswith("mysql:")
+    return Policy(**_section(values, "policy"), old_tables=old_tables)
 
 
 def _settle(given: list[Given], errors: list[str], old: Found) -> Settings:

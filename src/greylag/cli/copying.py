@@ -6,8 +6,10 @@ meanwhile, is never counted twice: after an interruption the same command simply
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 
 import click
 
@@ -22,18 +24,18 @@ from greylag.cli.common import (
 )
 from greylag.cli.output import progress, say, write_fields, write_json
 from greylag.cli.treecopy import into_tree, is_connection, tree_pages
-from greylag.cli.typed import unescaped
 from greylag.core.accesslist import NEVER, Entry, speaking_of
-from greylag.core.address import canonical
 from greylag.core.client import network
+from greylag.core.oldname import bytes_of, name_of
 from greylag.core.policy import Policy
 from greylag.core.record import Record, joined
 from greylag.core.subject import Subject
-from greylag.core.triplet import SEVERAL, Triplet
+from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.store import check_url, holds_password, shown_wrong
 from greylag.store.base import Filter, Store
 from greylag.store.memory import MemoryStore
+from greylag.store.mysql import MysqlStore
 from greylag.store.tree import TreeStore
 
 PAGE = 2000  # records in one transaction
@@ -41,7 +43,6 @@ _NOT_AMONG_ARGUMENTS = (
     "a password among the arguments can be read by every user of this machine (ps): put it into an "
     "option file, and name that file: mysql:?default_file=/path/my.cnf"
 )
-_FAMILIES = (4, 16)  # bytes of a packed address
 
 Records = dict[Triplet, Record]
 
@@ -103,9 +104,9 @@ def _open_target(url: str, timeout: float, dry_run: bool) -> Store:
 
 
 def _copy_records(old: Store, new: Store, run: Run, dry_run: bool) -> dict[str, int]:
-    policy = run.policy
+    policy = replace(run.policy, old_tables=isinstance(new, MysqlStore))
     read = copied = left_out = 0
-    all_pages = tree_pages(old, policy, PAGE) if isinstance(old, TreeStore) else pages(old, PAGE)
+    all_pages = tree_pages(old, policy, PAGE) if isinstance(old, TreeStore) else _pages(old)
     for page in progress(all_pages, None, "copying"):
         read += len(page)
         given = _by_key(page, policy)
@@ -131,22 +132,11 @@ def _tell_what_a_tree_lacks(old: Store) -> None:
         say(f"a tree keeps no lists: {entries} entries of FROM are left out")
 
 
-def pages(store: Store, size: int) -> Iterator[list[tuple[Triplet, Record]]]:
-    """Yield all records in the order of their keys, some `size` at a time, by whole networks."""
-    for family in _FAMILIES:
-        first, last, wanted = b"\0" * family, b"\xff" * family, size
-        while True:
-            found = list(store.search(Filter(first_network=first, last_network=last), wanted))
-            if len(found) < wanted:
-                break
-            end = found[-1][0].network  # there may be more of it
-            whole = [item for item in found if item[0].network != end]
-            if whole:
-                yield whole
-                first, wanted = end, size
-            else:
-                wanted *= 2
-        yield found
+def _pages(store: Store) -> Iterator[list[tuple[Triplet, Record]]]:
+    """Yield all records, some at a time."""
+    found = store.search(Filter(), sys.maxsize)
+    while page := list(islice(found, PAGE)):
+        yield page
 
 
 def _by_key(page: list[tuple[Triplet, Record]], policy: Policy) -> Records:
@@ -163,18 +153,20 @@ def _key(triplet: Triplet, policy: Policy) -> Triplet:
     if is_connection(triplet):
         return triplet  # its network is of the width that jgreylist was told
     return Triplet(
-        network(net, policy.prefix_of(net)), _spelt(triplet.sender), _spelt(triplet.recipient)
+        network(net, policy.prefix_of(net)),
+        _name(triplet.sender, policy.sender_name),
+        _name(triplet.recipient, policy.recipient_name),
     )
 
 
-def _spelt(text: str) -> str:
-    """Return what greylag calls an address now: a domain in UTF-8 had no xn-- form before.
+def _name(text: str, name: Callable[[bytes], str]) -> str:
+    """Return the name in the target's keys: the source may be an old table, or an older greylag's.
 
     What was cut and ends with a digest cannot be read back.
     """
-    if text == SEVERAL or r"\#" in text:
-        return text
-    return canonical(unescaped(text.encode()))
+    known = text if r"\#" in text else name_of(text)
+    raw = bytes_of(known)
+    return known if raw is None else name(raw)
 
 
 def _copy_entries(old: Store, new: Store, dry_run: bool) -> int:

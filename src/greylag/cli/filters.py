@@ -9,10 +9,8 @@ from functools import wraps
 import click
 
 from greylag.cli.typed import typed_address
-from greylag.core.address import canonical
 from greylag.core.client import host_of, last_address, network
 from greylag.core.policy import Policy
-from greylag.core.sender import normalise
 from greylag.core.subject import Domain, parse_subject
 from greylag.core.triplet import OF_CONNECTIONS, Triplet, kind_of
 from greylag.store.base import Filter
@@ -46,8 +44,8 @@ class Wanted:
         return Filter(
             first_network=first,
             last_network=last,
-            sender="" if null_sender else _text("--sender", self.sender),
-            recipient=_text("--recipient", self.recipient),
+            sender="" if null_sender else _text("--sender", self.sender, policy.sender_name),
+            recipient=_text("--recipient", self.recipient, policy.recipient_name),
             null_sender=null_sender,
             passed=self.passed if self.passed or self.waiting else None,
         )
@@ -105,10 +103,10 @@ def _range(text: str, policy: Policy) -> tuple[bytes, bytes]:
     return subject.packed, last_address(subject.packed, subject.prefix)
 
 
-def _text(option: str, text: str | None) -> str:
+def _text(option: str, text: str | None, name: Callable[[bytes], str]) -> str:
     if text is None:
         return ""
     if not text.strip():
         # Would fit every record; most likely an empty variable in a script.
         raise click.UsageError(f"{option}: expected a text, got an empty one")
-    return canonical(normalise(typed_address(text)))
+    return name(typed_address(text))

@@ -67,6 +67,18 @@ def canonical(raw: bytes) -> str:
     local, at, domain = lowered.rpartition(b"@")
     if at and not domain.isascii():
         lowered = local + at + (_ascii_form(domain) or domain)
+    return _with_escapes(lowered)
+
+
+def escaped(raw: bytes) -> str:
+    """Return the canonical form of an address whose domain stays in the script it is in."""
+    lowered = raw.lower()
+    if len(lowered) <= MAX_LENGTH and not lowered.translate(None, _PLAIN):
+        return lowered.decode("ascii")
+    return _with_escapes(lowered)
+
+
+def _with_escapes(lowered: bytes) -> str:
     # No byte becomes less than a character, so of what is over-long the beginning is enough.
     text = "".join([_ESCAPES[byte] for byte in lowered[: MAX_LENGTH + 1]])
     return text if len(text) <= MAX_LENGTH else _cut(text, lowered)

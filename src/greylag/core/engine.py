@@ -17,12 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from greylag.core.accesslist import Entry, last_word
-from greylag.core.address import Spelling, canonical, recipient_of
+from greylag.core.address import Spelling, recipient_of
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.client import IPV4_BYTES, host_of, network, parse_address
 from greylag.core.policy import NullSender, Policy
 from greylag.core.record import CLOCK_TOLERANCE, Blocked, Created, Passed, Record
-from greylag.core.sender import normalise
 from greylag.core.subject import Domain
 from greylag.core.triplet import Triplet, several_of
 from greylag.core.value import value
@@ -56,7 +55,7 @@ def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
     """Answer what needs no store, or put the question to the store."""
     if not attempt.enabled:
         return _let_in(Reason.DISABLED)
-    sender = None if attempt.sender is None else canonical(normalise(attempt.sender))
+    sender = None if attempt.sender is None else policy.sender_name(attempt.sender)
     waits = sender is not None and policy.waits_for_data(sender)
     stage = attempt.stage
     if stage is _OTHER or (stage is _DATA and not waits):
@@ -85,6 +84,8 @@ def _question(
         several = several_of(client, sender, policy)
         return Question(client, several, "", spelling=_AMBIGUOUS, carrier=carrier)
     name, domain, spelling = recipient_of(recipient)
+    if policy.old_tables and not recipient.isascii():  # its domain stays in the script it is in
+        name = policy.recipient_name(recipient)
     return Question(
         client,
         Triplet(network(client, policy.prefix_of(client)), sender, name),
@@ -176,7 +177,9 @@ def _too_early(question: Question, record: Record, policy: Policy, now: int) -> 
 def _first_contact(question: Question, record: Record | None, policy: Policy, now: int) -> Decision:
     """Defer a triplet that is new, or whose record is no longer live: that one starts anew."""
     defer_until = now + policy.delay
-    remember = Created(question.triplet, now, defer_until, now + policy.retry_window)
+    expires = now + policy.retry_window
+    client = b"" if question.connection else question.client
+    remember = Created(question.triplet, now, defer_until, expires, client)
     return Decision(
         Verdict.DEFER,
         Reason.NEW,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 
+from greylag.core.address import canonical, escaped
 from greylag.core.client import IPV4_BYTES
 from greylag.core.duration import format_duration
+from greylag.core.oldname import old_sender
+from greylag.core.sender import normalise
 from greylag.core.value import value
 
 RECORD_SIZE = 130  # bytes that a record may take in SQLite, on average: with ordinary addresses 93
@@ -49,6 +52,16 @@ class Policy:
     probe_senders: tuple[str, ...] = PROBE_SENDERS
     # Greylist only what the lists name (spec/greylisting-plugin.md, "explicit").
     explicit: bool = False
+    # No setting: on the old plugin's tables keys say what its keys say (see core.oldname).
+    old_tables: bool = False
+
+    def sender_name(self, raw: bytes) -> str:
+        """Return the name of a sender in keys."""
+        return old_sender(raw) if self.old_tables else canonical(normalise(raw))
+
+    def recipient_name(self, raw: bytes) -> str:
+        """Return the name of a recipient in keys."""
+        return escaped(raw) if self.old_tables else canonical(raw)
 
     def prefix_of(self, packed: bytes) -> int:
         """Return the bits of a packed client address that make its network."""

@@ -39,6 +39,7 @@ class Created:
     first_seen: int
     defer_until: int
     expires: int
+    client: bytes = b""  # packed; for stores that keep it
 
     def record(self) -> Record:
         """Return the record of a triplet that this attempt is the first of."""

@@ -8,17 +8,17 @@ than a short one (spec/greylisting-plugin.md "When it acts").
 
 from __future__ import annotations
 
-_PREFIX = b"prvs="
+PREFIX = b"prvs="
 
 
 def normalise(sender: bytes) -> bytes:
     """Return the sender without its BATV tag, or as it was if it carries none."""
-    if sender[: len(_PREFIX)].lower() != _PREFIX:
+    if sender[: len(PREFIX)].lower() != PREFIX:
         return sender
     local, at, domain = sender.rpartition(b"@")
     if not at:
         return sender
-    tagged = local[len(_PREFIX) :]
+    tagged = local[len(PREFIX) :]
     tag, equals, user = tagged.partition(b"=")
     if not (equals and tag.isalnum()):
         user, _slash, tag = tagged.rpartition(b"/")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from greylag.core.address import canonical
 from greylag.core.client import host_of, network
 from greylag.core.policy import Policy
-from greylag.core.sender import normalise
 from greylag.core.value import value
 
 # A canonical address holds a backslash before `x` or `#` alone, so no RCPT ever has one of these.
@@ -48,8 +46,8 @@ def triplet_of(client: bytes, sender: bytes, recipient: bytes, policy: Policy) -
     client, _carrier = host_of(client)
     return Triplet(
         network(client, policy.prefix_of(client)),
-        canonical(normalise(sender)),
-        canonical(recipient),
+        policy.sender_name(sender),
+        policy.recipient_name(recipient),
     )
 
 

@@ -167,7 +167,10 @@ class Store(Protocol):
         """
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
-        """Return up to `limit` records that fit, live or not, in the order of their keys."""
+        """Return up to `limit` records that fit, live or not, each once.
+
+        They are looked for in steps of a bounded size, and nothing is held between two steps.
+        """
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
         """Remove these records uncounted, all or none; return how many there were."""

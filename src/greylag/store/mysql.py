@@ -20,11 +20,13 @@ from greylag.store import mysql_sql as sql
 from greylag.store.base import EntryPage, Filter, Page, Position, Stretch
 from greylag.store.mysql_link import NO_TABLE, Guard
 from greylag.store.mysql_lists import Lists
+from greylag.store.mysql_names import Names
 from greylag.store.mysql_options import Place
 from greylag.store.mysql_rows import (
     Known,
     addresses_of,
     assigned,
+    conditions,
     date,
     figure_of,
     new_row,
@@ -37,7 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_HIGHEST = b"\xff" * 16
+STEP = 10_000  # rows of one answer to a search: of the longest names 25 MB
 _NO_FIGURES = "there is no table greylag_figures, and we may not make it: greylag db init --print"
 
 
@@ -49,7 +51,8 @@ class MysqlStore:
         self._session = Session(place, self._guard, timeout)
         self._held: dict[Triplet, Known] = {}
         self._transaction = Transaction(self._session, self._guard, self._held.clear)
-        self._lists = Lists(self._session)
+        self._names = Names(self._session)
+        self._lists = Lists(self._session, self._names)
         self._mark = self._make_figures()
 
     def _make_figures(self) -> str | None:
@@ -96,18 +99,15 @@ class MysqlStore:
         self, triplets: Iterable[Triplet], statements: Mapping[bool, Mapping[int, str]]
     ) -> dict[Triplet, Known]:
         distinct = list(dict.fromkeys(triplets))
-        asked: list[Sequence[Triplet]] = []
+        spelt = list(dict.fromkeys([*distinct, *map(self._names.stored, distinct)]))
         for null, sized in statements.items():
-            for part in parts([t for t in distinct if (not t.sender) is null]):
+            for part in parts([t for t in spelt if (not t.sender) is null]):
                 networks = [address for t in part for address in addresses_of(t.network)]
                 senders = [] if null else [t.sender for t in part]
                 names = (*networks, *(t.recipient for t in part), *senders)
                 self._session.ask(sized[len(part)], names)
-                asked.append(part)
-        known: dict[Triplet, Known] = {}
-        for part, found in zip(asked, self._session.answers(), strict=True):
-            known |= assigned(read_rows(found), part)
-        return known
+        rows = {row.number: row for found in self._session.answers() for row in read_rows(found)}
+        return assigned(rows.values(), distinct)
 
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
         counts = Counter(figures)
@@ -123,6 +123,8 @@ class MysqlStore:
         if isinstance(change, Created) and known.now is not None and not known.now.live(now):
             counts[fate_of(known.now)] += 1
             known.start_anew()
+        if isinstance(change, Created) and known.now is None:
+            known.client = change.client
         known.now = applied(change, known.now, now)
 
     def merge(self, records: Mapping[Triplet, Record]) -> None:
@@ -145,7 +147,7 @@ class MysqlStore:
             if record is None or record == before:
                 continue
             if known.row is None or before is None:
-                created.append(new_row(triplet, record))
+                created.append(new_row(self._names.stored(triplet), record, known.client))
             else:
                 counts = (record.blocked - before.blocked, record.passed - before.passed)
                 dates = (date(record.defer_until), date(record.expires))
@@ -269,18 +271,15 @@ class MysqlStore:
         return Stretch(int(found), 0, place)
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
-        low, high = wanted.first_network, wanted.last_network
-        size = 0 if low is None else len(low)
-        if low is not None and high is not None:
-            low, high = addresses_of(low)[0], addresses_of(high)[1]
-        passed = None if wanted.passed is None else int(wanted.passed)
-        parameters = (
-            *(low or b"", high or _HIGHEST, size, size, wanted.sender, wanted.recipient),
-            *(int(wanted.null_sender), passed, passed, limit),
-        )
-        with self._guard:
-            found = read_rows(self._session.read(sql.SEARCH, parameters))
-        return iter([(row.triplet, row.record) for row in found])
+        parameters, number = conditions(wanted), 0
+        while limit > 0:
+            step = min(limit, STEP)
+            with self._guard:
+                found = self._session.read(sql.SEARCH, (number, *parameters, step))
+            yield from ((row.triplet, row.record) for row in read_rows(found))
+            if len(found) < step:
+                return
+            number, limit = found[-1][0], limit - step
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
         with self.transaction(), self._guard:

@@ -14,6 +14,7 @@ from greylag.core.client import last_address, network
 from greylag.core.subject import Domain, Network, Subject
 from greylag.store import mysql_sql as sql
 from greylag.store.base import EntryPage
+from greylag.store.mysql_names import Names
 from greylag.store.mysql_rows import date, read_entries
 from greylag.store.mysql_session import Session
 
@@ -43,8 +44,9 @@ class _Walk:
 class Lists:
     """The table of list entries, in a store's session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, names: Names) -> None:
         self._session = session
+        self._names = names
         self._changes = 0  # by this store
         self._mark = (0, -1)  # when the last look began: our changes, and the highest number
         self._walk: _Walk | None = None
@@ -56,10 +58,11 @@ class Lists:
         """Return the entries that name the client (packed) or the domain, and some near it."""
         starts = [net.packed for net in networks_around(client)]
         prefix = 8 * len(client) - _NEARBY
+        spellings = (domain, self._names.of_domain(domain))
         nearby = (network(client, prefix), last_address(client, prefix))
         rows = [
             *self._session.read(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby)),
-            *self._session.read(sql.ENTRIES_BY_DOMAIN, (domain,)),
+            *self._session.read(sql.ENTRIES_BY_DOMAIN, spellings),
         ]
         return _entries({row[0]: row for row in rows}.values())
 

@@ -11,12 +11,14 @@ from functools import lru_cache
 from time import gmtime, strftime
 
 from greylag.core.accesslist import NEVER, Entry, rank_beside
-from greylag.core.address import canonical, canonical_domain
+from greylag.core.address import canonical_domain
 from greylag.core.client import IPV4_BYTES, network
+from greylag.core.oldname import name_of, text_of
 from greylag.core.record import Record
 from greylag.core.subject import Domain, Network, parse_subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import value
+from greylag.store.base import Filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _PREFIX = {IPV4_BYTES: 24, 16: 64}  # the networks of the old program, which wrote whole addresses
 _MOST = 2**32 - 1  # that the column of a count holds
+_HIGHEST = b"\xff" * 16
 _LONG_AGO = 1  # '1970-01-01 00:00:01': for an entry that only allows, where others write zero dates
 
 
@@ -39,8 +42,8 @@ class Row:
 
     @property
     def triplet(self) -> Triplet:
-        """The row's own key: the address as it stands there, with its host bits if it has some."""
-        return Triplet(self.relay, self.sender, self.recipient)
+        """The row's own key: with the address as it stands there, host bits and all."""
+        return Triplet(self.relay, name_of(self.sender), name_of(self.recipient))
 
 
 def read_row(found: tuple[Any, ...]) -> Row | None:
@@ -76,8 +79,8 @@ def belongs(row: Row, triplet: Triplet) -> bool:
     return (
         len(row.relay) == len(low)
         and low <= row.relay <= high
-        and triplet.sender in (row.sender, canonical(row.sender.encode()))
-        and triplet.recipient in (row.recipient, canonical(row.recipient.encode()))
+        and triplet.sender in (row.sender, name_of(row.sender))
+        and triplet.recipient in (row.recipient, name_of(row.recipient))
     )
 
 
@@ -103,11 +106,12 @@ def merged(rows: list[Row]) -> tuple[Record, Row]:
 class Known:
     """What a transaction knows of a triplet: its record before and now, and the row of it."""
 
-    __slots__ = ("before", "gone", "now", "row", "rows")
+    __slots__ = ("before", "client", "gone", "now", "row", "rows")
 
     def __init__(self, rows: list[Row]) -> None:
         self.rows = rows
         self.gone: list[int] = []  # rows of a record that had had its time
+        self.client = b""  # that a new record is of
         self.before: Record | None = None
         self.row: Row | None = None
         if rows:
@@ -124,7 +128,7 @@ def assigned(rows: Iterable[Row], triplets: Iterable[Triplet]) -> dict[Triplet, 
     """Return what rows mean for each triplet; those of none are left out."""
     named: dict[str, list[Row]] = {}
     for row in rows:
-        for name in {row.recipient, canonical(row.recipient.encode())}:
+        for name in {row.recipient, name_of(row.recipient)}:
             named.setdefault(name, []).append(row)
     return {
         triplet: Known([row for row in named.get(triplet.recipient, ()) if belongs(row, triplet)])
@@ -138,10 +142,30 @@ def date(seconds: int) -> str:
     return strftime("%Y-%m-%d %H:%M:%S", gmtime(min(max(seconds, _LONG_AGO), NEVER)))
 
 
-def new_row(triplet: Triplet, record: Record) -> tuple[object, ...]:
-    """Return what is inserted for a record."""
+def new_row(triplet: Triplet, record: Record, client: bytes) -> tuple[object, ...]:
+    """Return what is inserted for a record of this client, if it is told.
+
+    The row has the client's whole address, as the old program's have, where look-ups find that.
+    """
+    low, high = addresses_of(triplet.network)
+    relay = client if len(client) == len(low) and low <= client <= high else low
     dates = (date(record.first_seen), date(record.defer_until), date(record.expires))
-    return (*triplet.key, *dates, min(record.blocked, _MOST), min(record.passed, _MOST))
+    names = (triplet.sender, triplet.recipient)
+    return (relay, *names, *dates, min(record.blocked, _MOST), min(record.passed, _MOST))
+
+
+def conditions(wanted: Filter) -> tuple[object, ...]:
+    """Return the parameters of a search but for where it begins and ends."""
+    low, high = wanted.first_network, wanted.last_network
+    size = 0 if low is None else len(low)
+    if low is not None and high is not None:
+        low, high = addresses_of(low)[0], addresses_of(high)[1]
+    passed = None if wanted.passed is None else int(wanted.passed)
+    return (
+        *(low or b"", high or _HIGHEST, size, size),
+        *(wanted.sender, text_of(wanted.sender), wanted.recipient, text_of(wanted.recipient)),
+        *(int(wanted.null_sender), passed, passed),
+    )
 
 
 def figure_of(name: str) -> str:

@@ -79,25 +79,30 @@ COUNT_STRETCH = f"""SELECT COUNT(*), COALESCE(SUM((passed_count > 0) = %s), 0),
     MAX(CONCAT(relay_ip, LPAD(HEX(id), 16, '0'))) FROM {_STRETCH}"""  # noqa: S608 - constants
 SOME_OF_STRETCH = f"""SELECT id FROM {_STRETCH} WHERE (passed_count > 0) = %s
     ORDER BY passed_count > 1, RAND() LIMIT %s"""  # noqa: S608 - constants
-_ORDER = """ORDER BY relay_ip, CAST(LOWER(COALESCE(mail_from, '')) AS BINARY),
-    CAST(LOWER(rcpt_to) AS BINARY), id"""
-SEARCH = f"""{_SELECT} WHERE relay_ip BETWEEN %s AND %s AND (%s = 0 OR LENGTH(relay_ip) = %s)
-    AND INSTR(CAST(COALESCE(mail_from, '') AS BINARY), CAST(%s AS BINARY))
-    AND INSTR(CAST(COALESCE(rcpt_to, '') AS BINARY), CAST(%s AS BINARY))
+
+# A text, or its other spelling, is part of a name, whatever the column's own rules are.
+_WITHIN = "INSTR(LOWER(CONVERT(COALESCE({}, '') USING utf8mb4)) COLLATE utf8mb4_bin, LOWER(%s))"
+_SENDER, _RECIPIENT = _WITHIN.format("mail_from"), _WITHIN.format("rcpt_to")
+SEARCH = f"""{_SELECT} WHERE id > %s
+    AND relay_ip BETWEEN %s AND %s AND (%s = 0 OR LENGTH(relay_ip) = %s)
+    AND ({_SENDER} OR {_SENDER}) AND ({_RECIPIENT} OR {_RECIPIENT})
     AND (%s = 0 OR COALESCE(mail_from, '') = '') AND (%s IS NULL OR (passed_count > 0) = %s)
-    {_ORDER} LIMIT %s"""
+    ORDER BY id LIMIT %s"""
 # The highest id is asked for by itself: beside RAND() the server would read the whole index for it.
 SOMEWHERE = """SELECT FLOOR(RAND() * (1 + COALESCE((SELECT MAX(id) FROM greylisting_data), 0)))"""
 WAITING_FROM = """SELECT id FROM (SELECT id, passed_count FROM greylisting_data
     WHERE id >= %s ORDER BY id LIMIT 5000) AS stretch
     WHERE passed_count = 0 AND RAND() < 0.5 ORDER BY id LIMIT %s"""
 
+CHARSETS = """SELECT table_name, column_name, character_set_name FROM information_schema.columns
+    WHERE table_schema = DATABASE() AND column_name IN ('mail_from', 'rcpt_to')"""
+
 _ENTRY = f"""SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to,
     {_seconds("block_expires")}, {_seconds("record_expires")}, {_seconds("create_time")}, comment
     FROM greylisting_lists"""  # noqa: S608 - constants
 ENTRIES = f"{_ENTRY} ORDER BY id"
 ENTRIES_AFTER = f"{_ENTRY} WHERE id > %s ORDER BY id LIMIT %s"
-ENTRIES_BY_DOMAIN = f"{_ENTRY} WHERE rcpt_to = %s"
+ENTRIES_BY_DOMAIN = f"{_ENTRY} WHERE rcpt_to IN (%s, %s)"
 # A range begins at one of these addresses; the old triggers left host bits in some: look nearby.
 ENTRIES_BY_NETWORK = {
     size: f"{_ENTRY} WHERE ipaddr IS NOT NULL AND (ipaddr_start IN ("

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _LOWEST = (b"", "", "")  # below every key
+STEP = 10_000  # records that a search reads at a time
 _LOOK_AT = 2  # records looked at for each that is to go
 _HIGHEST = b"\xff" * 17  # above every packed address
 
@@ -245,15 +246,19 @@ class SqliteStore:
         return list(chosen)[:number]
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
-        low, high = wanted.first_network, wanted.last_network
-        size = 0 if low is None else len(low)
-        parameters = (
-            *(low or b"", high or _HIGHEST, size),
-            *(wanted.sender, wanted.recipient, wanted.null_sender, wanted.passed, limit),
-        )
-        with self._guard:
-            for row in self._db.execute(sql.SEARCH, parameters):
-                yield read_record(row)
+        low, high = wanted.first_network or b"", wanted.last_network or _HIGHEST
+        given = (high, len(low), wanted.sender, wanted.recipient, wanted.null_sender, wanted.passed)
+        last = _LOWEST
+        while limit > 0:
+            step = min(limit, STEP)
+            with self._guard:
+                rows = self._db.execute(sql.SEARCH, (low, *given, *last, step)).fetchall()
+                found = [read_record(row) for row in rows]
+            yield from found
+            if len(rows) < step:
+                return
+            last, limit = rows[-1][:3], limit - step
+            low = last[0]
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
         with self.transaction(), self._guard:

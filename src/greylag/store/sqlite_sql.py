@@ -47,9 +47,10 @@ SCAN = " UNION ALL ".join((_SCAN, _SCAN.replace("settled = 0", "settled = 1"))) 
 _SEARCH = """SELECT network, sender, recipient, first_seen, defer_until, expires, blocked, passed
     FROM records WHERE settled = 0 AND network BETWEEN ?1 AND ?2
     AND (?3 = 0 OR length(network) = ?3) AND instr(sender, ?4) AND instr(recipient, ?5)
-    AND (NOT ?6 OR sender = '') AND (?7 IS NULL OR settled = ?7)"""
+    AND (NOT ?6 OR sender = '') AND (?7 IS NULL OR settled = ?7)
+    AND (network, sender, recipient) > (?8, ?9, ?10)"""
 SEARCH = (
-    " UNION ALL ".join((_SEARCH, _SEARCH.replace("settled = 0", "settled = 1"))) + _IN_ORDER + "?8"
+    " UNION ALL ".join((_SEARCH, _SEARCH.replace("settled = 0", "settled = 1"))) + _IN_ORDER + "?11"
 )
 COUNT = """SELECT coalesce(sum(settled = 0), 0), coalesce(sum(settled), 0) FROM records
     WHERE settled IN (0, 1) AND expires > ?1 AND (settled OR first_seen <= ?1 + ?2)"""
