@@ -184,7 +184,7 @@ def test_a_column_that_cannot_hold_a_name_is_not_read_through(
     reads = "SHOW GLOBAL STATUS LIKE 'Handler_read%'"
     before = sum(int(str(number)) for _name, number in database.rows(reads))
     assert ask(store, raw, raw) is Reason.EARLY
-    assert sum(int(str(number)) for _name, number in database.rows(reads)) - before < 100
+    assert sum(int(str(number)) for _name, number in database.rows(reads)) - before < 300
 
 
 @pytest.mark.parametrize(
