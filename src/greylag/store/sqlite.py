@@ -22,6 +22,8 @@ from greylag.store import sqlite_sql as sql
 from greylag.store.base import EntryPage, Filter, Page, Position, StoreUnavailable, Stretch
 from greylag.store.sqlite_file import Guard, Transaction, connect, grown_log
 from greylag.store.sqlite_rows import (
+    entry_row,
+    facts_of,
     read_entry,
     read_figure,
     read_number,
@@ -111,7 +113,7 @@ class SqliteStore:
             found = self.load(list(records))
             after = {t: joined(found.get(t, record), record) for t, record in records.items()}
             rows = [
-                (r.passed > 0, *t.key, *_facts(r)) for t, r in after.items() if r != found.get(t)
+                (r.passed > 0, *t.key, *facts_of(r)) for t, r in after.items() if r != found.get(t)
             ]
             with self._guard:
                 self._db.executemany(sql.FORGET, [row[1:4] for row in rows])
@@ -137,7 +139,7 @@ class SqliteStore:
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         with self.transaction(), self._guard:
-            self._db.executemany(sql.PUT_ENTRY, (_entry_row(entry) for entry in entries))
+            self._db.executemany(sql.PUT_ENTRY, (entry_row(entry) for entry in entries))
             self._db.execute(sql.NEXT_GENERATION)
 
     def remove_entries(self, subjects: Iterable[Subject]) -> int:
@@ -288,17 +290,3 @@ def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
         while len(items) - start >= size:
             yield items[start : start + size]
             start += size
-
-
-def _facts(record: Record) -> tuple[int, ...]:
-    times = (record.first_seen, record.defer_until, record.expires)
-    return (*times, record.blocked, record.passed)
-
-
-def _entry_row(entry: Entry) -> tuple[object, ...]:
-    named = entry.subject
-    if isinstance(named, Network):
-        where: tuple[object, ...] = (named.packed, named.prefix, None)
-    else:
-        where = (None, None, named.name)
-    return (*where, entry.denied_until, entry.expires, entry.comment, entry.created)

@@ -90,3 +90,19 @@ def read_number(row: tuple[Any, ...] | None) -> int:
         raise sqlite3.DatabaseError("the state of the lists is not there")
     _check(row, (int,), "state")
     return int(row[0])
+
+
+def facts_of(record: Record) -> tuple[int, ...]:
+    """Return what a row of a record has behind its key."""
+    times = (record.first_seen, record.defer_until, record.expires)
+    return (*times, record.blocked, record.passed)
+
+
+def entry_row(entry: Entry) -> tuple[object, ...]:
+    """Return what is inserted for an entry of the lists."""
+    named = entry.subject
+    if isinstance(named, Network):
+        where: tuple[object, ...] = (named.packed, named.prefix, None)
+    else:
+        where = (None, None, named.name)
+    return (*where, entry.denied_until, entry.expires, entry.comment, entry.created)
