@@ -25,7 +25,7 @@ from greylag.cli.common import (
 from greylag.cli.output import progress, say, write_fields, write_json
 from greylag.cli.treecopy import into_tree, is_connection, tree_pages
 from greylag.core.accesslist import NEVER, Entry, speaking_of
-from greylag.core.client import network
+from greylag.core.client import is_packed, network
 from greylag.core.oldname import bytes_of, name_of
 from greylag.core.policy import Policy
 from greylag.core.record import Record, joined
@@ -153,7 +153,7 @@ def _key(triplet: Triplet, policy: Policy) -> Triplet:
     if is_connection(triplet):
         return triplet  # its network is of the width that jgreylist was told
     return Triplet(
-        network(net, policy.prefix_of(net)),
+        network(net, policy.prefix_of(net)) if is_packed(net) else net,
         _name(triplet.sender, policy.sender_name),
         _name(triplet.recipient, policy.recipient_name),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from greylag.cli.output import clean
 from greylag.core.accesslist import NEVER, Entry
-from greylag.core.client import network
+from greylag.core.client import is_packed, network
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.subject import Network, Subject
@@ -26,7 +26,7 @@ def subject_text(subject: Subject) -> str:
 def network_text(packed: bytes, policy: Policy) -> str:
     """Return a record's client network, as far as it is one under this policy."""
     prefix = policy.prefix_of(packed)
-    if prefix > 8 * len(packed) or network(packed, prefix) != packed:
+    if not is_packed(packed) or network(packed, prefix) != packed:
         prefix = 8 * len(packed)  # written under another policy, or by a foreign hand
     return subject_text(Network(packed, prefix))
 

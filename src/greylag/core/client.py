@@ -8,7 +8,7 @@ Other IPv6 addresses hold an IPv4 address, too (`host_of`): those of translators
 
 from __future__ import annotations
 
-IPV4_BYTES = 4  # of a packed address; IPv6 has 16
+IPV4_BYTES, _IPV6_BYTES = 4, 16  # of a packed address
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 # No leading zeros: some readers take them for octal.
 _OCTETS = {b"%d" % octet: octet for octet in range(256)}
@@ -73,6 +73,11 @@ def host_of(packed: bytes) -> tuple[bytes, bytes]:
 def translated(packed: bytes) -> bool:
     """Tell whether an IPv6 address is one that NAT64, a translator of our own, makes of IPv4."""
     return packed.startswith(_NAT64)
+
+
+def is_packed(address: bytes) -> bool:
+    """Tell whether bytes, such as those of a database, can be a packed address."""
+    return len(address) in (IPV4_BYTES, _IPV6_BYTES)
 
 
 def network(packed: bytes, prefix: int) -> bytes:
