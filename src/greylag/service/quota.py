@@ -8,10 +8,12 @@ A network may not have more than its share of records that wait, nor of those th
 is too much is forgotten, and chance decides which. But chance alone would let an address that
 floods push out its neighbours in the /24 faster than they retry (T41). So once a network has used a
 twentieth of its share, the daemon counts who makes how many: an address may hold as many as are
-still free, and beyond that its first contacts are deferred and not recorded. However many flood,
-there is room for the others: with one it is half of the share, with 255 it is 39 records. A slow
-trickle is recorded all the same, and once an hour a network that is nearly full is cut back by
-chance: so an address that flooded once is not shut out until its records expire, which is what its
+still free beyond a quarter of the share, and what it tries further is deferred and not recorded.
+The quarter is kept for addresses that hold little (9 records each, with the default), because each
+of several that flood one after the other takes half of what it finds. However many flood, in
+whatever order, there is room for the others in a /24. A slow trickle is recorded all the same, and
+once an hour a network that is nearly full, but for the quarter, is cut back by chance: so an
+address that flooded once is not shut out until its records expire, which is what its
 honest users would pay for.
 
 Only the daemon knows addresses; the store knows networks. After a restart, or beside one-shot

@@ -16,6 +16,9 @@ WATCHED_FROM = 20  # a network is watched from a twentieth of its share on
 LOOK = 5000  # records looked at in one transaction: some 3 ms in SQLite, 20 in MySQL
 STEP = 500  # records forgotten in one transaction: some 10 ms
 ROOM = 20  # a twentieth of the share is to be free, and three are made free where it is cut
+# A quarter of the share is for addresses that hold little, each a part of it: all of a /24 find
+# room, in whatever order they come. Else each would halve what the one before left free (T41).
+KEPT = 4
 REST = 60.0  # seconds until a network is counted again
 # Seconds until one that has its share, and no more, is cut again. Each cut costs neighbours some of
 # theirs; but where nothing is free, all wait for it.
@@ -76,6 +79,16 @@ class Share:
             watched.counted_at = now
             self.due[network] = None
 
+    @property
+    def kept(self) -> int:
+        """Return how many records only addresses that hold little may have."""
+        return 0 if self.passed else self.limit // KEPT
+
+    @property
+    def little(self) -> int:
+        """Return how many records an address may hold of those."""
+        return max(1, self.kept // MAX_ADDRESSES)
+
     def admits(self, network: bytes, client: bytes | None, made: tuple[int, int]) -> bool:
         """Tell whether one more is to be recorded; `made` were just now, of network and client.
 
@@ -87,10 +100,11 @@ class Share:
             return True
         watched = self._watch(network)
         held = watched.addresses.get(client, 0) + made[1] if client is not None else 0
-        if held < free:
+        kept = self.kept if client is not None and held >= self.little else 0
+        if held < free - kept:
             return True
         now = self._stopwatch()
-        if free > self.limit // ROOM and now >= watched.next_trickle:
+        if free - kept > self.limit // ROOM and now >= watched.next_trickle:
             watched.next_trickle = now + TRICKLE / self.limit
             return True
         self._doubt(network, watched)
@@ -108,13 +122,14 @@ class Share:
         """Return how many of so many records a network is to lose, as the store has counted."""
         watched = self._watched.get(network)
         past = self._stopwatch() - watched.cut_at if watched is not None else 0.0
+        most = self.limit - self.kept
         full = number >= self.limit and past >= CUT_FULL_AGAIN
-        nearly = number > self.limit - self.limit // ROOM and past >= CUT_AGAIN
+        nearly = number > most - self.limit // ROOM and past >= CUT_AGAIN
         if number <= self.limit and (self.passed or not (full or nearly)):
             return 0
         if watched is not None:
             watched.cut_at = self._stopwatch()
-        return number - self.limit + 3 * self.limit // ROOM
+        return number - most + 3 * self.limit // ROOM
 
     def counted(self, network: bytes, number: int) -> None:
         """Note what the store has counted; the addresses have as much less of it as all have."""
