@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -374,3 +375,9 @@ def test_probe_senders_are_read_in_canonical_form(
 def test_what_is_no_list_of_senders_is_an_error(home: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="expected a list of senders"):
         load_toml(home, f"[policy]\nprobe_senders = {text}\n")
+
+
+def test_a_pipe_in_the_place_of_the_old_file_holds_nobody(home: Path) -> None:
+    os.mkfifo(home / "control" / "greylisting")
+    with pytest.raises(ConfigError, match="control/greylisting: expected a plain file"):
+        load({}, str(home))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from stat import S_ISREG
 
 from greylag.app.options import OPTIONS
 from greylag.app.toml_file import read_toml
@@ -171,7 +172,7 @@ def _old_file(environ: Mapping[bytes, bytes], home: str) -> tuple[str, str] | No
 
 def _read_old(path: str, shown: str) -> Found:
     try:
-        return read_file(_read(path), shown)
+        return read_file(_read_plain(path), shown)
     except FileNotFoundError:
         return Found()  # "a missing file means defaults"
     except OSError as error:
@@ -182,6 +183,15 @@ def _read_old(path: str, shown: str) -> Found:
 
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
+        return file.read()
+
+
+def _read_plain(path: str) -> bytes:
+    """Read a file; a pipe there, which nobody may ever write to, would hold the daemon's loop."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb") as file:
+        if not S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(0, "expected a plain file")
         return file.read()
 
 
