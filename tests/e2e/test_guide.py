@@ -10,11 +10,12 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.servers.mariadb import MariaDb
+from tests.servers.mariadb import MariaDb, running
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,15 @@ PATIENCE = 120
 
 
 @pytest.fixture
-def place(tmp_path: Path, mariadb: MariaDb) -> Path:
+def server(tmp_path: Path) -> Iterator[MariaDb]:
+    """A server of this test's own: the guide makes an account that other tests make, too."""
+    (tmp_path / "mariadb").mkdir()
+    with running(tmp_path / "mariadb") as made:
+        yield made
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
     """What the namespace sees: folders for the absolute paths, and the server's socket."""
     for name in ("qmail", "local", "vpopmail", "log", "run"):
         (tmp_path / name).mkdir()
@@ -31,12 +40,10 @@ def place(tmp_path: Path, mariadb: MariaDb) -> Path:
 
 
 @pytest.mark.parametrize("by_daemon", [False, True], ids=["alone", "with_the_daemon"])
-def test_the_guides_lines_work_as_they_stand(
-    place: Path, mariadb: MariaDb, by_daemon: bool
-) -> None:
+def test_the_guides_lines_work_as_they_stand(place: Path, server: MariaDb, by_daemon: bool) -> None:
     command = [
         *("unshare", "--mount", "--net", "--propagation", "private"),
-        *(sys.executable, "-m", "tests.e2e.guide", str(place), str(mariadb.socket)),
+        *(sys.executable, "-m", "tests.e2e.guide", str(place), str(server.socket)),
         *(["daemon"] if by_daemon else []),
     ]
     done = subprocess.run(
