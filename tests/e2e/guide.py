@@ -245,6 +245,7 @@ def mail_comes(folder: Path, socket: str, held_by: Path | None = None) -> None:
         expect(f"]: 127.0.0.1: {fate}\n" in text, True, f"{fate} in the log:\n{text}")
     if held_by is not None:
         expect(">>> 220" in text, False, "the daemon talks, and jgreylist is gone")
+        wait_for(held_by, "reason=retried")  # the log is written a moment after the answer
         text = held_by.read_text()
         expect(text.count("at=connect client_address=127.0.0.1"), 4, f"connections:\n{text}")
         expect(text.count("reason=retried") >= 1, True, f"mail by the daemon:\n{text}")
