@@ -260,6 +260,9 @@ def test_the_log_is_opened_again_on_sighup(tmp_path: Path) -> None:
     log = tmp_path / "greylag.log"
     with serving(tmp_path, f'[log]\nfile = "{log}"\n') as daemon, daemon.connect() as client:
         client.ask()
+        end = time.monotonic() + 10
+        while "reason=new" not in log.read_text() and time.monotonic() < end:
+            time.sleep(0.02)  # lines are written a moment after the answer
         log.rename(tmp_path / "old.log")
         daemon.process.send_signal(signal.SIGHUP)
         end = time.monotonic() + 10
