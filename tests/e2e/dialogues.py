@@ -168,10 +168,13 @@ def dialogues(stage: Stage, fault: Fault, sessions: int) -> Figures:
     """
     names = [f"m{number}" for number in range(DIALOGUES)]
     figures = Figures()
+    struck = threading.Event()
 
     def once(part: list[str]) -> None:
         with closing(Sender(stage.host, figures)) as sender:
             for mail in part:
+                if mail == part[-1] != part[0]:  # or all might be over before the fault is there
+                    struck.wait(PATIENCE)
                 sender.sent(mail)
                 time.sleep(random.uniform(0, PAUSE))
 
@@ -186,6 +189,7 @@ def dialogues(stage: Stage, fault: Fault, sessions: int) -> Figures:
     while len(figures.times) < len(names) // 4 and any(one.is_alive() for one in threads):
         time.sleep(0.01)
     mend = fault(stage)
+    struck.set()
     for thread in threads:
         thread.join()
     mend()
