@@ -182,3 +182,10 @@ def test_the_line_for_the_tree_is_said(tmp_path: Path) -> None:
     (tmp_path / "jgreylist").mkdir()
     result = run(tmp_path, "install", "--native")
     assert f'[jgreylist]\ntrees = ["{tmp_path}/jgreylist"]' in result.output
+
+
+def test_a_reader_that_goes_away_is_no_error_of_the_folder(tmp_path: Path) -> None:
+    """As in `greylag qmail install | head -1`: main() answers that, quietly."""
+    (tmp_path / "plugins").mkdir()
+    with pytest.raises(BrokenPipeError), module.opened(tmp_path / "plugins"):
+        raise BrokenPipeError

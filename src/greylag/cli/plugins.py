@@ -91,6 +91,8 @@ def opened(path: Path, *, create: bool = False) -> Iterator[Folder | None]:
             return
         with closing(Folder(path, create=create)) as folder:
             yield folder
+    except BrokenPipeError:
+        raise  # the reader of our output went away: that is no error of the folder
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error
 
