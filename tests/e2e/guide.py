@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 PYTHON = "/usr/local/greylag/bin/python"
 GREYLAG = f"{PYTHON} -c 'from greylag.cli.main import main; main()'"
 QMAIL = Path("/var/qmail")
+VPOPMAIL = Path("/home/vpopmail")
 TREE = QMAIL / "jgreylist"
 RECORD = TREE / "127" / "000" / "000"
 BELIEVED = 2.1  # seconds that a daemon believes its memory
@@ -114,10 +115,20 @@ def program(path: str, text: str) -> None:
     Path(path).chmod(0o755)
 
 
+def layer(scratch: Path, place: Path) -> None:
+    """Keep in memory what is made in a folder of the system from now on."""
+    scratch.mkdir()
+    sh(f"mount -t tmpfs tmpfs {scratch}; mkdir {scratch}/upper {scratch}/work")
+    where = f"lowerdir={place},upperdir={scratch}/upper,workdir={scratch}/work"
+    sh(f"mount -t overlay overlay -o {where} {place}")
+
+
 def enter(folder: Path) -> None:
     """Make the places that the guide takes for granted."""
-    QMAIL.mkdir(exist_ok=True)
-    Path("/home/vpopmail").mkdir(parents=True, exist_ok=True)
+    for path in (QMAIL, VPOPMAIL):
+        if not path.exists():
+            layer(folder / f"{path.name}.layer", path.parent)
+            path.mkdir()
     for name, target in {
         "qmail": QMAIL,
         "local": "/usr/local",
@@ -125,7 +136,7 @@ def enter(folder: Path) -> None:
         "run": "/run",
     }.items():
         sh(f"mount --bind {folder / name} {target}")
-    sh(f"mount --bind {folder / 'vpopmail'} /home/vpopmail")
+    sh(f"mount --bind {folder / 'vpopmail'} {VPOPMAIL}")
     for name, line in {
         "passwd": f"vpopmail:x:{USER}:{USER}::/:/bin/sh\n",
         "group": f"vchkpw:x:{USER}:\n",

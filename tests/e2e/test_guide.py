@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.guide import QMAIL, VPOPMAIL
 from tests.servers.mariadb import MariaDb, running
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
@@ -41,6 +42,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("by_daemon", [False, True], ids=["alone", "with_the_daemon"])
 def test_the_guides_lines_work_as_they_stand(place: Path, server: MariaDb, by_daemon: bool) -> None:
+    there = [path.exists() for path in (QMAIL, VPOPMAIL)]
     command = [
         *("unshare", "--mount", "--net", "--propagation", "private"),
         *(sys.executable, "-m", "tests.e2e.guide", str(place), str(server.socket)),
@@ -50,3 +52,4 @@ def test_the_guides_lines_work_as_they_stand(place: Path, server: MariaDb, by_da
         command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, textwrap.indent(done.stdout + done.stderr, "  ")
+    assert [path.exists() for path in (QMAIL, VPOPMAIL)] == there  # in the system itself

@@ -27,7 +27,9 @@ printf 'postlog unix-dgram n - n - 1 postlogd\\n' >> /etc/postfix/master.cf
 echo 'root: alice' > /etc/aliases
 newaliases
 rm -rf /var/spool/postfix/pid/* /var/mail/alice
-/usr/lib/postfix/configure-instance.sh -
+# What the chroot needs, `postfix start` puts there from Debian 13 on, and until 12 the unit.
+grep -qs configure-instance /usr/lib/postfix/sbin/post-install ||
+    /usr/lib/postfix/configure-instance.sh -
 postfix start
 """
 CLIENT = """

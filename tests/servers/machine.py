@@ -1,4 +1,4 @@
-"""A machine of a test's own: its own /etc, /var, /run, /opt, /usr/local and loopback network.
+"""A machine of a test's own: its own folders (OWN), its own loopback network.
 
 Mount and network namespaces (unshare(1)) make it: what commands change there nobody else sees, and
 it is gone with the test. So a page of the handbook can be run as it stands, for root.
@@ -19,10 +19,12 @@ from pathlib import Path
 
 import pytest
 
-OWN = ("/etc", "/var", "/run", "/opt", "/usr/local")
+OWN = ("/etc", "/var", "/run", "/opt", "/usr/local", "/home")
 START = 20.0
 SETUP = """set -e
 mount -t tmpfs tmpfs "$1"
+mkdir "$1/packages"
+mount --bind "$2" "$1/packages" # now, because its own mount may be hidden by those that follow
 for place in {own}; do
     name=$(echo "$place" | tr / _)
     mkdir "$1/$name" "$1/$name.work"
@@ -34,7 +36,7 @@ ip address add 192.0.2.17/32 dev lo
 ip address add 192.0.2.25/32 dev lo
 mkdir -p /opt/greylag/.venv
 /usr/bin/python3 -m venv --without-pip /opt/greylag/.venv
-mount --bind "$2" "$3"
+mount --bind "$1/packages" "$3"
 printf '#!/opt/greylag/.venv/bin/python\\nfrom greylag.cli.main import main\\nmain()\\n' \
     > /opt/greylag/.venv/bin/greylag
 chmod 755 /opt/greylag/.venv/bin/greylag
@@ -86,7 +88,9 @@ class Machine:
     pid: int
 
     def _inside(self, *command: str) -> list[str]:
-        return ["nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--", *command]
+        # Without --root a command would see the system's own files if the tests run in a chroot.
+        spaces = ("--root", "--mount", "--net", "--pid")
+        return ["nsenter", "--target", str(self.pid), *spaces, "--", *command]
 
     def run(self, script: str, *, check: bool = True, timeout: float = 60) -> str:
         """Run a shell script as root; return all that it printed."""
@@ -150,6 +154,7 @@ def _when_ready(outer: subprocess.Popen[str]) -> Machine:
         children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
         if children and Path(f"/proc/{children[0]}/root/run/ready").exists():
             found = Machine(int(children[0]))
+            found.run("test -e /run/ready")  # inside, and so free to change what is there
             found.run("cat > /usr/local/bin/systemctl <<'END'\n" + SYSTEMCTL + "END\n")
             found.run("chmod 755 /usr/local/bin/systemctl")
             return found
