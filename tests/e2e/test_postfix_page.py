@@ -89,6 +89,17 @@ def test_smtpd_is_in_its_chroot(debian: Machine) -> None:
     )
 
 
+def test_the_page_names_the_unit_that_runs_postfix_here() -> None:
+    """Until Debian 12 it is an instance, and postfix.service runs nothing."""
+    needed("postfix", "postfix")
+    runs = "Type=forking" in Path("/usr/lib/systemd/system/postfix.service").read_text()
+    unit = "postfix" if runs else "postfix@-"
+    (journal,) = re.findall(r"journalctl.*-g Greylisted", SECTIONS["See that it works"])
+    assert f" -u {unit} " in journal
+    (before,) = re.findall(r"^Before=(.*)", SECTIONS["The daemon"], re.MULTILINE)
+    assert f"{unit}.service" in before.split()
+
+
 def test_mail_is_greylisted_and_both_logs_say_so(debian: Machine) -> None:
     answer = mail(debian, OUTSIDE, "first@example.org", "alice@example.net", MESSAGE)
     assert answer.startswith("451 4.7.1 <alice@example.net>: Recipient address rejected: Greylis")
