@@ -164,6 +164,23 @@ def test_all_errors_at_once_each_with_its_line_and_what_was_expected(home: Path)
         ("[policy\n", "greylag.toml: not TOML: "),
         ("policy = 3\n", "greylag.toml:1: expected a section [policy], not a value"),
         ("delay = '5m'\n", "greylag.toml:1: unknown section or key 'delay'"),
+        (
+            "[policy]\nwindow = '2d'\n",
+            "greylag.toml:2: unknown key 'policy.window': did you mean 'policy.retry_window'?",
+        ),
+        (
+            "[store]\ndelay = '5m'\n",
+            "greylag.toml:2: unknown key 'store.delay': did you mean 'policy.delay'?",
+        ),
+        (
+            "[store]\npolicy = '5m'\n",
+            "greylag.toml:2: unknown key 'store.policy': did you mean 'server.policy'?",
+        ),
+        (
+            "[store]\nmaximum = 3\n",
+            "greylag.toml:2: unknown key 'store.maximum': known are store.url, store.",
+        ),
+        ("[polling]\nx = 3\n", "greylag.toml:1: unknown section or key 'polling': known are "),
         ('store.url = "redis://x"\n', "greylag.toml:1: store.url: expected sqlite:///absolute"),
         ('policy = {delay = "5x"}\n', "greylag.toml"),
         ('[policy]\n"delay" = "5x"\n', "greylag.toml:2: policy.delay: expected a duration"),

@@ -66,10 +66,17 @@ def _sections() -> list[str]:
 
 
 def _hint(word: str, known: list[str]) -> str:
-    from difflib import get_close_matches
+    from greylag.app.spelling import close  # most files have no error
 
-    close = get_close_matches(word, known, n=1)
-    return f": did you mean {close[0]!r}?" if close else f": known are {', '.join(known)}"
+    section, _dot, name = word.rpartition(".")
+    here = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == section}
+    meant = [here[found] for found in close(name, here)]
+    meant = meant or [key for key in known if key.rpartition(".")[2] == name]
+    return (
+        f": did you mean {meant[0]!r}?"
+        if meant
+        else f": known are {', '.join(here.values() or known)}"
+    )
 
 
 def _place(path: str, text: str, section: str, name: str | None) -> str:

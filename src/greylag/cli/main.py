@@ -11,6 +11,7 @@ import click
 
 from greylag import __version__
 from greylag.app.config import DEFAULT_PATH, ConfigError
+from greylag.app.spelling import close
 from greylag.cli.check import check
 from greylag.cli.common import (
     CONFIG_ERROR,
@@ -43,7 +44,7 @@ from greylag.cli.stats import stats
 from greylag.store.base import StoreError
 
 _LONGEST = 300  # characters of an unexpected error
-_UNKNOWN = re.compile(r"No such command '.*'")
+_UNKNOWN = re.compile(r"No such command ['\"](.*)['\"]")
 _EXTRA = re.compile(r"Got unexpected extra arguments? \(.*\)")
 _EPILOG = """\b
 Exit codes:
@@ -140,17 +141,33 @@ def _report(
 
 def _click_line(error: click.ClickException) -> str:
     """Return click's message on one line, and where the usage stands."""
-    line = " ".join(error.format_message().split()).rstrip(".")
-    line = _EXTRA.sub("Got more arguments than expected", line)  # one may be a URL, mistyped
     context = error.ctx if isinstance(error, click.UsageError) else None
-    if isinstance(error, click.NoSuchOption) and context and not error.possibilities:
-        there = [p.opts[0] for p in context.command.get_params(context) if p.opts[0][0] == "-"]
-        line = f"{line}: there are {', '.join(there)}"
-    if isinstance(error, click.UsageError) and context and isinstance(context.command, click.Group):
-        names = ", ".join(context.command.list_commands(context))
-        if "Did you mean" not in line:
-            line = _UNKNOWN.sub(rf"\g<0>: there are {names}", line)
+    line = _unknown(error, context) if context else ""
+    line = line or " ".join(error.format_message().split()).rstrip(".")
+    line = _EXTRA.sub("Got more arguments than expected", line)  # one may be a URL, mistyped
     return f"{line} (see {context.command_path} --help)" if context else line
+
+
+def _unknown(error: click.ClickException, context: click.Context) -> str:
+    """Say what was meant by an unknown option or command, or which there are.
+
+    click's own suggestions share a few letters with the word, and mislead.
+    """
+    command = context.command
+    if isinstance(error, click.NoSuchOption):
+        word = error.option_name
+        there = [p.opts[0] for p in command.get_params(context) if p.opts[0][0] == "-"]
+        line = f"No such option {word!r}"
+    elif isinstance(command, click.Group) and (found := _UNKNOWN.search(error.message)):
+        word = found[1]
+        there = command.list_commands(context)
+        line = f"No such command {word!r}"
+    else:
+        return ""
+    meant = [repr(name) for name in close(word, there)]
+    if meant:
+        return f"{line}. Did you mean {' or '.join(meant)}?"
+    return f"{line}: there are {', '.join(there)}"
 
 
 @click.group("greylag", cls=Main, epilog=_EPILOG)
