@@ -51,7 +51,8 @@ def import_command(which: Which) -> click.Command:
             raise click.UsageError("--replace of standard input needs --source NAME")
         comments = _read(file, how, replace=replace)
         confirm(which, comments, yes=yes)
-        return put(run, which, comments, NEVER, instead_of=how.source if replace else "")
+        kept = {subject: comment or None for subject, comment in comments.items()}
+        return put(run, which, kept, NEVER, instead_of=how.source if replace else "")
 
     return import_
 

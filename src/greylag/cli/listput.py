@@ -65,19 +65,28 @@ class Stored:
 
 
 def put(
-    run: Run, which: Which, comments: Mapping[Subject, str], expires: int, *, instead_of: str = ""
+    run: Run,
+    which: Which,
+    comments: Mapping[Subject, str | None],
+    expires: int,
+    *,
+    instead_of: str = "",
 ) -> int:
     """Store entries with their comments and tell what became of each; return the exit code.
 
-    With `instead_of`, other entries of this list whose comments begin with that are removed.
+    A comment that is None leaves the one that is there, on either list. With `instead_of`, other
+    entries of this list whose comments begin with that are removed.
     """
-    entries = [
-        Entry(subject, expires if which is DENY else 0, expires, comment, run.now)
-        for subject, comment in comments.items()
-    ]
+    denied_until = expires if which is DENY else 0
     with closing(run.open_store(create=True)) as store:
-        there_now = entries_for(store, [entry.subject for entry in entries])
+        there_now = entries_for(store, list(comments))
         before = {s: e for s, e in there_now.items() if e.live(run.now)}
+        entries = []
+        for subject, comment in comments.items():
+            text = comment
+            if text is None:
+                text = before[subject].comment if subject in before else ""
+            entries.append(Entry(subject, denied_until, expires, text, run.now))
         parts = [entries[at : at + AT_ONCE] for at in range(0, len(entries), AT_ONCE)]
         for part in progress(parts, len(entries), "storing", step=AT_ONCE):
             store.put_entries(part)

@@ -48,7 +48,7 @@ def list_group(which: Which) -> click.Group:
 def _add(which: Which) -> click.Command:
     @click.command(
         help=f"Put subjects on the {which.name}, all or none.\n\n"
-        f"One that is on the {which.other} is taken from it.",
+        f"One on the {which.other} is taken from it. Its comment stays unless one is given.",
         short_help="Put subjects on the list.",
         epilog=examples(
             f'greylag {which.command} add 192.0.2.1 2001:db8::/32 --comment "ticket 12"',
@@ -57,7 +57,7 @@ def _add(which: Which) -> click.Command:
         ),
     )
     @click.argument("subjects", metavar="SUBJECT...", nargs=-1, required=True)
-    @click.option("--comment", metavar="TEXT", default="", help="Why it is there.")
+    @click.option("--comment", metavar="TEXT", help="Why it is there.")
     @click.option(
         "--expires",
         metavar="DURATION|YYYY-MM-DD",
@@ -70,14 +70,14 @@ def _add(which: Which) -> click.Command:
     def add(
         run: Run,
         subjects: tuple[str, ...],
-        comment: str,
+        comment: str | None,
         expires: str | None,
         domain: bool,
         yes: bool,
     ) -> int:
         found, errors = read_subjects(subjects, domain=domain)
         try:
-            text, until = read_comment(comment), read_expires(expires, run.now)
+            text, until = _given(comment), read_expires(expires, run.now)
         except ValueError as error:
             refuse([*errors, str(error)])
         refuse(errors)
@@ -85,6 +85,10 @@ def _add(which: Which) -> click.Command:
         return put(run, which, dict.fromkeys(found, text), until)
 
     return add
+
+
+def _given(comment: str | None) -> str | None:
+    return None if comment is None else read_comment(comment)
 
 
 def _remove(which: Which) -> click.Command:
