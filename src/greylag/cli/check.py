@@ -28,7 +28,7 @@ from greylag.core.connection import Connection, policy_of, precheck_connection
 from greylag.core.engine import Question, precheck
 from greylag.core.policy import Policy
 from greylag.core.triplet import OF_CONNECTIONS, Triplet, connection_of, kind_of, triplet_of
-from greylag.core.verdict import MEANING, Decision, Reason, Verdict
+from greylag.core.verdict import MEANING, MEANING_OF_CONNECTION, Decision, Reason, Verdict
 from greylag.service import Service
 from greylag.store.base import Store, StoreError
 
@@ -123,7 +123,7 @@ def _document(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> 
     return {
         "verdict": decision.verdict.value,
         "reason": decision.reason.value,
-        "meaning": MEANING[decision.reason],
+        "meaning": _meaning(triplet, decision),
         "kind": kind_of(triplet),
         "client_address": format_address(packed),
         "client_network": network_text(triplet.network, run.policy),
@@ -139,14 +139,16 @@ def _document(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> 
 
 
 def _fields(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> list[tuple[str, str]]:
-    asked_about = [("sender", triplet.sender or "<> (the null sender)")]
-    asked_about.append(("recipient", triplet.recipient))
-    if kind_of(triplet) == OF_CONNECTIONS:
-        asked_about = [("about", "a connection, as jgreylist asks")]
+    asked_about = [("about", "a connection, as jgreylist asks")]
+    if not _of_connection(triplet):
+        asked_about = [
+            ("sender", triplet.sender or "<> (the null sender)"),
+            ("recipient", triplet.recipient),
+        ]
     fields = [
         ("verdict", decision.verdict.value + (" (at DATA)" if decision.at_data else "")),
-        ("reason", f"{decision.reason.value}: {MEANING[decision.reason]}"),
-        ("may pass", _may_pass(decision, run.now)),
+        ("reason", f"{decision.reason.value}: {_meaning(triplet, decision)}"),
+        ("may pass", _may_pass(triplet, decision, run.now)),
         ("client", format_address(packed)),
         ("client network", network_text(triplet.network, run.policy)),
         *asked_about,
@@ -156,11 +158,21 @@ def _fields(run: Run, packed: bytes, triplet: Triplet, decision: Decision) -> li
     return fields + _record_fields(decision, run.now) + _entry_fields(decision, run.now)
 
 
-def _may_pass(decision: Decision, now: int) -> str:
+def _of_connection(triplet: Triplet) -> bool:
+    return kind_of(triplet) == OF_CONNECTIONS
+
+
+def _meaning(triplet: Triplet, decision: Decision) -> str:
+    meanings = MEANING_OF_CONNECTION if _of_connection(triplet) else MEANING
+    return meanings[decision.reason]
+
+
+def _may_pass(triplet: Triplet, decision: Decision, now: int) -> str:
     if decision.verdict is Verdict.PASS:
         return "now"
     if decision.reason is Reason.NEW:
-        return f"{span(decision.retry_after)} after its first attempt"
+        first = "connection" if _of_connection(triplet) else "attempt"
+        return f"{span(decision.retry_after)} after its first {first}"
     at = _may_pass_at(decision, now)
     return "never, as the lists are" if at is None else f"from {when(at, now)} on"
 

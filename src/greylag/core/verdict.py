@@ -66,6 +66,12 @@ MEANING = {
     Reason.CONFIG_ERROR: "the configuration has errors: see the log",
     Reason.INTERNAL_ERROR: "greylag failed: see the log",
 }
+# Where a connection was asked about, and not a recipient.
+MEANING_OF_CONNECTION = {
+    **MEANING,
+    Reason.NEW: "this client network was not seen before",
+    Reason.EARLY: "it connected before, and its delay is not over yet",
+}
 
 
 @value
