@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import struct
+import subprocess
+import termios
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +20,7 @@ from greylag.core.policy import Policy
 from greylag.core.value import replace
 from greylag.core.verdict import Decision
 from tests.cli.conftest import EVIL, KEY, NOW, Greylag, shape
+from tests.server.daemon import BIN
 
 ROOT = Path(__file__).parents[2]
 FIGURES = {
@@ -46,8 +52,8 @@ def test_the_figures_in_words(greylag: Greylag) -> None:
         "records now        1 waiting for a retry, 0 passed",
     ):
         assert line in result.stdout.splitlines()
-    assert "not counted" in result.stderr
-    assert "relay, authenticated" in result.stderr
+    assert "Not counted" in result.stderr
+    assert "relay, authenticated" in " ".join(result.stderr.split())
 
 
 def test_json_schema_and_values(greylag: Greylag) -> None:
@@ -197,6 +203,29 @@ def test_a_store_that_keeps_none_says_why(greylag: Greylag) -> None:
     greylag.configure(f'store.url = "tree://{greylag.home}/tree"\n')
     assert "no figures are kept: a tree of jgreylist" in greylag.run("stats").stderr
     assert "tree" in greylag.json("stats")["no_figures"]
+
+
+def test_footnotes_fit_a_line_of_80(greylag: Greylag) -> None:
+    """Where no terminal tells its width."""
+    greylag.run("db", "init")
+    said = greylag.run("stats").stderr.splitlines()
+    assert max(map(len, said)) <= 80
+    notes = " ".join(line.removeprefix("greylag: ").strip() for line in said)
+    assert "Not counted are answers that need no store: disabled, other-stage, relay, " in notes
+    assert "Not counted are connections that JGREYLIST lets in or refuses." in notes
+
+
+@pytest.mark.parametrize("columns", [40, 72, 200])
+def test_footnotes_fit_the_terminal(greylag: Greylag, columns: int) -> None:
+    main, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    greylag.run("db", "init")
+    command = [str(BIN / "greylag"), "--config", str(greylag.config), "stats"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=terminal, check=True, timeout=30)
+    lines = os.read(main, 65536).decode().splitlines()
+    os.close(main)
+    os.close(terminal)
+    assert columns - 25 < max(map(len, lines)) <= columns
 
 
 def test_what_the_store_never_hears_of_is_named(greylag: Greylag) -> None:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from shutil import get_terminal_size
+from textwrap import TextWrapper
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
@@ -29,6 +30,7 @@ T = TypeVar("T")
 _ACCOUNT = re.compile(r"(?i)(?:\b[a-z]+:/*[^\s'\"@/:]*:|\bmysql)[^\s'\"]*@")
 _TICK = 1000  # items between two strokes of a progress bar
 LONG = 5000  # items; fewer are done before a progress bar could be read
+_DEFAULT_WIDTH = 80  # characters, where no terminal tells its own
 _GAP = "  "  # between the columns of a table
 _TWO_DIGITS, _FOUR_DIGITS = 0x100, 0x10000
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
@@ -63,6 +65,18 @@ def _escape(code: int) -> str:
 def say(text: str) -> None:
     """Write one line of talk to stderr; a store URL in it loses its password (T43)."""
     click.echo(f"greylag: {clean(_ACCOUNT.sub('***@', text))}", err=True)
+
+
+def say_wrapped(text: str) -> None:
+    """Write a footnote to stderr, in lines that fit the terminal; 80 characters without one."""
+    width = _DEFAULT_WIDTH
+    if sys.stderr.isatty():
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or width
+    whole = TextWrapper(
+        width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )
+    for line in whole.wrap(f"greylag: {clean(text)}"):
+        click.echo(line, err=True)
 
 
 def write(text: str) -> None:

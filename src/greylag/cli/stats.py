@@ -9,7 +9,16 @@ from itertools import pairwise
 import click
 
 from greylag.cli.common import Run, examples, json_option
-from greylag.cli.output import moment, say, span, write, write_fields, write_json, write_table
+from greylag.cli.output import (
+    moment,
+    say,
+    say_wrapped,
+    span,
+    write,
+    write_fields,
+    write_json,
+    write_table,
+)
 from greylag.core.duration import parse_duration
 from greylag.core.figures import (
     DELAYED,
@@ -96,8 +105,8 @@ def stats(run: Run, since: int, by_hour: bool) -> None:
     if no_figures is not None:
         say(f"no figures are kept: {no_figures}")
     names = ", ".join(reason.value for reason in NOT_COUNTED)
-    say(f"not counted, because it is answered before or without the store: {names}")
-    say("not counted either: connections that JGREYLIST itself lets in or refuses")
+    say_wrapped(f"Not counted are answers that need no store: {names}.")
+    say_wrapped("Not counted are connections that JGREYLIST lets in or refuses.")
 
 
 def by_reason(figures: Counter[str], verdict: Verdict) -> dict[str, int]:
