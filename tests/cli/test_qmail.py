@@ -15,13 +15,12 @@ from greylag.cli import plugins as module
 from greylag.cli.main import cli
 from greylag.cli.old_names import IN_SBIN
 from greylag.cli.plugins import KEPT, PLUGINS
-from greylag.cli.qmail import qmail
 
 OLD = "#!/bin/sh\n# the old program\n"
 
 
 def run(home: Path, command: str, *options: str) -> Result:
-    return CliRunner().invoke(qmail, [command, "--qmail-home", str(home), *options])
+    return CliRunner().invoke(cli, ["qmail", command, "--qmail-home", str(home), *options])
 
 
 def files(home: Path) -> dict[str, str]:

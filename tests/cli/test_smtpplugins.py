@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from greylag.cli import smtpplugins
+from greylag.cli.main import cli
 from greylag.cli.plugins import KEPT, ONESHOTS, PLUGINS
-from greylag.cli.qmail import qmail
 from tests.e2e.plugin import BIN, needed
 
 OURS = b"plugins/ifauthskip\nplugins/greylisting\n"
 
 
 def run(home: Path, command: str, *options: str) -> Result:
-    return CliRunner().invoke(qmail, [command, "--qmail-home", str(home), *options])
+    return CliRunner().invoke(cli, ["qmail", command, "--qmail-home", str(home), *options])
 
 
 @pytest.fixture
@@ -121,7 +121,11 @@ def test_uninstall_refuses_while_something_else_runs_a_plugin(
     before = sorted((home / "plugins").iterdir())
     result = run(home, "uninstall")
     assert result.exit_code == 1
-    assert f"{home}/{place}:2: {line}" in result.output
+    assert f"greylag:   {home}/{place}:2: {line}" in result.stderr.splitlines()
+    assert result.stderr.splitlines()[-1] == (
+        "greylag: take these lines out and run this again, or give --force"
+    )
+    assert max(map(len, result.stderr.replace(f"{home}/{place}:2: {line}", "").split("\n"))) < 80
     assert sorted((home / "plugins").iterdir()) == before
     assert lines_of(home) == b"[rcpt]\n" + OURS
     assert run(home, "uninstall", "--force").exit_code == 0
@@ -183,7 +187,10 @@ def test_programs_stay_for_sessions_that_have_read_our_lines(home: Path) -> None
         result = run(home, "uninstall")
         assert result.exit_code == 1
         assert "our lines are taken out" in result.output
-        assert f"(process {session.pid}" in result.output
+        assert f"greylag: process {session.pid} (qmail-smtpd)" in result.stderr
+        assert result.stderr.splitlines()[-1] == (
+            "greylag: run this again when they have ended, or give --force"
+        )
         assert b"greylisting" not in lines_of(home)
         assert sorted(path.name for path in (home / "plugins").iterdir()) == sorted(PLUGINS)
     assert run(home, "uninstall").exit_code == 0

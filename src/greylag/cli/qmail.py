@@ -10,7 +10,7 @@ import click
 
 from greylag.app.config import ServerSettings
 from greylag.cli import smtpplugins
-from greylag.cli.common import Group, Run, examples
+from greylag.cli.common import NOTHING, CommandError, Group, Run, examples
 from greylag.cli.folder import Folder
 from greylag.cli.native import compile_plugin
 from greylag.cli.old_names import IN_BIN, cleaners, offer, sbin_option
@@ -145,10 +145,14 @@ def _check_reach(folder: Path, *, force: bool) -> None:
     """Refuse what qmail's users could not run: the host would answer 451 to every RCPT."""
     closed = unreachable(folder)
     if closed and not force:
-        names = ", ".join(map(str, closed))
-        raise click.ClickException(
-            f"other users, as qmail's are, cannot reach {names}: every RCPT would be refused with "
-            "451. Install greylag where they can, as in /opt; or --force"
+        raise CommandError(
+            [
+                "nothing was written: other users, as qmail's are, cannot enter these folders",
+                *(f"  {folder}" for folder in closed),
+                "every RCPT would be refused with 451",
+                "install greylag where they can enter, as in /opt, or give --force",
+            ],
+            NOTHING,
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from greylag.cli import smtpplugins
+from greylag.cli.common import NOTHING, CommandError
 from greylag.cli.folder import Folder
 from greylag.cli.old_names import sbin_option, take_back
 from greylag.cli.plugins import (
@@ -18,6 +19,8 @@ from greylag.cli.plugins import (
     is_ours,
     opened,
 )
+
+_MOST_TOLD = 5  # processes
 
 
 @click.command()
@@ -74,10 +77,14 @@ def _ours_in(folder: Folder | None) -> tuple[list[str], list[str], list[str]]:
 def _refuse_if_named(home: Path, programs: list[str], *, force: bool) -> None:
     found = list(smtpplugins.references(home, programs)) if programs else []
     if found and not force:
-        lines = "\n  ".join(found)
-        raise click.ClickException(
-            f"these still run our plugins, and mail would be refused:\n  {lines}\n"
-            "Take them out first; or --force"
+        raise CommandError(
+            [
+                "nothing was removed: these lines still run our plugins",
+                *(f"  {line}" for line in found),
+                "without the plugins, mail would be refused there",
+                "take these lines out and run this again, or give --force",
+            ],
+            NOTHING,
         )
 
 
@@ -110,8 +117,12 @@ def _refuse_if_running(home: Path, told: list[str], programs: list[str], *, forc
     running = smtpplugins.sessions(home)
     if running:
         click.echo("\n".join(told))
-        raise click.ClickException(
-            f"{len(running)} running qmail-smtpd may still call the plugins, which are left in "
-            f"place: run this again when they have ended (process {running[0]} and others), or "
-            "--force"
+        raise CommandError(
+            [
+                "the plugins are left in place: sessions that run may still call them",
+                *(f"process {process} (qmail-smtpd)" for process in running[:_MOST_TOLD]),
+                *([f"and {len(running) - _MOST_TOLD} more"] if len(running) > _MOST_TOLD else []),
+                "run this again when they have ended, or give --force",
+            ],
+            NOTHING,
         )
