@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 
 from greylag.core.accesslist import NEVER
 from tests.cli.conftest import CLIENT, NOW, RECIPIENT, SENDER, Greylag, shape
+from tests.server.daemon import BIN
 
 LISTS = ("allow", "deny")
 OTHER = {"allow": "deny", "deny": "allow"}
@@ -81,6 +87,31 @@ def test_a_subject_on_the_other_list_is_switched(greylag: Greylag, which: str) -
         f"greylag: {which}list: 0 added, 0 replaced, 1 switched\n"
     )
     assert greylag.entries() == [f"{which} 192.0.2.0/24"]
+
+
+@pytest.mark.parametrize("which", LISTS)
+@pytest.mark.parametrize("again", LISTS)
+@pytest.mark.parametrize(
+    ("words", "comment"),
+    [((), "ticket 12"), (("--comment", "ticket 14"), "ticket 14"), (("--comment", ""), "")],
+)
+def test_an_entry_keeps_its_comment_unless_another_is_given(
+    greylag: Greylag, which: str, again: str, words: tuple[str, ...], comment: str
+) -> None:
+    """Whether it goes to the other list, or is put on its own once more."""
+    greylag.run(which, "add", "192.0.2.1", "--comment", "ticket 12")
+    greylag.run(again, "add", "192.0.2.1", "192.0.2.2", *words)
+    assert greylag.entries() == [
+        f"{again} 192.0.2.1 {comment}".strip(),
+        f"{again} 192.0.2.2 {comment if words else ''}".strip(),
+    ]
+
+
+def test_the_comment_of_an_entry_that_ended_is_not_kept(greylag: Greylag) -> None:
+    greylag.run("allow", "add", "192.0.2.1", "--comment", "ticket 12", "--expires", "1h")
+    greylag.at(NOW + 3600)
+    greylag.run("allow", "add", "192.0.2.1")
+    assert greylag.entries() == ["allow 192.0.2.1"]
 
 
 def test_add_as_json(greylag: Greylag) -> None:
@@ -179,9 +210,45 @@ def test_removing_from_a_missing_database_makes_none(greylag: Greylag) -> None:
 
 
 def test_making_the_database_is_told(greylag: Greylag) -> None:
-    told = f"greylag: made the database {greylag.database}; the user"
+    told = f"greylag: made the database {greylag.database}\n"
     assert greylag.run("allow", "add", "example.org").stderr.startswith(told)
     assert "made" not in greylag.run("allow", "add", "example.org").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(
+    ("folder", "made_by", "told"),
+    [
+        ((65534, 65534), 0, None),  # root's new database is given to the folder's owner
+        ((65534, 65534), 65534, None),
+        ((0, 65534), 65534, None),  # a folder of root's that a group may write to
+        ((1, 65534), 65534, None),  # its owner is of the group
+        ((0, 0), 0, "it is root's; for greylag as another user: chown USER {0} {0}/x.db*"),
+        ((1, 1), 65534, "daemon, whose folder it is in, cannot use it yet: chown daemon {0}/x.db*"),
+    ],
+)
+def test_only_what_has_to_be_done_about_a_new_database_is_told(
+    folder: tuple[int, int], made_by: int, told: str | None
+) -> None:
+    with TemporaryDirectory(dir="/tmp") as path:
+        config = Path(path, "greylag.toml")
+        config.write_text(f'store.url = "sqlite://{path}/x.db"\n')
+        config.chmod(0o644)
+        os.chown(path, *folder)
+        os.chmod(path, 0o777)
+        done = subprocess.run(
+            [BIN / "greylag", "--config", config, "db", "init"],
+            user=made_by,
+            group=made_by,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+    wanted = [f"greylag: made the database {path}/x.db"]
+    wanted += [f"greylag: {told.format(path)}"] if told else []
+    assert done.stderr.splitlines() == wanted
 
 
 def test_list_json_schema(greylag: Greylag) -> None:

@@ -26,6 +26,7 @@ INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 and the signal's number, as shells ha
 
 DEFAULT_HOME = "/var/qmail"
 _SQLITE = "sqlite://"
+_ROOT = 0
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -109,7 +110,7 @@ class Run:
             return MemoryStore()
         store = opened(url, self.settings.store_timeout, create=create)
         if missing is not None:
-            say(f"made the database {missing}; the user that the plugin runs as has to own it")
+            tell_made(missing)
         return store
 
 
@@ -132,6 +133,18 @@ def missing_file(url: str) -> str | None:
     return None
 
 
+def tell_made(path: str) -> None:
+    """Say that a database was made, and what is left to do where its user could not use it."""
+    say(f"made the database {path}")
+    folder = os.path.dirname(path)
+    made, around = os.stat(path), os.stat(folder)
+    if made.st_uid == _ROOT:
+        say(f"it is root's; for greylag as another user: chown USER {folder} {path}*")
+    elif around.st_uid not in (made.st_uid, _ROOT) and made.st_gid != around.st_gid:
+        owner = _name_of(around.st_uid)
+        say(f"{owner}, whose folder it is in, cannot use it yet: chown {owner} {path}*")
+
+
 def opened(url: str, timeout: float, *, create: bool = True) -> Store:
     """Return the store, or say whose it is where that is why it cannot be opened."""
     try:
@@ -150,14 +163,18 @@ def opened(url: str, timeout: float, *, create: bool = True) -> Store:
 def _owner_of(path: str) -> str | None:
     """Return whose a file is, in words; None where it is not there."""
     try:
-        user = os.stat(path).st_uid
-        return f"the user that it belongs to ({getpwuid(user).pw_name})"
+        return f"the user that it belongs to ({_name_of(os.stat(path).st_uid)})"
     except PermissionError:
         return "the user that the plugin runs as"
-    except KeyError:
-        return f"the user that it belongs to ({user})"
     except OSError:
         return None
+
+
+def _name_of(user: int) -> str:
+    try:
+        return getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def json_option(command: F) -> F:

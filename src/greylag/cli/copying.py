@@ -21,6 +21,7 @@ from greylag.cli.common import (
     json_option,
     missing_file,
     opened,
+    tell_made,
 )
 from greylag.cli.output import progress, say, write_fields, write_json
 from greylag.cli.treecopy import into_tree, is_connection, tree_pages
@@ -99,7 +100,7 @@ def _open_target(url: str, timeout: float, dry_run: bool) -> Store:
         return MemoryStore()
     store = opened(url, timeout)
     if missing is not None:
-        say(f"made the database {missing}; the user that the plugin runs as has to own it")
+        tell_made(missing)
     return store
 
 
