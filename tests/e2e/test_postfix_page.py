@@ -43,6 +43,7 @@ with smtplib.SMTP("192.0.2.25", 25, "mail.example.org", 30, (client, 0)) as smtp
         code, text = smtp.data(data.encode()) if data != "DATA" else smtp.docmd("DATA")
 print(code, text.decode())
 """
+LOG = "journalctl -u greylag -o cat"
 MESSAGE = "Subject: hello\r\n\r\nhello\r\n"
 OUTSIDE, INSIDE = "192.0.2.17", "127.0.0.1"
 
@@ -68,7 +69,7 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with machine(tmp_path_factory.mktemp("machine")) as made:
         made.run(SITE)
         made.run(SECTIONS["The daemon"])
-        made.eventually("cat /var/log/greylag.log", "event=started")
+        made.eventually(LOG, "event=started")
         made.run(SECTIONS["Postfix asks it"])
         yield made
 
@@ -80,7 +81,6 @@ def mail(debian: Machine, client: str, sender: str, recipient: str, data: str = 
 def set_delay(debian: Machine, delay: str) -> None:
     debian.run(f"""printf '[policy]\\ndelay = "{delay}"\\n' >> /etc/greylag/greylag.toml""")
     debian.run("systemctl restart greylag")
-    debian.eventually("tail -n 1 /var/log/greylag.log", "event=started")
 
 
 def test_smtpd_is_in_its_chroot(debian: Machine) -> None:
@@ -103,7 +103,7 @@ def test_the_page_names_the_unit_that_runs_postfix_here() -> None:
 def test_mail_is_greylisted_and_both_logs_say_so(debian: Machine) -> None:
     answer = mail(debian, OUTSIDE, "first@example.org", "alice@example.net", MESSAGE)
     assert answer.startswith("451 4.7.1 <alice@example.net>: Recipient address rejected: Greylis")
-    ours = debian.eventually("cat /var/log/greylag.log", "verdict=defer")
+    ours = debian.eventually(LOG, "verdict=defer")
     assert f"verdict=defer reason=new client_address={OUTSIDE} sender=first@example.org" in ours
     theirs = debian.eventually("cat /var/log/mail.log", "NOQUEUE: reject: RCPT from")
     assert "Greylisted" in theirs
@@ -115,14 +115,14 @@ def test_own_clients_pass_and_are_not_asked_about(debian: Machine) -> None:
     assert answer.startswith("250")
     bounce = mail(debian, INSIDE, "", "alice@example.net", MESSAGE)
     assert bounce.startswith("250")
-    assert "own@example.net" not in debian.run("cat /var/log/greylag.log")
+    assert "own@example.net" not in debian.run(LOG)
     assert debian.eventually("cat /var/mail/alice", "hello")
 
 
 def test_unknown_recipients_and_relaying_are_refused_for_good(debian: Machine) -> None:
     assert mail(debian, OUTSIDE, "a@example.org", "nobody-here@example.net").startswith("550")
     assert mail(debian, OUTSIDE, "a@example.org", "b@example.com").startswith("454 4.7.1")
-    assert "nobody-here" not in debian.run("cat /var/log/greylag.log")
+    assert "nobody-here" not in debian.run(LOG)
 
 
 def test_a_bounce_waits_at_data(debian: Machine) -> None:
@@ -145,20 +145,19 @@ def test_a_retry_is_delivered(debian: Machine) -> None:
     debian.run("sleep 1.2")
     answer = mail(debian, OUTSIDE, "b@example.org", "alice@example.net", MESSAGE)
     assert answer.startswith("250")
-    assert "From: " not in debian.run("cat /var/log/greylag.log")
+    assert "From: " not in debian.run(LOG)
     assert "b@example.org" in debian.eventually("cat /var/mail/alice", "From b@example.org")
 
 
 def test_mail_goes_on_without_a_daemon(debian: Machine) -> None:
     """P1: the page says so of default_action=DUNNO."""
-    debian.run("kill -9 $(cat /run/greylag.systemctl.pid)")
+    debian.run("systemctl stop greylag")
     assert mail(debian, OUTSIDE, "c@example.org", "alice@example.net").startswith("250")
-    debian.run("rm /run/greylag.systemctl.pid; systemctl restart greylag")
+    debian.run("systemctl start greylag")
 
 
 def test_the_socket_in_the_place_of_the_port(debian: Machine) -> None:
     debian.run(SECTIONS["A unix socket instead of the port"])
-    debian.eventually("tail -n 1 /var/log/greylag.log", "event=started")
     answer = mail(debian, OUTSIDE, "by-socket@example.org", "alice@example.net")
     assert answer.startswith("451")
     nobody = "runuser -u alice -- test -e /var/spool/postfix/greylag/greylag.sock"

@@ -2,7 +2,9 @@
 
 Mount and network namespaces (unshare(1)) make it: what commands change there nobody else sees, and
 it is gone with the test. So a page of the handbook can be run as it stands, for root.
-systemd cannot run inside: `systemctl` is a small program that does what the unit's lines say.
+
+Debian's own systemd is its first process, with the few units that a service builds upon: those that
+look after devices, file systems, temporary files and the kernel's settings would reach outside.
 """
 
 from __future__ import annotations
@@ -20,7 +22,33 @@ from pathlib import Path
 import pytest
 
 OWN = ("/etc", "/var", "/run", "/opt", "/usr/local", "/home")
+# What the units of a service are ordered by and log to.
+UNITS = (
+    "basic.target",
+    "multi-user.target",
+    "network.target",
+    "shutdown.target",
+    "sysinit.target",
+    "systemd-journald.service",
+    "systemd-journald.socket",
+)
+# What Debian's packages bring, where they are installed.
+BROUGHT = ("daemontools-run.service",)
 START = 20.0
+# The root as well: in a chroot that of the namespace is outside, and there all would be real.
+ENTER = ("nsenter", "--root", "--wd", "--mount", "--net", "--pid", "--cgroup")
+ALONE = (
+    "unshare",
+    "--mount",
+    "--net",
+    "--pid",
+    "--cgroup",
+    "--ipc",
+    "--uts",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+)
 SETUP = """set -e
 mount -t tmpfs tmpfs "$1"
 mkdir "$1/packages"
@@ -41,44 +69,23 @@ printf '#!/opt/greylag/.venv/bin/python\\nfrom greylag.cli.main import main\\nma
     > /opt/greylag/.venv/bin/greylag
 chmod 755 /opt/greylag/.venv/bin/greylag
 ln -sf /opt/greylag/.venv/bin/greylag /usr/local/bin/greylag
+units=/usr/lib/systemd/system
+mkdir "$1/units"
+for unit in {units}; do cp "$units/$unit" "$1/units/"; done
+for unit in {brought}; do [ ! -e "$units/$unit" ] || cp "$units/$unit" "$1/units/"; done
+mkdir "$1/units/sysinit.target.wants"
+ln -s "$units/systemd-journald.socket" "$1/units/sysinit.target.wants/"
+mount --bind "$1/units" "$units"
+mount -t tmpfs tmpfs /usr/lib/systemd/system-generators
+mount -t tmpfs tmpfs /etc/systemd
+mkdir /etc/systemd/system
+printf '[Journal]\nStorage=volatile\nReadKMsg=no\n' > /etc/systemd/journald.conf
+mount -t tmpfs tmpfs /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 touch /run/ready
-exec /usr/bin/python3 -c "$4"
+exec env -i container=machine PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    /lib/systemd/systemd --system --unit=multi-user.target --log-target=null --show-status=no
 """
-# The first process of a machine has to take leave of all that have ended.
-INIT = """import signal
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-while True:
-    signal.pause()
-"""
-SYSTEMCTL = '''#!/usr/bin/python3
-"""Do what systemctl would with a service: enable --now, restart, disable --now."""
-import configparser, os, pathlib, pwd, signal, subprocess, sys, time
-words = [word for word in sys.argv[1:] if not word.startswith("--")]
-if words == ["daemon-reload"]:
-    sys.exit()
-action, name = words
-pid = pathlib.Path(f"/run/{name}.systemctl.pid")
-unit = configparser.RawConfigParser(strict=True)
-unit.optionxform = str
-assert unit.read(f"/etc/systemd/system/{name}.service")
-service = unit["Service"]
-if pid.exists():
-    os.kill(int(pid.read_text()), signal.SIGTERM)
-    while pathlib.Path(f"/proc/{pid.read_text()}").exists():
-        time.sleep(0.05)
-    pid.unlink()
-if action in ("enable", "restart"):
-    user = pwd.getpwnam(service["User"])
-    folder = pathlib.Path("/run") / service["RuntimeDirectory"]
-    folder.mkdir(exist_ok=True)
-    folder.chmod(int(service["RuntimeDirectoryMode"], 8))
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    log = open(f"/var/log/{name}.log", "ab")
-    started = subprocess.Popen(service["ExecStart"].split(), stdin=subprocess.DEVNULL, stdout=log,
-        stderr=log, user=user.pw_uid, group=user.pw_gid, extra_groups=os.getgrouplist(user.pw_name,
-        user.pw_gid), env={"PATH": "/usr/bin:/bin"}, start_new_session=True, cwd="/")
-    pid.write_text(str(started.pid))
-'''
 
 
 @dataclass(frozen=True)
@@ -88,9 +95,7 @@ class Machine:
     pid: int
 
     def _inside(self, *command: str) -> list[str]:
-        # Without --root a command would see the system's own files if the tests run in a chroot.
-        spaces = ("--root", "--mount", "--net", "--pid")
-        return ["nsenter", "--target", str(self.pid), *spaces, "--", *command]
+        return [*ENTER, "--target", str(self.pid), "--", *command]
 
     def run(self, script: str, *, check: bool = True, timeout: float = 60) -> str:
         """Run a shell script as root; return all that it printed."""
@@ -132,10 +137,9 @@ def machine(scratch: Path) -> Iterator[Machine]:
         pytest.skip("only root can make a machine of its own")
     packages = sysconfig.get_path("purelib")
     inside = packages.replace(sys.prefix, "/opt/greylag/.venv")
-    command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    setup = SETUP.format(own=" ".join(OWN))
+    setup = SETUP.format(own=" ".join(OWN), units=" ".join(UNITS), brought=" ".join(BROUGHT))
     outer = subprocess.Popen(
-        [*command, "/bin/sh", "-c", setup, "sh", str(scratch), packages, inside, INIT],
+        [*ALONE, "/bin/sh", "-c", setup, "sh", str(scratch), packages, inside],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -155,8 +159,8 @@ def _when_ready(outer: subprocess.Popen[str]) -> Machine:
         if children and Path(f"/proc/{children[0]}/root/run/ready").exists():
             found = Machine(int(children[0]))
             found.run("test -e /run/ready")  # inside, and so free to change what is there
-            found.run("cat > /usr/local/bin/systemctl <<'END'\n" + SYSTEMCTL + "END\n")
-            found.run("chmod 755 /usr/local/bin/systemctl")
+            booted = found.eventually("systemctl is-system-running --wait", "running")
+            assert booted == "running\n", booted
             return found
         time.sleep(0.05)
     outer.kill()
