@@ -24,7 +24,7 @@ from greylag.server.worker import MAX_BATCH, MOST_LATER, Worker
 from greylag.service.batch import Answered, Asked
 from greylag.service.breaker import RETRY_EVERY
 from greylag.service.desk import Desk
-from greylag.store.base import Page, Position, StoreError, StoreRefused, StoreUnavailable
+from greylag.store.base import EntryPage, Page, Position, StoreError, StoreRefused, StoreUnavailable
 from greylag.store.memory import MemoryStore
 
 NOW = 1_700_000_000
@@ -54,6 +54,7 @@ class Store(MemoryStore):
         self.gate = threading.Event()  # writers wait for it
         self.gate.set()
         self.batches: list[int] = []  # changes in each
+        self.pages: list[int] = []  # of the lists, that were read
         self.errors: dict[str, Exception] = {}  # by method
         self.refused: set[str] = set()
         self.figures_are_kept = True
@@ -81,6 +82,10 @@ class Store(MemoryStore):
     def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
         self._fail("expire")
         return super().expire(now, limit, after)
+
+    def entries_after(self, number: int, limit: int) -> EntryPage:
+        self.pages.append(number)
+        return super().entries_after(number, limit)
 
     def no_figures(self) -> str | None:
         return None if self.figures_are_kept else "no table for them"
@@ -292,6 +297,30 @@ def test_whatever_fails_costs_an_answer_and_the_store_is_opened_anew(
             assert await site.ask("b@example.org") == [Reason.NEW]
 
     running(test)()
+
+
+@running
+async def test_after_a_batch_that_failed_the_lists_go_on_deciding_and_are_not_read_again() -> None:
+    """T45: 300,000 entries take seconds to read, and a store may fail again and again."""
+    store = Store()
+    names = (f"10.0.{n >> 8}.{n & 255}" for n in range(3000))
+    store.put_entries([Entry(parse_subject(name), NEVER) for name in names])
+    client = b"10.0.0.7"
+    async with Site(store) as site:
+        read = len(store.pages)
+        for number in range(3):
+            store.errors["load"] = StoreUnavailable("locked")
+            assert await site.ask(f"{number}@example.org") == [None]
+            decision = site.desk.look_up(asked("x@example.org", client).question, POLICY)
+            assert isinstance(decision, Decision)
+            assert decision.reason is Reason.DENYLISTED
+            store.errors.clear()
+            await until(lambda: not site.worker.store_is_down)
+            await until(lambda wanted=number: site.opened > wanted + 1)
+        await asyncio.sleep(1.2)  # lists are looked at again
+        assert len(store.pages) == read
+        store.put_entries([Entry(parse_subject("192.0.2.17"), NEVER)])
+        await until(lambda: isinstance(site.at_desk("y@example.org"), Decision))
 
 
 @running

@@ -194,12 +194,77 @@ def test_lists_that_cannot_be_asked_for_stay_as_they_are(
     assert not reading.busy()
 
 
+def test_lists_that_have_not_changed_are_not_read_again_after_a_failure() -> None:
+    """A store that fails now and then, and has many entries, would be read without an end."""
+    reading = Reading(Lists(3 * FIRST))
+    reading.all()
+    reading.store.limits.clear()
+    reading.reader.halt()
+    reading.reader.look(reading.store)
+    assert not reading.busy()
+    assert reading.reader.step(reading.store) is None
+    assert reading.store.limits == []
+    reading.store.put(1, first=3 * FIRST)
+    reading.reader.halt()
+    assert len(reading.all()) == 3 * FIRST + 1
+
+
+def test_after_a_failure_the_reading_goes_on_where_it_was() -> None:
+    """Else long lists of a store that fails now and then would never be read whole."""
+    store = Lists(5 * FIRST)
+    reader, found = ListReader(lambda: store.watch), None
+    for _ in range(20):
+        reader.look(store)
+        found = found or reader.step(store)
+        reader.halt()
+        assert not reader.busy
+    assert found is not None
+    assert len(found) == 5 * FIRST
+    assert len(store.limits) == 6
+
+
+def test_lists_that_changed_after_a_failure_are_read_from_their_beginning() -> None:
+    reading = Reading(Lists(3 * FIRST))
+    reading.reader.look(reading.store)
+    reading.reader.step(reading.store)
+    reading.reader.halt()
+    reading.store.remove_entries([parse_subject("10.0.0.1")])
+    assert len(reading.all()) == 3 * FIRST - 1
+
+
+def test_a_failure_of_the_last_look_costs_no_more_than_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading = Reading(Lists(3))
+    reading.reader.look(reading.store)
+    with monkeypatch.context() as patched:
+        patched.setattr(reading.store, "generation", lambda: 1 / 0)
+        assert reading.reader.step(reading.store) is None
+    assert "ZeroDivisionError" in (reading.reader.take_error() or "")
+    assert not reading.busy()
+    assert len(reading.all()) == 3
+    assert len(reading.store.limits) == 1
+
+
+def test_lists_that_became_those_in_use_again_are_not_read() -> None:
+    reading = Reading(Lists(3 * FIRST))
+    reading.all()
+    before = reading.store
+    reading.store = Lists(5)  # while the store is away, another is in its place
+    reading.reader.look(reading.store)
+    reading.reader.halt()
+    before.limits.clear()
+    reading.reader.look(before)
+    assert not reading.busy()
+    assert before.limits == []
+
+
 def test_another_store_is_read_anew() -> None:
     reading = Reading(Lists(3))
     reading.all()
-    reading.reader.forget()
+    reading.reader.halt()
     assert not reading.busy()
-    reading.store = Lists(4)  # of the same generation
+    reading.store = Lists(4)  # changed as often
     assert len(reading.all()) == 4
 
 
@@ -207,7 +272,7 @@ def test_another_store_is_read_from_its_beginning() -> None:
     reading = Reading(Lists(3 * FIRST))
     reading.reader.look(reading.store)
     reading.reader.step(reading.store)
-    reading.reader.forget()
+    reading.reader.halt()
     assert not reading.busy()
     reading.store = Lists(4)
     assert len(reading.all()) == 4
@@ -240,12 +305,13 @@ def test_half_read_lists_are_let_go_of_in_steps_too() -> None:
     reading = Reading(store)
     reading.reader.look(store)
     reading.reader.step(store)
-    reading.reader.forget()
+    reading.reader.halt()
+    store.put(1, first=3 * FIRST)
     reading.reader.look(store)
     store.limits.clear()
     assert reading.reader.step(store) is None
     assert store.limits == [], "that step let go of the old"
-    assert len(reading.all()) == 3 * FIRST
+    assert len(reading.all()) == 3 * FIRST + 1
 
 
 class Long(Lists):

@@ -17,7 +17,7 @@ import pytest
 
 from greylag.core.accesslist import NEVER, AccessIndex, Entry, last_word
 from greylag.core.record import Blocked, Created
-from greylag.core.subject import Domain
+from greylag.core.subject import Domain, parse_subject
 from greylag.core.triplet import Triplet
 from greylag.store import open_store, sqlite_sql, without_password
 from greylag.store.base import Filter, Store, StoreError, StoreRefused, StoreUnavailable
@@ -446,3 +446,18 @@ def test_the_write_ahead_log_shrinks_when_a_long_reader_has_ended(tmp_path: Path
         for hour in range(3):
             store.apply((), {"pass:known": 1}, hour * 3600)
         assert log.stat().st_size <= 16_777_216
+
+
+def test_lists_of_another_file_that_changed_as_often_have_another_generation(
+    tmp_path: Path,
+) -> None:
+    """The daemon reads lists again if their generation is another one, and not otherwise."""
+    seen = set()
+    for name in ("a", "b"):
+        with closing(SqliteStore(str(tmp_path / "greylag.db"))) as store:
+            store.put_entries([Entry(parse_subject("192.0.2.7"), NEVER)])
+            seen.add(store.generation())
+            assert store.generation() in seen
+        (tmp_path / "greylag.db").unlink()  # the next one may get the same place on the disk
+        (tmp_path / name).touch()
+    assert len(seen) == 2

@@ -237,7 +237,7 @@ class StoreThread(threading.Thread):
 
     def _close(self) -> None:
         store, self._store = self._store, None
-        self._lists.forget()  # without a store, its steps would do nothing, without an end
+        self._lists.halt()  # without a store, its steps would do nothing, without an end
         if store is not None:
             with suppress(Exception):  # it failed already, and that was told
                 store.close()

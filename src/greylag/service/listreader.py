@@ -27,6 +27,7 @@ class ListReader:
         self._used: int | None = None  # the generation of the lists in use
         self._looking = False  # whether they are still those
         self._reading: int | None = None  # the generation of those that are being read
+        self._halted = False  # until the next look: that goes on where this one was
         self._is_whole = False  # all of these was read
         self._index = AccessIndex()
         self._after = 0
@@ -39,12 +40,12 @@ class ListReader:
     @property
     def busy(self) -> bool:
         """Tell whether there is something to do."""
-        return self._looking or self._reading is not None or bool(self._old)
+        return self.reading or bool(self._old)
 
     @property
     def reading(self) -> bool:
         """Tell whether lists are being read."""
-        return self._looking or self._reading is not None
+        return (self._looking or self._reading is not None) and not self._halted
 
     @property
     def wait(self) -> float:
@@ -53,11 +54,16 @@ class ListReader:
 
     def look(self, store: Store) -> None:
         """Begin to read if the lists are not those that were read last. Raises where it is away."""
-        if self._looking or self._reading is not None:
+        if self.reading:
+            return
+        self._halted = False
+        if self._is_whole:  # and the look that would have ended it failed
+            self._looking = True
             return
         try:
             self._look_on(store)
         except Exception as error:
+            self.halt()
             if is_away(error):
                 raise
             self._error = said(error)
@@ -68,25 +74,31 @@ class ListReader:
         if generation is not None:
             if self._is_whole:
                 return self._finish(generation)
-            if generation != self._used:
+            if generation == self._used:
+                self._give_up()
+            elif generation != self._reading:
                 self._anew = 0
                 self._begin(generation)
         return None
 
     def _begin(self, generation: int) -> None:
-        if self._after:
-            self.discard(self._index)
-        self._reading, self._index, self._after = generation, AccessIndex(), 0
-        self._is_whole = False
-
-    def forget(self) -> None:
-        """Read anew at the next look: another store is open then."""
-        self._used = None
         self._give_up()
+        self._reading = generation
 
     def _give_up(self) -> None:
+        """Forget what was read of lists that are not those of the store any more."""
+        if self._after or self._is_whole:
+            self.discard(self._index)
+        self._index, self._after = AccessIndex(), 0
         self._looking = self._is_whole = False
         self._reading = None
+
+    def halt(self) -> None:
+        """Read nothing until the next look.
+
+        That may be at a store that was opened anew: no two lists have the same generation.
+        """
+        self._halted = True
 
     def discard(self, index: AccessIndex) -> None:
         """Let go of lists that nobody uses any more, in steps: at once it would take too long."""
@@ -107,7 +119,7 @@ class ListReader:
             elif store is not None and self.busy:
                 return self._look_on(store) if self._looking else self._read(store)
         except Exception as error:
-            self._give_up()  # until the next look: the lists of before hold
+            self.halt()  # the lists of before hold
             if is_away(error):
                 raise
             self._error = said(error)
@@ -135,7 +147,7 @@ class ListReader:
             return None
         # Where the lists change all the time, what was read is at least newer than what holds: an
         # entry that changed lies at the end, and was read too.
-        whole, self._index = self._index, AccessIndex()
-        self._used = self._reading
-        self._give_up()
+        whole, self._used = self._index, self._reading
+        self._index, self._after, self._is_whole = AccessIndex(), 0, False
+        self._reading = None
         return whole

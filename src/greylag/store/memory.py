@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from math import ceil
 from operator import attrgetter
 from random import sample
@@ -20,6 +21,8 @@ from greylag.core.subject import Domain, Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.store.base import EntryPage, Filter, Page, Position, Stretch
+
+_GENERATIONS = count(1)  # of the lists of all stores: no two have the same
 
 
 class MemoryStore:
@@ -82,13 +85,13 @@ class MemoryStore:
             for entry in given:
                 self._number += 1
                 self._entries[entry.subject] = replace(entry, number=self._number)
-            self._generation += 1
+            self._generation = next(_GENERATIONS)
 
     def remove_entries(self, subjects: Iterable[Subject]) -> int:
         given = list(subjects)
         with self._lock:
             removed = [self._entries.pop(s, None) for s in given]
-            self._generation += 1
+            self._generation = next(_GENERATIONS)
             return sum(entry is not None for entry in removed)
 
     def generation(self) -> int:

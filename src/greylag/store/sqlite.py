@@ -156,7 +156,8 @@ class SqliteStore:
 
     def generation(self) -> int:
         with self._guard:
-            return read_number(self._db.execute(sql.GENERATION).fetchone())
+            number = read_number(self._db.execute(sql.GENERATION).fetchone())
+        return hash((number, *self._file)) if number else 0  # 0: never had any entry
 
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         hours: dict[int, dict[str, int]] = {}
