@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -197,7 +198,7 @@ def test_one_error(home: Path, text: str, error: str) -> None:
 
 
 def test_a_file_that_cannot_be_read(home: Path) -> None:
-    for path, cause in ((home / "missing.toml", "no such file"), (home, "Is a directory")):
+    for path, cause in ((home / "missing.toml", "no such file"), (home, "expected a plain file")):
         with pytest.raises(ConfigError) as caught:
             load({b"GREYLAG_CONFIG": bytes(path)}, str(home))
         assert str(path) in str(caught.value)
@@ -367,7 +368,7 @@ def test_what_is_ignored_is_noted(home: Path) -> None:
 
 def test_an_old_file_that_cannot_be_read_is_an_error(home: Path) -> None:
     (home / "control" / "greylisting").mkdir()
-    with pytest.raises(ConfigError, match="control/greylisting: Is a directory"):
+    with pytest.raises(ConfigError, match="control/greylisting: expected a plain file"):
         load({}, str(home))
 
 
@@ -394,7 +395,33 @@ def test_what_is_no_list_of_senders_is_an_error(home: Path, text: str) -> None:
         load_toml(home, f"[policy]\nprobe_senders = {text}\n")
 
 
-def test_a_pipe_in_the_place_of_the_old_file_holds_nobody(home: Path) -> None:
-    os.mkfifo(home / "control" / "greylisting")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_plain_file_in_the_place_of_a_configuration_holds_nobody(
+    home: Path, make: Callable[[str], None]
+) -> None:
+    """The daemon reads it in its loop, when it is told to reload."""
+    path = str(home / "other.toml")
+    make(path)
+    with pytest.raises(ConfigError, match=r"other\.toml: expected a plain file"):
+        load({b"GREYLAG_CONFIG": path.encode()}, str(home))
+    make(str(home / "control" / "greylisting"))
     with pytest.raises(ConfigError, match="control/greylisting: expected a plain file"):
         load({}, str(home))
+
+
+def test_a_configuration_beyond_all_measure_is_an_error(home: Path) -> None:
+    path = home / "other.toml"
+    path.write_bytes(b"#" * (1 << 20))
+    load({b"GREYLAG_CONFIG": bytes(path)}, str(home))
+    path.write_bytes(b"#" * (1 << 20) + b"#")
+    with pytest.raises(ConfigError, match="expected a file of at most 1 MiB"):
+        load({b"GREYLAG_CONFIG": bytes(path)}, str(home))
+
+
+def test_what_is_no_plain_file_leaves_no_descriptor_open(home: Path) -> None:
+    (home / "control" / "greylisting").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(ConfigError):
+            load({}, str(home))
+    assert len(os.listdir("/proc/self/fd")) == before

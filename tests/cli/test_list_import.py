@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from threading import Thread
 
 import pytest
 
+from greylag.cli import listimport
 from greylag.core.accesslist import Entry
 from greylag.store.sqlite import SqliteStore
 from tests.cli.conftest import Greylag
@@ -31,6 +34,23 @@ def test_import_a_file(greylag: Greylag, which: str) -> None:
         f"{which} 2001:db8::/32 [list] a comment sign is dropped",
         f"{which} 203.0.113.7 [list]",
     ]
+
+
+def test_import_from_a_pipe_and_not_without_an_end(
+    greylag: Greylag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell's `<(command)` is a pipe with a name."""
+    pipe = greylag.home / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_text, args=["192.0.2.7\n"], daemon=True)
+    writer.start()
+    assert greylag.run("allow", "import", str(pipe)).exit_code == 0
+    writer.join()
+    monkeypatch.setattr(listimport, "_MOST", 1 << 20)
+    result = greylag.run("allow", "import", "/dev/zero")
+    assert result.exit_code == 2
+    assert "/dev/zero: has more than 256 MiB" in result.stderr
+    assert greylag.entries() == ["allow 192.0.2.7 [pipe]"]
 
 
 def test_import_stdin_as_json(greylag: Greylag) -> None:

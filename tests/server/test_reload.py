@@ -34,6 +34,16 @@ def test_reload_takes_a_new_policy_and_refuses_a_wrong_one_p10(daemon: Daemon) -
         assert daemon.logged("policy.delay: expected a duration")
 
 
+def test_a_pipe_in_the_place_of_the_configuration_holds_no_reload_up(daemon: Daemon) -> None:
+    """Nobody ever writes to it; the daemon reads its configuration in its loop."""
+    (daemon.folder / "greylag.toml").unlink()
+    os.mkfifo(daemon.folder / "greylag.toml")
+    with daemon.connect() as client:
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.logged("greylag.toml: expected a plain file")
+        assert client.ask().startswith(DEFERRED)
+
+
 DURATIONS = ("3", "true", "[]", '"5"', '"-1m"', '"1x"', "{}", '""', '"m"', '"1 m 2"', "1.5")
 NUMBERS = ('"24"', "2.5", "-1", "true", "[24]", "{}", '""', "1979-05-27")
 BROKEN = [

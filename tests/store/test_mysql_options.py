@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -13,7 +14,7 @@ from greylag.store import open_store
 from greylag.store.base import StoreError
 from greylag.store.mysql_options import read_option_file, read_url
 from greylag.store.mysql_schema import DATA, LISTS
-from greylag.store.mysql_tls import Tls
+from greylag.store.mysql_tls import Tls, arguments
 from tests.e2e.plugin import needed
 from tests.e2e.postfix import free_port
 from tests.servers.mariadb import PASSWORD, USER, Database, MariaDb, open_to_all, running
@@ -229,3 +230,17 @@ def test_a_server_without_tls_is_refused_where_it_was_asked_for_t26(
     assert cipher(plain, tmp_path, {}) == ""
     with pytest.raises(StoreError, match="doesn't support it"):
         cipher(plain, tmp_path, options)
+
+
+@pytest.mark.parametrize("option", ["", "ssl-ca", "ssl-cert", "server-public-key-path"])
+def test_a_pipe_in_the_place_of_a_file_holds_nobody(tmp_path: Path, option: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    line = f"{option}={pipe}" if option else f"!include {pipe}"
+    path = option_file(tmp_path, f"{PLAIN}{line}\n")
+    for read in (
+        lambda: arguments(read_option_file(path).tls),
+        lambda: read_option_file(str(pipe)),
+    ):
+        with pytest.raises(StoreError, match=f"{pipe}: expected a plain file"):
+            read()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from stat import S_ISREG
 
 from greylag.app.options import OPTIONS
 from greylag.app.toml_file import read_toml
@@ -17,6 +16,7 @@ from greylag.core.policy import NullSender, Policy, Room
 from greylag.core.value import value
 from greylag.core.verdict import Verdict
 from greylag.store import MYSQL_BY_FILE, check_url, without_password
+from greylag.store.plain_file import read_plain
 from greylag.wire.oldplugin import (
     Found,
     Given,
@@ -151,7 +151,7 @@ def _toml_layer(environ: Mapping[bytes, bytes]) -> list[tuple[list[Given], list[
     path = os.fsdecode(named) if named is not None else DEFAULT_PATH
     data = None
     try:
-        data = _read(path)
+        data = read_plain(path)
     except FileNotFoundError:
         if named is not None:
             named_by = f"named by {CONFIG_VARIABLE.decode()} or --config"
@@ -172,27 +172,13 @@ def _old_file(environ: Mapping[bytes, bytes], home: str) -> tuple[str, str] | No
 
 def _read_old(path: str, shown: str) -> Found:
     try:
-        return read_file(_read_plain(path), shown)
+        return read_file(read_plain(path), shown)
     except FileNotFoundError:
         return Found()  # "a missing file means defaults"
     except OSError as error:
         found = Found()
         found.errors.append(f"{shown}: {error.strerror}")
         return found
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _read_plain(path: str) -> bytes:
-    """Read a file; a pipe there, which nobody may ever write to, would hold the daemon's loop."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as file:
-        if not S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(0, "expected a plain file")
-        return file.read()
 
 
 def _values(given: list[Given]) -> dict[str, Any]:

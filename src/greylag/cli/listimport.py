@@ -14,6 +14,9 @@ from greylag.cli.output import say
 from greylag.core.accesslist import NEVER
 from greylag.core.subject import Subject
 
+# Bytes of a file, which is read whole: some millions of subjects. A device has no end.
+_MOST = 256 << 20
+
 
 def import_command(which: Which) -> click.Command:
     """Return the command that puts the subjects of a file on a list."""
@@ -59,7 +62,10 @@ def import_command(which: Which) -> click.Command:
 
 def _read(file: BinaryIO, how: Reading, *, replace: bool) -> dict[Subject, str]:
     """Return a file's subjects; one without any, as after a failed download, replaces nothing."""
-    comments, errors = read_lines(file.read(), how)
+    data = file.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise CommandError([f"{how.name}: has more than 256 MiB", "nothing was stored"], USAGE)
+    comments, errors = read_lines(data, how)
     refuse(errors)
     if not comments and replace:
         raise CommandError([f"{how.name}: names no subject", "nothing was removed"], USAGE)

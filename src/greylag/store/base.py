@@ -124,7 +124,7 @@ class Store(Protocol):
     def generation(self) -> int | None:
         """Return a number that changes whenever the lists do.
 
-        Other lists have another number, those of another store too: after a failure the store may be
+        Other lists have another number, those of another store too: after a failure the store is
         opened anew, and what is in memory is read again only if this number is another one.
         None: a long list is looked through in steps, and this was one of them. Ask again.
         """

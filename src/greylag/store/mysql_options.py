@@ -13,6 +13,7 @@ import re
 from greylag.core.value import value
 from greylag.store.base import StoreError
 from greylag.store.mysql_tls import Tls, read_tls
+from greylag.store.plain_file import read_plain
 
 PORT = 3306
 SOCKET = "/run/mysqld/mysqld.sock"  # Debian's; what the server's own clients try first
@@ -110,8 +111,7 @@ def _read_client_section(path: str, found: dict[str, str], depth: int = 0) -> No
     if depth > _MOST_INCLUDES:
         raise StoreError(f"{path}: expected files that do not include each other for ever")
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            text = file.read()
+        text = read_plain(path).decode("utf-8", "surrogateescape")
         section = ""
         for bare in (line.strip(_BLANKS) for line in text.split("\n")):
             if bare.startswith("["):

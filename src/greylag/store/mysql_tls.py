@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from greylag.core.value import value
 from greylag.store.base import StoreError
+from greylag.store.plain_file import read_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ def arguments(tls: Tls) -> dict[str, Any]:
         given["ssl"] = _context(tls)
     if tls.server_key:
         try:
-            with open(tls.server_key, "rb") as file:
-                given["server_public_key"] = file.read(_MOST_OF_A_KEY)
+            given["server_public_key"] = read_plain(tls.server_key)[:_MOST_OF_A_KEY]
         except OSError as error:
             raise StoreError(f"{tls.server_key}: {error.strerror}") from error
     return given
@@ -98,8 +98,7 @@ def _context(tls: Tls) -> SSLContext:
     path = ""
     try:
         for path in filter(None, (tls.cert, tls.key, tls.ca)):
-            with open(path, "rb"):
-                pass  # what the ssl module says of a file has no name in it
+            read_plain(path)  # what the ssl module says of a file has no name in it
         context = ssl.create_default_context(cafile=tls.ca or None)
         # Python 3.13 refuses authorities that do not say what their key is for, as the handbooks
         # of MySQL and MariaDB make them. Their clients take these; the chain is verified all the
