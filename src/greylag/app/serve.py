@@ -6,7 +6,6 @@ import asyncio
 import ctypes
 import gc
 import os
-import select
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,11 +20,12 @@ from greylag.server.journal import ERROR, WARN
 from greylag.server.listeners import ListenError, TcpPlace, UnixPlace
 from greylag.server.reception import ReceptionPlan
 from greylag.server.session import Limits
+from greylag.server.watch import end_at_once, hold_signals
 from greylag.store import open_store, without_password
 
 _M_ARENA_MAX = -8  # of <malloc.h>
 _STACK = 1 << 20  # bytes for each thread
-STDERR = 2  # itself: `sys.stderr` may be gone
+STDERR = 2
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -90,13 +90,12 @@ def serve(environ: Mapping[bytes, bytes], home: str) -> None:
         raise ListenError("server.metrics: needs prometheus-client (pip install greylag[daemon])")
     _collect_rarely()
     _reserve_little()
+    hold_signals()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             runner.run(_serve(plan, settings, environ, home))
         except MemoryError:  # in the loop itself; to close all in order takes memory, too
-            with suppress(OSError, MemoryError):
-                _say(b"greylag: level=fatal event=ended error=MemoryError\n")
-            os._exit(os.EX_OSERR)  # whoever looks after us starts another
+            end_at_once()
 
 
 def _fill_standard_descriptors() -> None:
@@ -104,14 +103,6 @@ def _fill_standard_descriptors() -> None:
     while (handle := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(handle)
-
-
-def _say(line: bytes) -> None:
-    """Write a line to stderr, if that can be done at once: its reader may have stopped."""
-    poll = select.poll()
-    poll.register(STDERR, select.POLLOUT)
-    if poll.poll(0):
-        os.write(STDERR, line)
 
 
 def _need_restart(began_with: Settings, now: Settings) -> list[str]:

@@ -70,6 +70,7 @@ class Connections:
         self._journal = journal
         self._peers: dict[Session, bytes] = {}
         self._numbers: Counter[bytes] = Counter()
+        self.taken = 0  # connections that the loop has taken in, let in or not
 
     def use(self, limits: Limits, most: int) -> None:
         """Keep to these limits from now on; `most` is how many there is room for."""
@@ -82,6 +83,7 @@ class Connections:
 
     def admit(self, session: Session, peer: object) -> bool:
         """Take a connection in, unless there are too many; `peer` is the socket's name of it."""
+        self.taken += 1
         address = str(peer[0]) if isinstance(peer, tuple) else ""  # none on a unix socket
         key = _key(address)
         if len(self._peers) >= self._most:

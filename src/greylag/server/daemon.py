@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from time import monotonic
 
@@ -20,11 +20,17 @@ from greylag.server.listeners import TcpPlace, UnixListener, UnixPlace, tcp_list
 from greylag.server.metrics import Metrics
 from greylag.server.reception import Reception, ReceptionPlan
 from greylag.server.session import Limits, Session
+from greylag.server.supervisor import Supervisor
 from greylag.server.ticks import Ticks
 from greylag.server.trees import Trees
+from greylag.server.watch import Watch
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.store.base import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SWEEP = 1.0  # seconds between looks at idle and slow connections
 DRAIN = 5.0  # seconds that answers under way may still take at the end
@@ -113,6 +119,7 @@ class Daemon:
         self._connections: list[Connections] = []  # of each listener
         self._stop = asyncio.Event()
         self._supervisor = Supervisor()
+        self._watch: Watch | None = None
         # Bound before anything runs: what cannot be bound is an error of the start.
         with contextlib.ExitStack() as bound:
             self._unix = UnixListener(plan.socket)
@@ -133,7 +140,7 @@ class Daemon:
     async def serve(self) -> None:
         """Answer until SIGTERM or SIGINT; then let what is under way end."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self.journal.internal_error)
+        loop.set_exception_handler(self._internal_error)
         plan = self._plan
         events = StoreEvents(self.journal, self.metrics)
         self.worker = Worker(
@@ -146,18 +153,30 @@ class Daemon:
         stop_export = self._export()
         self.worker.start()
         servers = await self._listen(loop)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        self._watch = watch = self._watching(loop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         sweeper = Ticks(loop, SWEEP, self._sweep, self._reception.sweep, self._supervisor.go_on)
         sweeper.start()
         self.journal.event(INFO, {"event": "started", "store": plan.store_name, "pid": os.getpid()})
         self._supervisor.tell("READY=1")
         await self._stop.wait()
+        watch.stopping()
         self._supervisor.tell("STOPPING=1")
         sweeper.end()
         await self._drain(servers)
         stop_export()
+        watch.end()
+
+    def _watching(self, loop: asyncio.AbstractEventLoop) -> Watch:
+        listeners = [self._unix.socket, *(listener for _place, listener in self._tcp)]
+        watch = Watch(loop, self._stop.set, list(zip(listeners, self._connections, strict=True)))
+        watch.start()
+        return watch
+
+    def _internal_error(self, loop: object, context: Mapping[str, Any]) -> None:
+        if isinstance(context.get("exception"), MemoryError) and self._watch is not None:
+            self._watch.doubt()
+        self.journal.internal_error(loop, context)
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Server]:
         places = (self._plan.socket.path, *(str(place) for place, _listener in self._tcp))
@@ -258,31 +277,3 @@ class Daemon:
         self.journal.event(INFO, {"event": "stopped"})
         self._close_listeners()
         self.journal.close()
-
-
-class Supervisor:
-    """systemd, where it asked to be told (sd_notify(3)): all in order, and nobody waits for it."""
-
-    def __init__(self) -> None:
-        place = os.environ.get("NOTIFY_SOCKET", "")
-        self._place = "\0" + place[1:] if place.startswith("@") else place
-        self._untold: list[str] = []
-
-    def tell(self, state: str) -> None:
-        """Tell a state, now or when it listens again."""
-        if self._place.startswith(("/", "\0")):
-            self._untold.append(state)
-            self.go_on()
-
-    def go_on(self) -> None:
-        """Tell what it did not listen to before."""
-        with contextlib.suppress(OSError):
-            while self._untold:
-                self._send(self._untold[0])
-                del self._untold[0]
-
-    def _send(self, state: str) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.setblocking(False)
-            client.connect(self._place)
-            client.send(state.encode())
