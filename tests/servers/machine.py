@@ -65,6 +65,7 @@ ip address add 192.0.2.25/32 dev lo
 mkdir -p /opt/greylag/.venv
 /usr/bin/python3 -m venv --without-pip /opt/greylag/.venv
 mount --bind "$1/packages" "$3"
+mount -o remount,bind,ro "$3"
 printf '#!/opt/greylag/.venv/bin/python\\nfrom greylag.cli.main import main\\nmain()\\n' \
     > /opt/greylag/.venv/bin/greylag
 chmod 755 /opt/greylag/.venv/bin/greylag
