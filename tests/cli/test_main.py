@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import click
 import pytest
 
+from greylag.cli import common
 from greylag.cli.common import INTERNAL_ERROR
 from greylag.cli.main import cli
 from greylag.store.base import StoreUnavailable
@@ -213,3 +216,44 @@ def test_the_settings_may_be_named_behind_the_command(greylag: Greylag) -> None:
     assert greylag.run("allow", "--config", str(other), "add", "192.0.2.1").exit_code == 0
     assert (greylag.home / "b.db").exists()
     assert "--config FILE" in greylag.run("allow", "add", "--help").stdout
+
+
+def _by_a_link(home: Path) -> None:
+    (home / "control").rename(home / "elsewhere")
+    (home / "control").symlink_to(home / "elsewhere")
+
+
+def _by_a_link_to_the_file(home: Path) -> None:
+    (home / "control" / "greylisting").rename(home / "elsewhere")
+    (home / "control" / "greylisting").symlink_to(home / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        (lambda _home: None, True),
+        (lambda home: home.chmod(0o1777), False),
+        (lambda home: (home / "control").chmod(0o775), False),
+        (lambda home: (home / "control" / "greylisting").chmod(0o666), False),
+        (lambda home: os.chown(home / "control", 1, -1), False),
+        (_by_a_link, False),
+        (_by_a_link_to_the_file, False),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_the_old_file_of_a_folder_that_others_can_change_is_passed_over_t44(
+    greylag: Greylag, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], read: bool
+) -> None:
+    """Root may stand in anybody's folder, and that file names the database."""
+    home = greylag.home / "home"
+    (home / "control").mkdir(parents=True)
+    (home / "control" / "greylisting").write_text("block_expire=7\n")
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(common, "DEFAULT_HOME", str(greylag.home / "nothing"))
+    change(home)
+    result = greylag.run("config")
+    assert result.stderr.count("others may change it") == int(not read)
+    assert ('"7m"' in result.stdout) == read
+    assert '"7m"' in greylag.run("--qmail-home", ".", "config").stdout
+    monkeypatch.setattr(common, "DEFAULT_HOME", str(home))
+    assert '"7m"' in greylag.run("config").stdout

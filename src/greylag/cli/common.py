@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pwd import getpwuid
@@ -54,6 +55,7 @@ class Run:
         self.json = False
         self._config = config
         self._home = home
+        self._home_found: str | None = None
         self._settings: Settings | None = None
 
     def use_config(self, path: str) -> None:
@@ -89,7 +91,9 @@ class Run:
     @property
     def home(self) -> str:
         """The qmail home."""
-        return self._home or default_home()
+        if self._home_found is None:  # looked for once: it may be told of
+            self._home_found = self._home or default_home()
+        return self._home_found
 
     @property
     def policy(self) -> Policy:
@@ -115,8 +119,30 @@ class Run:
 
 
 def default_home() -> str:
-    """Return the qmail home: where we are if the old plugin's file is below, else the usual one."""
-    return "." if os.path.lexists(OLD_PATH) else DEFAULT_HOME
+    """Return the qmail home: where we are if the old plugin's file is below, else the usual one.
+
+    That file chooses the database, and root may stand in anybody's folder: it counts only where
+    nobody else could have put it.
+    """
+    if not os.path.lexists(OLD_PATH):
+        return DEFAULT_HOME
+    if os.path.realpath(".") == os.path.realpath(DEFAULT_HOME):
+        return "."
+    for path in (".", os.path.dirname(OLD_PATH), OLD_PATH):
+        if _is_foreign(path):
+            place = os.path.realpath(path)
+            cause = f"others may change it, so {OLD_PATH} is not read"
+            say(f"{place}: {cause} (--qmail-home . reads it)")
+            return DEFAULT_HOME
+    return "."
+
+
+def _is_foreign(path: str) -> bool:
+    """Tell whether somebody else but root owns or may change what is there; a link leads away."""
+    found = os.stat(path) if path == "." else os.lstat(path)
+    owned = found.st_uid in (_ROOT, os.geteuid())
+    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return not owned or bool(writable) or stat.S_ISLNK(found.st_mode)
 
 
 def missing_file(url: str) -> str | None:
