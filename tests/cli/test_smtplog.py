@@ -126,6 +126,29 @@ EXIM = "1rP3xZ-0001aB-2C <= user@example.org H=mx.example.org"
                 "ip=203.0.113.1 helo=x result=accepted code=250 result=rejected code=550",
             )
         ],
+        *[
+            (line, None)  # of a greylister: the client was deferred, whatever its names say
+            for line in (
+                (
+                    'greylisting: verdict=defer reason=new client_address=203.0.113.1 sender="" '
+                    'recipient=b@example.net helo="x result=accepted code=250"'
+                ),
+                (
+                    "greylisting: verdict=defer reason=new client_address=203.0.113.1 "
+                    'sender="a result=accepted code=250 b@example.org" recipient=b@example.net'
+                ),
+                (
+                    "greylag: verdict=defer reason=new client_address=203.0.113.1 sender=a@example.org "
+                    'recipient=b@example.net helo="x ip=203.0.113.1 result=accepted code=250"'
+                ),
+                (
+                    "greylag: verdict=defer reason=new at=connect client_address=203.0.113.1 "
+                    'client_name="x result=accepted code=250"'
+                ),
+                "greylist[12]: 203.0.113.1: < HELO x result=accepted code=250",
+                "jgreylist: 203.0.113.1: < MAIL FROM:<x> result=accepted code=250",
+            )
+        ],
         ("accepted from 192.0.2.17 helo=x result=accepted code=250", "192.0.2.17"),
         (f"{EXIM} [192.0.2.17] P=esmtps X=TLS1.3 S=1234 id=x@example.org", "192.0.2.17"),
         (f"{EXIM} (helo) [192.0.2.17]:41234 I=[198.51.100.1]:25 P=esmtp S=1", "192.0.2.17"),

@@ -32,6 +32,16 @@ def test_deferred_early_let_in(plugin: Plugin) -> None:
     assert records(plugin) == [("a@example.org", "b@example.net", 2, 2)]
 
 
+def test_names_are_logged_of_deferrals_alone(plugin: Plugin) -> None:
+    names = {"TCPREMOTEHOST": "mx.example.org", "SMTPHELOHOST": "x ip=203.0.113.1\n"}
+    told = 'client_name=mx.example.org helo="x ip=203.0.113.1\\x0a"'
+    assert f"recipient=b@example.net {told} retry_after=" in plugin.run(**names).log
+    passed = plugin.run(**names, **at("+6m")).log
+    assert "verdict=pass reason=retried" in passed
+    assert "client_name" not in passed
+    assert "helo" not in passed
+
+
 UNTOUCHED: list[dict[str, Value | None]] = [
     {"GREYLISTING": None},
     {"RELAYCLIENT": ""},

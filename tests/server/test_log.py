@@ -244,3 +244,28 @@ def test_closed_standard_descriptors_are_opened_before_a_socket_takes_their_numb
     with serving(tmp_path, f'[log]\nfile = "{tmp_path}/log"\n', program=shell) as daemon:
         folder = Path(f"/proc/{daemon.process.pid}/fd")
         assert [os.readlink(folder / number) for number in "012"] == [os.devnull] * 3
+
+
+@pytest.mark.parametrize("front", [{}, {"greylag_client": "qmail-spp"}])
+def test_names_are_logged_of_deferrals_alone(tmp_path: Path, front: dict[str, str]) -> None:
+    """From Postfix and from the C plugin, as each names them."""
+    names = {"client_name": "mx.example.org", "helo_name": "x ip=203.0.113.1"}
+    with serving(tmp_path) as daemon, daemon.connect() as client:
+        assert client.ask(**front, **names) != b"action=DUNNO"
+        assert client.ask(**front, **names, client_address="none") == b"action=DUNNO"
+        assert daemon.logged("reason=invalid-client")
+        log = daemon.log.read_text()
+    told = ' client_name=mx.example.org helo="x ip=203.0.113.1" retry_after='
+    deferred = [line for line in log.splitlines() if "verdict=defer" in line]
+    assert deferred
+    assert all(told in line for line in deferred)
+    assert log.count("helo=") == len(deferred)
+
+
+def test_the_name_of_a_refused_connection_is_logged(tmp_path: Path) -> None:
+    with serving(tmp_path) as daemon, daemon.connect() as client:
+        asked = {"protocol_state": "CONNECT", "greylag_client": "jgreylist"}
+        client.ask(**asked, client_name="mx.example.org")
+        assert daemon.logged("at=connect client_address=192.0.2.17 client_name=mx.example.org re")
+        client.ask(**asked, client_name="mx.example.org", greylag_jgreylist="")
+        assert daemon.logged("reason=allowlisted at=connect client_address=192.0.2.17\n")

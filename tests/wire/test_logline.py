@@ -207,6 +207,10 @@ def test_the_fields_of_a_decision() -> None:
     )
     entry = Entry(parse_subject("192.0.2.0/24"), 0)
     told = Decision(Verdict.PASS, Reason.RETRIED, waited=0, entry=entry)
+    assert decision_line(attempt, deferred, b"mx.example.org", b"x ip=192.0.2.1\n") == (
+        'verdict=defer reason=new client_address=192.0.2.17 sender="" recipient=b@example.net '
+        'client_name=mx.example.org helo="x ip=192.0.2.1\\x0a" retry_after=300'
+    )
     assert decision_line(Attempt(None, None, None), told) == (
         'verdict=pass reason=retried client_address="" sender="" recipient="" '
         "waited=0 entry=192.0.2.0/24"
@@ -218,3 +222,16 @@ def test_a_connection_is_told_by_its_address() -> None:
     assert connection_line(b"192.0.2.17\n", decision) == (
         'verdict=defer reason=new at=connect client_address="192.0.2.17\\x0a" retry_after=120'
     )
+    assert connection_line(b"192.0.2.17", decision, b"mx.example.org") == (
+        "verdict=defer reason=new at=connect client_address=192.0.2.17 client_name=mx.example.org "
+        "retry_after=120"
+    )
+
+
+def test_names_of_a_client_forge_nothing_t12() -> None:
+    attempt, decision = Attempt(b"192.0.2.17", b"", b""), Decision(Verdict.DEFER, Reason.NEW)
+    for value in VALUES:
+        line = decision_line(attempt, decision, value, value)
+        assert LINE.fullmatch(line)
+        found = parse_event(line)
+        assert (found.get("client_name", b""), found.get("helo", b"")) == (logged(value),) * 2

@@ -167,7 +167,7 @@ def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer, ends_at: flo
     with OneStore(settings, ends_at) as store:
         decision = _decide(attempt, settings, store, log)
         if given.give(write_command(decision, settings.replies, attempt)):
-            _log_decision(attempt, decision, log)
+            _log_decision(environ, attempt, decision, log)
 
 
 class OneStore:
@@ -211,11 +211,15 @@ def _decide(attempt: Attempt, settings: Settings, store: OneStore, log: Log) -> 
     return service.decide(attempt)
 
 
-def _log_decision(attempt: Attempt, decision: Decision, log: Log) -> None:
+def _log_decision(
+    environ: Mapping[bytes, bytes], attempt: Attempt, decision: Decision, log: Log
+) -> None:
     from greylag.wire.logline import decision_line
+    from greylag.wire.qmailspp import client_names
 
     level = FATAL if decision.reason.value == "incomplete" else INFO
-    log.line(level, decision_line(attempt, decision))
+    names = (b"", b"") if decision.verdict.value == "pass" else client_names(environ)
+    log.line(level, decision_line(attempt, decision, *names))
 
 
 def _watch(log: Log, given: Answer, left: float) -> None:

@@ -41,6 +41,8 @@ _OTHERS = re.compile(
     r"(?:\S{1,255} )?(?:[a-z0-9]{1,9}\.[a-z]{1,7} )?[^\s\[\]:]{1,128}\[\d{1,10}\]: "
     r"|(?:\S{1,255} )?(?:\[\d+\] )?[0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4} "
 )
+# Ours, and the old programs': what they deferred. A HELO name in them may say anything.
+_OURS = re.compile(r"(?:greylag|greylisting|jgreylist|greylist\[\d{1,10}\]): ")
 _LOGGED_IN = re.compile(r" (?:A=|P=e?smtps?a\b)")
 
 
@@ -53,6 +55,8 @@ def client_of(rest: str, pattern: re.Pattern[str] | None, *, multilog: bool = Tr
     if pattern is not None:
         found = pattern.search(rest)
         return packed(found["address"]) if found else None
+    if _OURS.match(rest):
+        return None
     if " <= " in rest:
         found = EXIM.match(rest)
         if found and not _LOGGED_IN.search(rest, found.end()):

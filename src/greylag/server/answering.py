@@ -31,6 +31,7 @@ from greylag.wire.oldplugin import Given, passing, read_variables
 from greylag.wire.policy import (
     PLUGIN,
     Request,
+    client_names,
     plugin_variables,
     read_attempt,
     read_plugin_attempt,
@@ -146,7 +147,8 @@ class Answering:
         self, connection: Connection, began: float, decision: Decision, *, by_tree: bool = False
     ) -> bytes:
         self._metrics.answered(decision, monotonic() - began)
-        self._journal.connection(connection.client_address or b"", decision)
+        name = b"" if decision.verdict is Verdict.PASS else connection.client_name
+        self._journal.connection(connection.client_address or b"", decision, name)
         return write_connection_action(decision, connection, by_tree=by_tree)
 
     def _from_store(
@@ -173,7 +175,10 @@ class Answering:
         decision: Decision,
     ) -> bytes:
         self._metrics.answered(decision, monotonic() - began)
-        self._journal.decision(attempt, decision)
+        if decision.verdict is Verdict.PASS:
+            self._journal.decision(attempt, decision)
+        else:
+            self._journal.decision(attempt, decision, client_names(request))
         if not plugin:
             self._stages.saw(attempt, decision)
         shown = "unknown"

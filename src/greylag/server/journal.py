@@ -83,8 +83,10 @@ class Journal:
             named = fields if level == INFO else {"level": _NAMES[level], **fields}
             self._hold(format_event(named))
 
-    def decision(self, attempt: Attempt, decision: Decision) -> None:
-        """Write what was answered to an attempt."""
+    def decision(
+        self, attempt: Attempt, decision: Decision, names: tuple[bytes, bytes] = (b"", b"")
+    ) -> None:
+        """Write what was answered to an attempt, with the client's own name and HELO name."""
         if decision.reason is Reason.INCOMPLETE:
             if self.level >= FATAL:
                 self._hold(f"level=fatal {decision_line(attempt, decision)}")
@@ -92,12 +94,12 @@ class Journal:
             if self.level >= DEBUG:
                 self._hold(f"level=debug {decision_line(attempt, decision)}")
         elif self.level >= INFO:
-            self._hold(decision_line(attempt, decision))
+            self._hold(decision_line(attempt, decision, *names))
 
-    def connection(self, client_address: bytes, decision: Decision) -> None:
+    def connection(self, client_address: bytes, decision: Decision, client_name: bytes) -> None:
         """Write what was answered about a connection."""
         if self.level >= INFO:
-            self._hold(connection_line(client_address, decision))
+            self._hold(connection_line(client_address, decision, client_name))
 
     def internal_error(self, _loop: object, context: Mapping[str, Any]) -> None:
         """Write what the loop says of an exception that nobody caught: a bug, or no memory."""

@@ -33,22 +33,32 @@ def format_event(fields: Mapping[str, bytes | str | int]) -> str:
     return " ".join([f"{key}={_text(item)}" for key, item in fields.items()])
 
 
-def decision_line(attempt: Attempt, decision: Decision) -> str:
-    """Return the line that says what was answered to an attempt: once for each, so no dict."""
+def decision_line(
+    attempt: Attempt, decision: Decision, client_name: bytes = b"", helo: bytes = b""
+) -> str:
+    """Return the line that says what was answered to an attempt: once for each, so no dict.
+
+    Names are told where they are given: of refused and deferred attempts alone, to look into.
+    """
     client, sender, recipient = attempt.client_address, attempt.sender, attempt.recipient
     return (
         f"verdict={decision.verdict.value} reason={decision.reason.value}"
         f" client_address={quote(client or b'')} sender={quote(sender or b'')}"
-        f" recipient={quote(recipient or b'')}{_details(decision)}"
+        f" recipient={quote(recipient or b'')}{_names(client_name, helo)}{_details(decision)}"
     )
 
 
-def connection_line(client_address: bytes, decision: Decision) -> str:
+def connection_line(client_address: bytes, decision: Decision, client_name: bytes = b"") -> str:
     """Return the line that says what was answered about a connection."""
     return (
         f"verdict={decision.verdict.value} reason={decision.reason.value} at=connect"
-        f" client_address={quote(client_address)}{_details(decision)}"
+        f" client_address={quote(client_address)}{_names(client_name, b'')}{_details(decision)}"
     )
+
+
+def _names(client_name: bytes, helo: bytes) -> str:
+    names = f" client_name={quote(client_name)}" if client_name else ""
+    return f"{names} helo={quote(helo)}" if helo else names
 
 
 def _details(decision: Decision) -> str:

@@ -146,6 +146,11 @@ def read_plugin_attempt(request: Request) -> Attempt:
     )
 
 
+def client_names(request: Request) -> tuple[bytes, bytes]:
+    """Return the client's name and its HELO name, empty where they are not told: for the log."""
+    return request.get(b"client_name") or b"", request.get(b"helo_name") or b""
+
+
 def plugin_variables(request: Request) -> dict[bytes, bytes]:
     """Return the GL* variables that tcprules set for this client, by their own names."""
     return {

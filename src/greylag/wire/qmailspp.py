@@ -28,6 +28,11 @@ def read_environment(environ: Mapping[bytes, bytes]) -> Attempt:
     )
 
 
+def client_names(environ: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Return the client's name and its HELO name, empty where they are not told: for the log."""
+    return environ.get(b"TCPREMOTEHOST", b""), environ.get(b"SMTPHELOHOST", b"")
+
+
 def further_recipient(accepted: bytes | None, commands: bytes | None) -> bool:
     """Tell a recipient that is not the first, by the host's two counts.
 
