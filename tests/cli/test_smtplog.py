@@ -138,7 +138,7 @@ EXIM = "1rP3xZ-0001aB-2C <= user@example.org H=mx.example.org"
                     'sender="a result=accepted code=250 b@example.org" recipient=b@example.net'
                 ),
                 (
-                    "greylag: verdict=defer reason=new client_address=203.0.113.1 sender=a@example.org "
+                    "greylag: verdict=defer reason=new client_address=203.0.113.1 sender=a "
                     'recipient=b@example.net helo="x ip=203.0.113.1 result=accepted code=250"'
                 ),
                 (
