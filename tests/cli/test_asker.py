@@ -117,3 +117,53 @@ def test_who_cannot_be_that_user_is_told(place: Place, check: str) -> None:
     code, _out, said = place.run(check, "--as", "daemon", user=USER)
     assert (code, "only root can look as daemon" in said) == (2, True)
     assert place.run(check, "--as", USER, user=USER)[0] == GOOD[check]
+
+
+def beside(place: Place, name: str) -> Path:
+    """Make a folder that others cannot enter, with what the place has moved into it."""
+    closed = place.config.parent / "closed"
+    closed.mkdir(mode=0o700)
+    if name == "settings":
+        place.config = place.config.rename(closed / "greylag.toml")
+    else:
+        place.folder.rename(closed / "data")
+        place.config.write_text(f'store.url = "sqlite://{closed}/data/greylag.db"\n')
+    return closed
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(("name", "code"), [("settings", 78), ("database", 74)])
+def test_a_closed_folder_above_is_named_with_what_opens_it(
+    place: Place, check: str, name: str, code: int
+) -> None:
+    """As that user it is an error; root is told, and looks for the owner of the database."""
+    closed = beside(place, name)
+    told = (
+        f"{closed}: the user {USER} may not enter it (it is root's, mode 0700): chmod o+x {closed}"
+    )
+    found, _out, said = place.run(check)
+    assert (found, told in said) == (GOOD[check], True)
+    found, _out, said = place.run(check, "--as", USER)
+    assert (found, told in said) == (code, True)
+    closed.chmod(0o711)
+    assert place.run(check)[::2] == place.run(check, "--as", USER)[::2]
+    assert told not in place.run(check)[2]
+
+
+@pytest.mark.parametrize("name", ["settings", "database", "home"])
+def test_qmail_install_tells_a_closed_folder(place: Place, name: str) -> None:
+    home = place.config.parent / "qmail"
+    if name == "home":
+        closed = place.config.parent / "above"
+        closed.mkdir(mode=0o700)
+        home = closed / "qmail"
+    else:
+        closed = beside(place, name)
+    home.mkdir(mode=0o755)
+    words = [str(BIN / "greylag"), "--config", str(place.config), "qmail", "install"]
+    words += ["--qmail-home", str(home), "--force"]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
+    told = (
+        f"{closed}: the user {USER} may not enter it (it is root's, mode 0700): chmod o+x {closed}"
+    )
+    assert f"greylag: {told}\n" in done.stderr

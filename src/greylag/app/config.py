@@ -157,8 +157,15 @@ def _toml_layer(environ: Mapping[bytes, bytes]) -> list[tuple[list[Given], list[
             named_by = f"named by {CONFIG_VARIABLE.decode()} or --config"
             return [([], [f"{path}: no such file ({named_by})"])]
     except OSError as error:
-        return [([], [f"{path}: {error.strerror}"])]
+        return [([], [f"{path}: {error.strerror}", *_closed(path)])]
     return [] if data is None else [read_toml(data, path)]
+
+
+def _closed(path: str) -> list[str]:
+    from greylag.app.entering import closed_to_us  # where a file cannot be read
+
+    told = closed_to_us(path)
+    return [] if told is None else [told]
 
 
 def _old_file(environ: Mapping[bytes, bytes], home: str) -> tuple[str, str] | None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 import click
 
 from greylag.app.config import CONFIG_VARIABLE, DEFAULT_PATH
+from greylag.app.entering import closed_to, closed_to_us, name_of
 from greylag.cli.common import USAGE, CommandError, F, Run, missing_file
 from greylag.store.base import StoreError
 
@@ -66,6 +67,9 @@ def refuse_unusable(url: str) -> None:
         return
     path = url.removeprefix(_SQLITE)
     folder = os.path.dirname(path)
+    closed = closed_to_us(path)
+    if closed is not None:
+        raise StoreError(closed)
     if missing_file(url) is not None and not os.path.isdir(folder):
         raise StoreError(f"{folder}: is missing, so no database can be made there")
     if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
@@ -75,11 +79,7 @@ def refuse_unusable(url: str) -> None:
 
 
 def _who() -> str:
-    user = os.geteuid()
-    try:
-        return f"the user {pwd.getpwuid(user).pw_name}"
-    except KeyError:
-        return f"the user {user}"
+    return f"the user {name_of(os.geteuid())}"
 
 
 def for_root_alone(run: Run) -> list[str]:
@@ -96,7 +96,27 @@ def for_root_alone(run: Run) -> list[str]:
         " mail in; --as USER looks as that user"
         for path, others, group in needed
         if _closed(path, others, group)
-    ]
+    ] + closed_to_others([path for path, _, _ in needed], url)
+
+
+def closed_to_others(paths: list[str], url: str) -> list[str]:
+    """Return which folders above these paths the owner of the database may not enter.
+
+    As whom the plugin or the daemon runs, root's command can only tell by that.
+    """
+    if os.geteuid() != _ROOT or not url.startswith(_SQLITE):
+        return []
+    database = url.removeprefix(_SQLITE)
+    try:
+        owner = os.stat(database if os.path.exists(database) else os.path.dirname(database))
+        user = pwd.getpwuid(owner.st_uid)
+    except (OSError, KeyError):
+        return []
+    if user.pw_uid == _ROOT:
+        return []
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    told = [closed_to(path, user.pw_uid, groups) for path in paths]
+    return list(dict.fromkeys(line for line in told if line is not None))
 
 
 def _closed(path: str, others: int, group: int) -> bool:

@@ -6,13 +6,13 @@ import os
 import stat
 import sys
 from collections.abc import Callable
-from pwd import getpwuid
 from time import time
 from typing import IO, Any, TypeVar
 
 import click
 
 from greylag.app.config import CONFIG_VARIABLE, OLD_PATH, Settings, load
+from greylag.app.entering import name_of
 from greylag.cli.output import say
 from greylag.core.policy import Policy
 from greylag.store import open_store
@@ -167,7 +167,7 @@ def tell_made(path: str) -> None:
     if made.st_uid == _ROOT:
         say(f"it is root's; for greylag as another user: chown USER {folder} {path}*")
     elif around.st_uid not in (made.st_uid, _ROOT) and made.st_gid != around.st_gid:
-        owner = _name_of(around.st_uid)
+        owner = name_of(around.st_uid)
         say(f"{owner}, whose folder it is in, cannot use it yet: chown {owner} {path}*")
 
 
@@ -189,18 +189,11 @@ def opened(url: str, timeout: float, *, create: bool = True) -> Store:
 def _owner_of(path: str) -> str | None:
     """Return whose a file is, in words; None where it is not there."""
     try:
-        return f"the user that it belongs to ({_name_of(os.stat(path).st_uid)})"
+        return f"the user that it belongs to ({name_of(os.stat(path).st_uid)})"
     except PermissionError:
         return "the user that the plugin runs as"
     except OSError:
         return None
-
-
-def _name_of(user: int) -> str:
-    try:
-        return getpwuid(user).pw_name
-    except KeyError:
-        return str(user)
 
 
 def json_option(command: F) -> F:

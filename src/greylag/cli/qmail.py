@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from greylag.app.config import ServerSettings
+from greylag.app.config import ConfigError, ServerSettings
 from greylag.cli import smtpplugins
+from greylag.cli.asker import closed_to_others, for_root_alone
 from greylag.cli.common import NOTHING, CommandError, Group, Run, examples
 from greylag.cli.folder import Folder
 from greylag.cli.native import compile_plugin
 from greylag.cli.old_names import IN_BIN, cleaners, offer, sbin_option
+from greylag.cli.output import say
 from greylag.cli.plugins import (
     KEPT,
     MARK,
@@ -88,6 +91,7 @@ def install(  # noqa: PLR0913 - one for each option
         said += _put(qmail_home / "bin", {n: programs[n] for n in IN_BIN}, dry_run=dry_run)
         said += _put(sbin, cleaners(qmail_home, run.config_option), dry_run=dry_run)
     click.echo("\n".join(said))  # whoever reads it may go away
+    _tell_closed(run, qmail_home / "plugins" / "greylisting")
     _name_them(qmail_home, edit=edit, dry_run=dry_run)
     offer(run, qmail_home / "jgreylist", old_names=old_names, native=native)
 
@@ -97,6 +101,14 @@ def _native_is_there(path: Path) -> bool:
     with opened(path) as folder:
         there = folder.read("greylisting") if folder else None
     return there is not None and is_ours(there) and there.startswith(b"\x7fELF")
+
+
+def _tell_closed(run: Run, plugin: Path) -> None:
+    """Say what keeps the user that will ask from the settings, the database or the plugins."""
+    with suppress(ConfigError):  # the plugins tell it themselves
+        url = run.settings.store_url
+        for line in [*for_root_alone(run), *closed_to_others([str(plugin)], url)]:
+            say(line)
 
 
 def _name_them(home: Path, *, edit: bool, dry_run: bool) -> None:
