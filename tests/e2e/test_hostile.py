@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -16,6 +17,7 @@ from greylag.cli import oneshot
 from tests.e2e.plugin import BIN, Plugin, Value
 from tests.evil import EVIL
 
+SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 LEGAL = re.compile(rb"(?:(?:E|LD)[45][0-9][0-9] [ -~]{1,500}\n)?")
 NAMES = (
     "SMTPMAILFROM",
@@ -38,7 +40,7 @@ ANY_BYTES = st.binary(max_size=900).map(lambda raw: raw.replace(b"\0", b"\x01"))
 VALUES = st.one_of(ANY_BYTES, st.sampled_from(EVIL).map(lambda raw: raw.replace(b"\0", b"")))
 CHANGES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6)
 REAL = settings(
-    max_examples=120,
+    max_examples=120 if SOAK else 60,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -59,7 +61,7 @@ def test_any_bytes_in_every_variable_t13(plugin: Plugin, changes: dict[str, byte
 
 
 @given(changes=CHANGES)
-@settings(REAL, max_examples=1500)
+@settings(REAL, max_examples=1500 if SOAK else 500)
 def test_any_bytes_many_times_in_one_process_t13(
     plugin: Plugin, changes: dict[str, bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:

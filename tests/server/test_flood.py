@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.server.daemon import Connection, Daemon, request, serving
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
-FLOOD = 1_000_000 if SOAK else 30_000  # new triplets of each kind
+FLOOD = 1_000_000 if SOAK else 15_000  # new triplets of each kind
 ROOM = "max_waiting = 10000\nmax_waiting_per_network = 1000"
 NETWORKS = 100_000 if SOAK else 10_000
 PIPELINED = 50
