@@ -188,3 +188,33 @@ def test_a_reader_that_goes_away_is_no_error_of_the_folder(tmp_path: Path) -> No
     (tmp_path / "plugins").mkdir()
     with pytest.raises(BrokenPipeError), module.opened(tmp_path / "plugins"):
         raise BrokenPipeError
+
+
+def test_install_again_mends_a_plugin_whose_python_is_gone(tmp_path: Path) -> None:
+    """As an upgrade of the distribution leaves it."""
+    run(tmp_path, "install")
+    path = tmp_path / "plugins" / "greylisting"
+    path.write_text(path.read_text().replace(sys.executable, "/usr/bin/python3.0"))
+    with pytest.raises(FileNotFoundError):
+        subprocess.run([path], check=False, env={})
+    assert f"{path}: written\n" in run(tmp_path, "install").output
+    assert not path.with_name(f"greylisting{KEPT}").exists()
+    assert subprocess.run([path], check=False, env={}, timeout=30).returncode == 0
+
+
+def test_a_bare_command_tells_that_the_plugin_reads_another_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GREYLAG_CONFIG", raising=False)
+    theirs, ours = tmp_path / "theirs.toml", tmp_path / "ours.toml"
+    for path in (theirs, ours):
+        path.write_text(f'store.url = "sqlite://{tmp_path}/x.db"\n')
+    words = ["--config", str(theirs), "qmail", "install", "--qmail-home", str(tmp_path)]
+    hint = f"greylag: for other commands, set GREYLAG_CONFIG={theirs} or give --config {theirs}\n"
+    assert hint in CliRunner().invoke(cli, words).stderr
+    told = f"the plugins in {tmp_path}/plugins read {theirs}, and this command {{}}"
+    for command in (["config"], ["config", "--check"], ["check", "192.0.2.1"]):
+        for file, wanted in ((ours, True), (theirs, False)):
+            words = ["--config", str(file), "--qmail-home", str(tmp_path), *command]
+            said = CliRunner().invoke(cli, words).stderr
+            assert (told.format(file) in said) is wanted, said

@@ -14,6 +14,7 @@ from greylag.app.reading import LEVELS
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import CONFIG_ERROR, OK, STORE_ERROR, Run, examples, json_option
 from greylag.cli.output import say, write, write_json, write_table
+from greylag.cli.plugins import another_configuration
 from greylag.core.duration import format_duration
 from greylag.store import without_password
 from greylag.store.base import StoreError
@@ -58,7 +59,7 @@ def _check(run: Run) -> int:
     warnings: tuple[str, ...] = ()
     code = OK
     try:
-        warnings = (*run.settings.warnings, *for_root_alone(run))
+        warnings = (*run.settings.warnings, *another_configuration(run), *for_root_alone(run))
         refuse_unusable(run.settings.store_url)
     except ConfigError as error:
         errors, code = error.errors, CONFIG_ERROR
@@ -91,7 +92,7 @@ def _show(run: Run) -> None:
         )
         return
     write_table(("setting", "value", "from"), [(key, _toml(v), origin) for key, v, origin in rows])
-    for line in (*settings.warnings, *settings.notes):
+    for line in (*settings.warnings, *settings.notes, *another_configuration(run)):
         say(line)
 
 

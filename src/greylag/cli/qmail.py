@@ -91,7 +91,7 @@ def install(  # noqa: PLR0913 - one for each option
         said += _put(qmail_home / "bin", {n: programs[n] for n in IN_BIN}, dry_run=dry_run)
         said += _put(sbin, cleaners(qmail_home, run.config_option), dry_run=dry_run)
     click.echo("\n".join(said))  # whoever reads it may go away
-    _tell_closed(run, qmail_home / "plugins" / "greylisting")
+    _tell_settings(run, qmail_home / "plugins" / "greylisting")
     _name_them(qmail_home, edit=edit, dry_run=dry_run)
     offer(run, qmail_home / "jgreylist", old_names=old_names, native=native)
 
@@ -103,8 +103,11 @@ def _native_is_there(path: Path) -> bool:
     return there is not None and is_ours(there) and there.startswith(b"\x7fELF")
 
 
-def _tell_closed(run: Run, plugin: Path) -> None:
-    """Say what keeps the user that will ask from the settings, the database or the plugins."""
+def _tell_settings(run: Run, plugin: Path) -> None:
+    """Say which settings were chosen, and what keeps the user that will ask from using them."""
+    if run.config_option is not None:
+        path = Path(run.config_option).absolute()
+        say(f"for other commands, set GREYLAG_CONFIG={path} or give --config {path}")
     with suppress(ConfigError):  # the plugins tell it themselves
         url = run.settings.store_url
         for line in [*for_root_alone(run), *closed_to_others([str(plugin)], url)]:
