@@ -126,7 +126,7 @@ WRONG = [
     ("qmail uninstall --qmail-home {lines}", NO_INPUT, "is a file"),
     ("--config {home}/missing stats", CONFIG, "missing: no such file (named by"),
     ("config --config {lines}", CONFIG, "lines"),
-    ("stats --config {home}", CONFIG, "Is a directory"),
+    ("stats --config {home}", CONFIG, "expected a plain file"),
     ("db copy sqlite://{home}/none.db sqlite://{home}/b.db", STORE, "none.db: No such file"),
     ("import smtp-log --tree {home}/none {log}", LATER, "none: No such file or directory"),
     # nothing there
