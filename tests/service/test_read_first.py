@@ -5,8 +5,10 @@ Statements are counted, not time: what a first contact costs is what its transac
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from greylag.core.accesslist import AccessIndex
@@ -179,3 +181,28 @@ def test_a_batch_of_first_contacts_is_one_select_on_mysql(database: Database) ->
         before = selects()
         batches.flood("more", most=4 * BATCH)
         assert selects() - before == 4 * 2
+
+
+def test_a_repeat_among_first_contacts_waits_for_no_other_writer(tmp_path: Path) -> None:
+    """A long writer would cost it the deadline, and then it is let in."""
+    path = tmp_path / "greylag.db"
+    with (
+        closing(open_store(f"sqlite://{path}", timeout=10)) as store,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        batches = Batches(store)
+        batches.settle([asked("early@example.org")])
+        batches.flood(most=2 * WINDOW)
+        other.execute("BEGIN IMMEDIATE")
+        told: list[list[tuple[Asked, Reason]]] = []
+
+        def tell(found: Any) -> None:
+            told.append([(item, answered.decision.reason) for item, answered in found])
+            if other.in_transaction:
+                other.execute("ROLLBACK")  # only now can the batch be written
+
+        first, repeat = asked("x@example.org"), asked("early@example.org")
+        answers = batches.deciding.write(store, [first, repeat], Later(), NOW, tell)
+        assert reasons(answers) == [Reason.NEW, Reason.EARLY]
+        assert told == [[(repeat, Reason.EARLY)]] * 2
+        assert store.load([repeat.question.triplet])[repeat.question.triplet].blocked == 2

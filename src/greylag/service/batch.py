@@ -108,6 +108,17 @@ def decide_batch(
     return settled(lambda: _decide_once(store, asked, later, now, admission(), before_commit))
 
 
+def _meanwhile(
+    store: Store, asked: Sequence[Asked], now: int, before_commit: Callable[[Found], None]
+) -> None:
+    """Another writer holds the store up: who only counts needs not wait for that."""
+    records = store.load(list({item.question.triplet for item in asked}))
+    known = look(asked, records, lambda _asked: None, now)
+    early = [(item, one) for item, one in zip(asked, known, strict=True) if one is not None]
+    if early:
+        before_commit(early)
+
+
 def _decide_once(
     store: Store,
     asked: Sequence[Asked],
@@ -119,7 +130,7 @@ def _decide_once(
     answers: list[Answered] = []
     written: set[Triplet] = set()
     found: Found = []
-    with store.transaction():
+    with store.transaction(lambda: _meanwhile(store, asked, now, before_commit)):
         records = store.load(list({item.question.triplet for item in asked}))
         changes, figures = later.changes(), Counter(later.figures)
         for item in asked:

@@ -7,7 +7,7 @@ happened or it did not. `tests/store/test_contract.py` is this page as tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from greylag.core.accesslist import Entry
 from greylag.core.record import Change, Record
@@ -88,8 +88,14 @@ class EntryPage:
 class Store(Protocol):
     """Records, lists and figures."""
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Hold what is called inside together: one step to others, where the store can do that."""
+    def transaction(
+        self, waiting: Callable[[], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Hold what is called inside together: one step to others, where the store can do that.
+
+        Where another writer has to be waited for before it begins, `waiting` is called once; it may
+        read. Errors of its own end the transaction.
+        """
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
         """Return the records of those triplets that have one, live or not."""

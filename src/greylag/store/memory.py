@@ -6,7 +6,7 @@ It is also the reference of the contract: `core.record.applied` is used as it is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from math import ceil
@@ -37,7 +37,7 @@ class MemoryStore:
         self._number = 0
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, _waiting: Callable[[], None] | None = None) -> Iterator[None]:
         with self._lock:
             yield
 

@@ -8,7 +8,7 @@ there all the same, readers see the one record that they mean (`mysql_rows.merge
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
 from greylag.core.accesslist import Entry
@@ -78,7 +78,7 @@ class MysqlStore:
             self._session.take_turns_at_old_table()
         return None
 
-    def transaction(self) -> Transaction:
+    def transaction(self, _waiting: Callable[[], None] | None = None) -> Transaction:
         return self._transaction
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:

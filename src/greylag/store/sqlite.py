@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from math import ceil
 
@@ -58,8 +58,8 @@ class SqliteStore:
             self._file = _identity(path)
         self._walked_to = (os.urandom(1), "", "")  # of `trim`
 
-    def transaction(self) -> Transaction:
-        return Transaction(self._db, self._guard, self._timeout)
+    def transaction(self, waiting: Callable[[], None] | None = None) -> Transaction:
+        return Transaction(self._db, self._guard, self._timeout, waiting)
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
         found = {}

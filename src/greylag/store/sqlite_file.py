@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic, sleep
 
 from greylag.store.base import StoreError, StoreRefused, StoreUnavailable
@@ -97,7 +97,9 @@ def grown_log(path: str) -> str | None:
     )
 
 
-def begin(db: sqlite3.Connection, timeout: float) -> None:
+def begin(
+    db: sqlite3.Connection, timeout: float, waiting: Callable[[], None] | None = None
+) -> None:
     """Begin a write transaction; wait up to so many seconds for other writers.
 
     SQLite's own waiting grows to a tenth of a second between two tries: who came last would win,
@@ -113,6 +115,9 @@ def begin(db: sqlite3.Connection, timeout: float) -> None:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
                     raise
+            if waiting is not None:
+                waiting()
+                waiting = None
     finally:
         _wait_at_most(db, timeout)
 
@@ -120,7 +125,14 @@ def begin(db: sqlite3.Connection, timeout: float) -> None:
 class Transaction:
     """A write transaction; a second one inside the first is part of it."""
 
-    def __init__(self, connection: sqlite3.Connection, guard: Guard, timeout: float) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        guard: Guard,
+        timeout: float,
+        waiting: Callable[[], None] | None,
+    ) -> None:
+        self._waiting = waiting
         self._connection = connection
         self._guard = guard
         self._timeout = timeout
@@ -131,7 +143,7 @@ class Transaction:
         if not self._outer:
             with self._guard:
                 try:
-                    begin(self._connection, self._timeout)
+                    begin(self._connection, self._timeout, self._waiting)
                 except BaseException:  # begun, and yet no memory: nobody else would end it
                     if self._connection.in_transaction:
                         self._connection.execute("ROLLBACK")

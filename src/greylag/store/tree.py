@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from heapq import merge
 from itertools import islice
@@ -87,7 +87,9 @@ class TreeStore:
             return True
         return error.errno in _NO_RIGHTS and self._root.is_usable()
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(
+        self, _waiting: Callable[[], None] | None = None
+    ) -> AbstractContextManager[None]:
         return nullcontext()  # what is written are facts that merge, whoever comes first
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
