@@ -13,7 +13,7 @@ import click
 import pytest
 
 from greylag import __version__
-from greylag.app.options import OPTIONS, Option
+from greylag.app.options import BY_KEY, OPTIONS, Option
 from greylag.cli.config import written
 from greylag.cli.jgreylist_clean import clean
 from greylag.cli.main import cli
@@ -48,6 +48,23 @@ def test_every_option_with_default_and_meaning(option: Option) -> None:
     effect = f"Takes effect at a {'restart' if option.restart else 'reload'}."
     wanted = f"### {option.key}\n\nDefault `{shown_default(option)}`. {meaning}.\n{effect}\n"
     assert wanted in page("configuration")
+
+
+RANGE = re.compile(
+    r'^### (\S+)\n(?:(?!#).*\n)*?Expected: [a-z `"]*(\d+)(s?)[`"]* to [`"]*(\d+)', re.MULTILINE
+)
+
+
+def test_every_range_ends_where_the_page_says() -> None:
+    ranges = RANGE.findall(page("configuration"))
+    assert len(ranges) == 13  # all that there are
+    for key, lowest, unit, highest in ranges:
+        read = BY_KEY[key].read
+        for number in (int(lowest), int(highest)):
+            assert read(f"{number}s" if unit else number) == number
+        for number in (int(lowest) - 1, int(highest) + 1):
+            with pytest.raises(ValueError, match=r"^expected "):
+                read(f"{number}s" if unit else number)
 
 
 def test_no_option_that_is_not_there() -> None:

@@ -335,6 +335,28 @@ def test_another_database_that_the_old_file_overrides_is_noted(home: Path) -> No
     assert "store.url = mysql://grey:***@db/mail does not count" in settings.notes[0]
 
 
+def test_the_setting_that_names_the_database_is_the_one_that_is_told(home: Path) -> None:
+    write_old(home, "mysql_default_file=/my.cnf\n")
+    theirs, same = "/other.cnf", 'store.url = "mysql:?default_file=/other.cnf"\n'
+    ours = 'store.url = "sqlite:///var/lib/x.db"\n'
+    settings = load_toml(home, ours, GLMYSQLDEFAULTFILE=theirs)
+    assert settings.notes[0].endswith("environment (GLMYSQLDEFAULTFILE) names the database")
+    assert not load_toml(home, same, GLMYSQLDEFAULTFILE=theirs).notes  # both name the same
+
+
+def test_an_old_database_that_cannot_be_one_is_an_error_with_its_line(home: Path) -> None:
+    write_old(home, "block_expire=2\nmysql_default_file=/etc/my&x.cnf\n")
+    (found,) = errors_of(home, "")
+    assert found.startswith("control/greylisting:2 (mysql_default_file): expected mysql:")
+
+
+def test_clients_are_handed_over_beside_the_socket_where_no_place_is_named(home: Path) -> None:
+    socket = 'server.socket = "/run/x/policy.sock"\n'
+    assert load_toml(home, socket).server.handover_path() == "/run/x/handover.sock"
+    named = f'{socket}server.handover = "/run/y/h.sock"\n'
+    assert load_toml(home, named).server.handover_path() == "/run/y/h.sock"
+
+
 def test_the_account_of_version_0_3_is_the_store(home: Path) -> None:
     write_old(home, "mysql_host=db\nmysql_user=grey\nmysql_pass=geheim\nmysql_db=mail\n")
     settings = load({}, str(home))
