@@ -17,6 +17,7 @@ from greylag.wire.policy import (
     Broken,
     Request,
     RequestReader,
+    client_names,
     plugin_variables,
     read_attempt,
     read_plugin_attempt,
@@ -56,6 +57,13 @@ def test_a_request_as_postfix_sends_it() -> None:
     assert attempt == Attempt(
         b"192.0.2.17", b"a@example.org", b"b@example.net", stage=Stage.RCPT_FIRST
     )
+
+
+def test_the_names_of_a_client_are_told_or_empty() -> None:
+    named = POSTFIX.replace(b"client_name=unknown", b"client_name=mx.example.org")
+    assert client_names(request_of(named)) == (b"mx.example.org", b"mx.example.org")
+    assert client_names(request_of(attributes(helo_name=b"x"))) == (b"", b"x")
+    assert client_names(request_of(attributes(client_name=b"y"))) == (b"y", b"")
 
 
 def test_a_request_without_stage_is_about_a_recipient() -> None:
