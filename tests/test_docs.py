@@ -164,6 +164,62 @@ def test_every_statement_of_rfc_6647_has_a_test_that_exists_or_a_reason() -> Non
             assert not test or test in defined_tests(ROOT / path), f"{number}: {path}::{test}"
 
 
+def texts() -> Iterator[tuple[Path, str]]:
+    """Yield the files of this repository that people write and read, with their text."""
+    folders = ("src", "tests", "docs", "bench", "tools")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    for path in (*paths, *ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"):
+        if path.suffix in (".py", ".md", ".c", ".h", ".mk", ".toml") or path.name == "Makefile":
+            yield path, path.read_text()
+
+
+def properties() -> dict[str, list[str]]:
+    """Return the codes of docs/properties.md, with what is said to hold each."""
+    held: dict[str, list[str]] = {}
+    for row in re.findall(r"^\| ((?:[PT]|fault )\d+ \| .+) \|$", page("properties"), re.MULTILINE):
+        code, *_what, answer = row.split(" | ")
+        held.setdefault(code, []).append(answer)
+    return held
+
+
+def test_every_property_and_threat_has_tests_that_exist_or_says_that_none_holds_it() -> None:
+    assert [code for code in properties() if code[0] == "P"] == [f"P{n}" for n in range(1, 21)]
+    assert [code for code in properties() if code[0] == "T"] == [f"T{n}" for n in range(1, 47)]
+    for code, answers in properties().items():
+        for answer in answers:
+            named = re.findall(r"`(tests/\S+?\.py)::(\w+)`", answer)
+            assert named or answer.startswith("No test holds it yet: "), code
+            assert answer.count("tests/") == len(named), code
+            for path, test in named:
+                assert test in defined_tests(ROOT / path), f"{code}: {path}::{test}"
+
+
+def test_every_code_that_is_cited_is_listed() -> None:
+    """P and T in docs/properties.md, with the faults of the old programs; R in docs/rfc6647.md."""
+    listed = set(properties()) | {f"R{n}" for n in range(1, 24)}
+    for path, text in texts():
+        codes = set(re.findall(r"\b[PTR]\d{1,2}\b", text))
+        names = " ".join(re.findall(r"\bdef test_(\w+)", text))
+        codes |= {code.upper() for code in re.findall(r"_([ptr]\d{1,2})(?![^\W_])", names)}
+        codes |= {f"fault {n}" for n in re.findall(r"\b[Ff]ault (\d+)\b", text)}
+        codes |= {f"fault {n}" for n in re.findall(r"fault_(\d+)(?![^\W_])", names)}
+        assert codes <= listed, f"{path.relative_to(ROOT)}: {sorted(codes - listed)}"
+
+
+def test_no_file_cites_a_path_that_is_not_there() -> None:
+    """A path is named from the root, the package, the tests, or the folder of the file itself."""
+    package = ROOT / "src" / "greylag"
+    folders = {path.name for top in (ROOT, package) for path in top.iterdir() if path.is_dir()}
+    first = "|".join(sorted(name for name in folders | {"spec"} if name.isidentifier()))
+    cited = re.compile(rf"(?<![\w/.~}}-])(?:{first})/[\w./-]+\.(?:py|md|c|h|mk|toml|txt)\b")
+    for path, text in texts():
+        for name in cited.findall(text):
+            places = (ROOT, package, ROOT / "tests", path.parent)
+            assert any((place / name).exists() for place in places), (
+                f"{path.relative_to(ROOT)}: {name}"
+            )
+
+
 def test_links_lead_somewhere() -> None:
     for path in (*DOCS.glob("*.md"), *ROOT.glob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):

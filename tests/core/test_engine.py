@@ -1,7 +1,7 @@
 """Every rule of the engine as a named case, with what is wanted beside it.
 
-Sources: spec/greylisting-plugin.md ("When it acts", "Verdicts, in this order", and the faults of
-the old program, by number) and RFC 6647 as R1 to R23.
+Sources: the old plugin (its faults by the numbers of docs/properties.md) and RFC 6647, as R1 to R23
+(docs/rfc6647.md).
 """
 
 from __future__ import annotations

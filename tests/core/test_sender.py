@@ -1,4 +1,4 @@
-"""BATV senders are reduced to the plain address (spec/greylisting-plugin.md "When it acts")."""
+"""BATV senders are reduced to the plain address."""
 
 from __future__ import annotations
 

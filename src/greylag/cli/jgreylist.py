@@ -4,7 +4,7 @@
 
 Either the program named by our arguments is executed in our place, with the descriptors and the
 environment that we were given, or the client is told in a conversation of our own that it is not
-let in. Whatever goes wrong in greylag lets it in. Source: spec/jgreylist.md.
+let in. Whatever goes wrong in greylag lets it in. See docs/jgreylist.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Anybody may have written parts of that line: a name of his own (HELO), a sender. So an address is
 taken from a named place, or where it is the only one in the line; and Exim's only where each part
-before it has the form that Exim gives it. Source: spec/jgreylist.md "Seeding from logs".
+before it has the form that Exim gives it. See docs/commands.md, "greylag import
+smtp-log".
 """
 
 from __future__ import annotations

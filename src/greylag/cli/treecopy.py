@@ -2,7 +2,8 @@
 
 A file says when a client came first and last. A record says until when it is remembered, which is
 its last contact and the time that policy gives it from there on. So either tells the other, under
-one policy, and what goes there and back is equal. Source: spec/jgreylist.md "Records".
+one policy, and what goes there and back is equal. See docs/jgreylist.md, "The
+record tree".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Allowlist and denylist: what an entry names, which entries speak, and which has the last word.
 
-The precedence is that of spec/greylisting-plugin.md "Verdicts": entries for addresses go before
+The precedence is that of docs/reasons.md, "The lists": entries for addresses go before
 entries for recipient domains, and the longest prefix first. Of entries that name the
 very same thing the one with the highest number wins. Stores number them so that it is the newest,
 what the admin said last; in the old tables it is the first row, as in the old program.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-MAX_LENGTH = 255  # characters: varchar(255) in the tables of spec/greylisting-plugin.md
+MAX_LENGTH = 255  # characters: varchar(255) in the old plugin's tables (store/mysql_schema.py)
 _DIGEST_BYTES = 20  # 160 bits: no two long addresses collide, even if chosen to
 _VISIBLE = frozenset(range(0x21, 0x7F)) - {0x5C}
 _PLAIN = bytes(_VISIBLE)

@@ -5,7 +5,8 @@
     2  the lists and the record, as for a RCPT (`core.engine`): new, early, retried, known
 
 A connection is remembered as any triplet is, by `connection_of`. The order is that of
-spec/jgreylist.md; the old program did not look at RELAYCLIENT (fault 4) and knew no IPv6 (fault 2).
+the old program, which did not look at RELAYCLIENT and knew no IPv6 (docs/properties.md, faults 4
+and 2 of jgreylist).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from greylag.core.verdict import Decision, Reason, Verdict
 
 # What the old program waits for. It sees a connection, not a RCPT, so retries come no sooner.
 HOLD = 120
-# A client that never came back was forgotten after a day (spec/jgreylist.md "Cleaning").
+# The old cleaner removes a client that never came back after a day (docs/jgreylist-clean.md).
 _AT_LEAST_AFTER_HOLD = 86400
 _IPV4_BITS = 32
 

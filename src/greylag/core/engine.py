@@ -8,8 +8,8 @@
     3  decide     what does the record say?         new, early, retried, known
 
 Steps are pure: `now` is an argument (whole Unix seconds), and the changes they ask for are part of
-the Decision. The source of each rule is spec/greylisting-plugin.md "Verdicts, in this order"
-with RFC 6647 section 5; where greylag differs from either, the rule says why.
+the Decision. The rules are those of the old plugin and of RFC 6647 section 5. Where greylag
+differs, docs/moving.md and docs/rfc6647.md say why.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
     named = attempt.recipient is not None or stage is _DATA
     if attempt.client_address is None or sender is None or not named:
         return _let_in(Reason.INCOMPLETE)
-    if attempt.recipient_refused:  # or relay attempts would fill the store (fault 9)
+    if attempt.recipient_refused:  # or relay attempts would fill the store (plugin, fault 9)
         return _let_in(Reason.RECIPIENT_REFUSED)
     client = parse_address(attempt.client_address)
     if client is None:

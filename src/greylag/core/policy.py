@@ -18,7 +18,7 @@ class NullSender(Enum):
     """When the null sender (bounces, call-outs) is deferred.
 
     At DATA by default: call-outs, which stop after RCPT, then succeed (RFC 6647 4.2,
-    spec/qmail-spp.md). `rcpt` is what the old plugin did.
+    docs/qmail.md). `rcpt` is what the old plugin did.
     """
 
     DATA = "data"
@@ -50,7 +50,7 @@ class Policy:
     # Deferred at DATA like the null sender: whoever asks with these whether an address exists would
     # defer our mail while we defer his question. `name@` is that name of any domain.
     probe_senders: tuple[str, ...] = PROBE_SENDERS
-    # Greylist only what the lists name (spec/greylisting-plugin.md, "explicit").
+    # Greylist only what the lists name (docs/configuration.md, policy.explicit).
     explicit: bool = False
     # No setting: on the old plugin's tables keys say what its keys say (see core.oldname).
     old_tables: bool = False

@@ -3,7 +3,7 @@
 BATV (draft-levine-smtp-batv, and the older form with the user first): `prvs=TAG=user@domain` and
 `prvs=user/TAG@domain` are the mailbox `user@domain`, and the tag changes each day.
 Every step is one pass over the bytes: a sender of 64 KiB costs no more for each byte
-than a short one (spec/greylisting-plugin.md "When it acts").
+than a short one.
 """
 
 from __future__ import annotations

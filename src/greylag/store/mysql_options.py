@@ -1,8 +1,8 @@
 """Where a MySQL database is: store URLs, and the option files that the old plugin names.
 
 `mysql://user:password@host,host:3307/database`, or `mysql:?default_file=/path/my.cnf`, whose
-`[client]` section says the same. Source: spec/greylisting-plugin.md "Configuration"
-(`mysql_default_file`).
+`[client]` section says the same (`mysql_default_file`). See docs/mysql.md, "Naming the
+database".
 """
 
 from __future__ import annotations

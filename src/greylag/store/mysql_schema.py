@@ -1,8 +1,8 @@
 """The tables in MySQL and MariaDB: the old plugin's, word for word, and our own beside them.
 
-Source: spec/greylisting-plugin.md "Tables". The old tables are never altered; where they are
-missing they are made with triggers that mask host bits and refuse nonsense, which the old ones did
-not (its fault 6). Our own table holds what the old plugin has no place for.
+The old tables are never altered. Where they are missing, they are made with triggers that clear
+host bits and refuse nonsense, which the old triggers did not do (docs/properties.md, fault 6 of the
+plugin). Our own table holds what the old plugin has no place for.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What the files hold decides what a record can say. A record counts for as long a
 there, as the old program has it, and `expire` removes by the old cleaner's two ages. When a client
 may come back is not written anywhere: it is the first contact and the hold time of whoever asks. A
 record has passed if its last contact was after that. Counts, figures and lists are not kept.
-Source: spec/jgreylist.md "Records", "Cleaning".
+See docs/jgreylist.md, "The record tree", and docs/jgreylist-clean.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 A record is an empty file: mtime is the first contact, atime the last. Each folder is opened from
 the one above, following no link; what belongs to another user, or has a second name, is refused.
-Source: spec/jgreylist.md "Records".
+See docs/jgreylist.md, "The record tree".
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
                                          greylag_tree=JGREYLIST_DIR
 
 What is not set in the environment is not there. To be believed of a trusted socket only.
-Source: spec/jgreylist.md.
+See docs/jgreylist.md, "The environment".
 """
 
 from __future__ import annotations

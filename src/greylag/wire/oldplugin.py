@@ -1,6 +1,6 @@
 """The old plugin's settings: `control/greylisting` and the GL* variables, in our words and units.
 
-Source: spec/greylisting-plugin.md "Configuration". Old names live here and nowhere further in.
+See docs/moving.md, "What is read as it is". The old names are known here alone.
 A file that worked there works here: numbers are read as C's atoi does, and what was hardly meant so
 gets a warning. A value under which the old program let everybody in, or nobody, is passed
 over with a warning: the layer below holds. Spaces around `=`, which it overlooked, are

@@ -1,8 +1,8 @@
 """Postfix policy delegation: requests in from bytes cut anywhere, one action out for each.
 
-Source: spec/protocols.md section 1 (Postfix's SMTPD_POLICY_README). A request is `name=value`
-lines and an empty line; unknown names and other lines are skipped, and of a repeated name the
-first counts, so that nothing can be appended to what the mail server said first.
+The protocol is that of Postfix's SMTPD_POLICY_README. A request is `name=value` lines and an empty
+line. Unknown names and other lines are skipped. Of a repeated name the first counts, so that
+nothing can be appended to what the mail server said first.
 """
 
 from __future__ import annotations
@@ -165,8 +165,8 @@ def write_action(
 ) -> bytes:
     """Return the response to a request, in one piece.
 
-    A deferral is DEFER_IF_PERMIT, never a code: qmail-postgrey takes a code for a pass
-    (spec/protocols.md section 3), and Postfix goes on to what would refuse for good. With
+    A deferral is DEFER_IF_PERMIT, never a code: qmail-postgrey takes a code for a pass,
+    and Postfix goes on to what would refuse for good. With
     `header`, mail that had to wait gets one that says for how long; it is made of a number.
     """
     if decision.verdict is Verdict.PASS:

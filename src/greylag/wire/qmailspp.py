@@ -1,7 +1,7 @@
 """The qmail-spp plugin protocol: the environment of a `[rcpt]` plugin in, one command line out.
 
-Source: spec/qmail-spp.md. The line is built from our own texts alone, in printable ASCII, so that
-nothing from the network can end it and begin another command.
+See docs/plugins.md, and the documentation of qmail-spp. The line is built from our own texts alone,
+in printable ASCII. So nothing from the network can end it and begin another command.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The fake SMTP conversation of jgreylist: bytes in, complete reply lines out, no mail ever taken.
 
-Source: spec/jgreylist.md "The fake conversation". The first word of each line decides, and no
-line is remembered, so a client costs the same few bytes whatever it sends. CR, LF and CR LF all
+Commands are those of RFC 5321 4.1.1. The first word of each line decides, and no line is
+remembered, so a client costs the same few bytes whatever it sends. CR, LF and CR LF all
 end a line: no message is ever accepted here, so there is nothing that a bare one could smuggle,
 and a client that ends its lines oddly is refused like any other.
 
