@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 
 import click
 
 from greylag.core.client import parse_address
+from greylag.core.escape import unescaped
 from greylag.core.policy import Policy
 from greylag.core.triplet import Triplet, triplet_of
-
-_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 def typed_address(text: str) -> bytes:
@@ -24,11 +22,6 @@ def typed_address(text: str) -> bytes:
     if raw.startswith(b"<") and raw.endswith(b">"):
         raw = raw[1:-1]
     return unescaped(raw)
-
-
-def unescaped(raw: bytes) -> bytes:
-    r"""Return the bytes that a text with `\x0a` in it stands for."""
-    return _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)
 
 
 def typed_client(text: str) -> bytes:

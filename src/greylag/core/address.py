@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from enum import Enum
 
+from greylag.core.escape import escapes
+
 MAX_LENGTH = 255  # characters: varchar(255) in the old plugin's tables (store/mysql_schema.py)
 _DIGEST_BYTES = 20  # 160 bits: no two long addresses collide, even if chosen to
-_VISIBLE = frozenset(range(0x21, 0x7F)) - {0x5C}
-_PLAIN = bytes(_VISIBLE)
-_ESCAPES = [chr(byte) if byte in _VISIBLE else f"\\x{byte:02x}" for byte in range(256)]
+_PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x5C)
+ESCAPES = escapes(_PLAIN)  # of each byte
 
 _HOST_NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 # A host may take the mailbox for a route to elsewhere: `b%example.net@here`, `there!b@here`,
@@ -80,7 +81,7 @@ def escaped(raw: bytes) -> str:
 
 def _with_escapes(lowered: bytes) -> str:
     # No byte becomes less than a character, so of what is over-long the beginning is enough.
-    text = "".join([_ESCAPES[byte] for byte in lowered[: MAX_LENGTH + 1]])
+    text = "".join([ESCAPES[byte] for byte in lowered[: MAX_LENGTH + 1]])
     return text if len(text) <= MAX_LENGTH else _cut(text, lowered)
 
 

@@ -7,12 +7,12 @@ removes it. In a row the bytes of an address stand as they came; our names have 
 
 from __future__ import annotations
 
-from greylag.core.address import MAX_LENGTH, escaped
+from greylag.core.address import ESCAPES, MAX_LENGTH, escaped
 from greylag.core.sender import PREFIX, normalise
 
 _SHORT = 11  # bytes: no sender of this length, or a shorter one, is looked at
 _PUNYCODE = "xn--"
-_ESCAPED = {f"{n:02x}": bytes([n]) for n in (*range(0x21), 0x5C, *range(0x7F, 0x100))}
+_ESCAPED = {text[2:]: bytes([n]) for n, text in enumerate(ESCAPES) if len(text) > 1}
 _SPECIAL = (r"\several", r"\connection")  # see core.triplet
 _DIGITS = 40  # of the digest in a name that was cut
 

@@ -8,6 +8,7 @@ user; what goes to the client is checked here all the same.
 from __future__ import annotations
 
 from greylag.core.client import format_address, host_of, network, parse_address
+from greylag.core.escape import PRINTABLE
 from greylag.core.policy import Policy
 from greylag.core.value import value
 from greylag.wire.policy import Request
@@ -49,5 +50,5 @@ def _refuses(reply: bytes) -> bool:
         and reply[1:3].isdigit()
         and reply[3:4] == b" "
         and len(b"450 ") < len(reply) <= _MAX_REPLY
-        and all(0x20 <= byte < 0x7F for byte in reply)
+        and not reply.translate(None, PRINTABLE)
     )

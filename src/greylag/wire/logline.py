@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from greylag.core.attempt import Attempt
+from greylag.core.escape import PRINTABLE, escapes, unescaped
 from greylag.core.verdict import Decision
 
 MAX_VALUE = 512  # bytes of one value; an address of any length must not fill the log
 _CUT = b"[...]"
 _PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'"\\=')
-_QUOTED = frozenset(range(0x20, 0x7F)) - set(b'"\\')
+_ESCAPES = escapes(byte for byte in PRINTABLE if byte not in b'"\\')  # between double quotes
 
 
 def quote(value: bytes) -> str:
@@ -24,8 +25,7 @@ def quote(value: bytes) -> str:
         value = value[:MAX_VALUE] + _CUT
     if value and not value.translate(None, _PLAIN):
         return value.decode("ascii")
-    body = "".join(chr(byte) if byte in _QUOTED else f"\\x{byte:02x}" for byte in value)
-    return f'"{body}"'
+    return f'"{"".join([_ESCAPES[byte] for byte in value])}"'
 
 
 def format_event(fields: Mapping[str, bytes | str | int]) -> str:
@@ -96,16 +96,9 @@ def parse_event(line: str) -> dict[str, bytes]:
             rest = rest[1:]
         else:
             text, _space, rest = rest.partition(" ")
-        fields[key] = _unescape(text)
+        fields[key] = unescaped(text.encode("ascii"))
     if not all(key.isidentifier() and key.isascii() for key in fields) or (
         format_event(fields) != line  # what reads back to the same is all that we write
     ):
         raise ValueError(f"expected a line of key=value, got {line[:80]!r}")
     return fields
-
-
-def _unescape(text: str) -> bytes:
-    first, *escaped = text.split("\\x")
-    return first.encode("ascii") + b"".join(
-        bytes.fromhex(part[:2]) + part[2:].encode("ascii") for part in escaped
-    )

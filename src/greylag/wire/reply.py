@@ -6,6 +6,7 @@ can reach anything else (CVE-2005-1127: a sender that was used as a format).
 
 from __future__ import annotations
 
+from greylag.core.escape import QUESTION_MARKS
 from greylag.core.subject import Domain
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Verdict
@@ -70,5 +71,4 @@ def render(decision: Decision, replies: Replies, client_address: str) -> bytes:
     text = text.replace("{client_address}", client_address)[:MAX_LENGTH]
     if text.isascii() and text.isprintable():
         return text.encode("ascii")
-    raw = text.encode("ascii", "replace")
-    return bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in raw)
+    return text.encode("ascii", "replace").translate(QUESTION_MARKS)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+from greylag.core.escape import PRINTABLE, QUESTION_MARKS, escapes
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Reason, Verdict
 
@@ -47,8 +48,7 @@ _REPLIES = {
 }
 _FIRST_TIME, _TOO_SOON = b"Try again later.", b"I said to try later."
 _CR, _LF = b"\r", b"\n"
-_VISIBLE = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in range(256))
-_UNESCAPED = frozenset(range(0x20, 0x7F)) - set(b"\\")
+_ESCAPES = escapes(byte for byte in PRINTABLE if byte != 0x5C)
 
 
 class End(Enum):
@@ -84,12 +84,12 @@ def refusal(decision: Decision, text: bytes, client_address: bytes) -> bytes:
     else:
         line = b"450 GREYLIST " + (_TOO_SOON if decision.reason is Reason.EARLY else _FIRST_TIME)
     line = line.replace(b"%", client_address, 1)
-    return line[:_MAX_REPLY].translate(_VISIBLE) + b"\r\n"
+    return line[:_MAX_REPLY].translate(QUESTION_MARKS) + b"\r\n"
 
 
 def shown(line: bytes) -> str:
     """Return a line as the log has it: printable ASCII, the rest in hexadecimal."""
-    text = "".join(chr(b) if b in _UNESCAPED else f"\\x{b:02x}" for b in line[:KEPT])
+    text = "".join([_ESCAPES[byte] for byte in line[:KEPT]])
     return text + ("[...]" if len(line) > KEPT else "")
 
 
