@@ -30,7 +30,7 @@ from bench.common import HERE, build, compile_c, heading, load, serving, target,
 from bench.mysql import admin, make_database, mariadb
 from bench.mysql import committing as committing_mysql
 from bench.plugin import committing, install
-from greylag.service.desk import TRUSTED_FOR
+from greylag.store import open_store
 from greylag.store.mysql_schema import DATA, LISTS
 
 OLD_PLUGIN = 8.1  # empty static plugins
@@ -38,11 +38,12 @@ KNOWN_SHARE = 0.10
 FIRST_SHARE = {"SQLite": 0.25, "MariaDB": 0.40}
 RATE_SHARE = 0.8
 DELAY = 1  # second: so triplets can be made known here
-READ_AGAIN = TRUSTED_FOR + 1.5  # seconds: the daemon believes its memory for less, and has written
+READ_AGAIN = 3.5  # seconds: the daemon has written what it counts
 AGO = 10  # seconds, for the rate
 EMPTY, SYNCED = "an empty static plugin", "(one synced transaction alone, from Python)"
 FIRST = "a first contact"
 OLDER = "a known triplet, seen seconds before"
+LOST = "a known triplet that memory does not hold"
 WAITING = "a triplet that waits, seen seconds before"
 MEMORY = "a known triplet, seen just before"
 PASSED, DEFERRED = "-", "E4"
@@ -88,11 +89,18 @@ class Store:
     place: Path
     plugin: str
     commit: Callable[[], float]
+    url: str
     times: dict[str, list[float]] = field(default_factory=dict)
 
     def note(self, case: str, took: float) -> None:
         """Keep a time."""
         self.times.setdefault(case, []).append(took)
+
+    def empty_memory(self) -> None:
+        """Have the daemon drop what it holds, as after a restart."""
+        with contextlib.closing(open_store(self.url, timeout=10)) as store:
+            store.forget(())
+        time.sleep(READ_AGAIN)
 
 
 def prepare(folder: Path, store: Store, rounds: int) -> None:
@@ -100,7 +108,12 @@ def prepare(folder: Path, store: Store, rounds: int) -> None:
     with session(folder) as host:
         for number in range(-1, rounds):
             host.run(store.plugin, f"known{number}@example.net", DEFERRED)
+            host.run(store.plugin, f"lost{number}@example.net", DEFERRED)
         time.sleep(DELAY + 1)
+        for number in range(-1, rounds):
+            host.run(store.plugin, f"known{number}@example.net", PASSED)
+            host.run(store.plugin, f"lost{number}@example.net", PASSED)
+        store.empty_memory()
         for number in range(-1, rounds):
             host.run(store.plugin, f"known{number}@example.net", PASSED)
     with session(folder, GLBLOCKEXPIRE="60") as host:
@@ -121,6 +134,7 @@ def measure(folder: Path, stores: list[Store], rounds: int) -> None:
                 store.note(MEMORY, run(store.plugin, memory, PASSED))
                 store.note(EMPTY, run(empty, memory, PASSED))
                 store.note(OLDER, run(store.plugin, f"known{number}@example.net", PASSED))
+                store.note(LOST, run(store.plugin, f"lost{number}@example.net", PASSED))
                 store.note(FIRST, run(store.plugin, f"first{number}@example.net", DEFERRED))
                 waits = f"waits{number}@example.net"
                 store.note(WAITING, slow.run(store.plugin, waits, DEFERRED))
@@ -139,20 +153,33 @@ def report(store: Store) -> None:
     wanted[FIRST] = FIRST_SHARE[store.name]
     for case in (EMPTY, SYNCED):
         print(f"  {case:44} {found[case]:6.3f} {found[case] / empty:6.3f}")
+    print(f"  {LOST:44} {found[LOST]:6.3f} {found[LOST] / empty:6.3f}")
     for case, share in wanted.items():
         in_empty = found[case] / empty
         target(f"{case:42} {found[case]:5.3f}{in_empty:5.2f}", in_empty / OLD_PLUGIN, share)
 
 
+def make_known(ask: Callable[[], object]) -> None:
+    """Ask twice about the same triplets: the second time they pass."""
+    ask()
+    time.sleep(DELAY + 1)
+    ask()
+
+
 def rates(folder: Path, store: Store, requests: int) -> None:
     """Print how fast triplets are answered that were seen some seconds before, and from memory."""
     place, few = f"{store.place}/s", requests // 20
-    load(folder, place, requests, requests, "again")
+    make_known(lambda: load(folder, place, requests, requests, "again"))
+    store.empty_memory()
+    lost = load(folder, place, requests, requests, "again").rate
     time.sleep(AGO)
     older = load(folder, place, requests, requests, "again").rate
-    load(folder, place, few, few, "hot")
+    make_known(lambda: load(folder, place, few, few, "hot"))
     memory = load(folder, place, requests, few, "hot").rate
-    print(f"  requests a second, 50 connections: {older:.0f}, from memory {memory:.0f}")
+    print(
+        f"  requests a second, 50 connections: {older:.0f}, from memory {memory:.0f}, "
+        f"read from the store {lost:.0f}"
+    )
     target(f"seen {AGO} s before, share of that", older / memory, RATE_SHARE, more=True)
 
 
@@ -163,7 +190,7 @@ def mixed(folder: Path, store: Store, requests: int) -> None:
     """
     place = f"{store.place}/s"
     half = partial(load, folder, place, requests, requests, connections=25)
-    half("mixed")
+    make_known(lambda: half("mixed"))
     time.sleep(AGO)
     alone = half("mixed")
     time.sleep(AGO)
@@ -198,7 +225,8 @@ def stores(folder: Path) -> Iterator[list[Store]]:
             config = write_config(place, text, url)
             plugin = install(place, config)
             stack.enter_context(serving(config))
-            found.append(Store(name, place, plugin, commits[name]))
+            given = url or f"sqlite://{place}/greylag.db"
+            found.append(Store(name, place, plugin, commits[name], given))
         yield found
 
 

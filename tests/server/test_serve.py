@@ -144,6 +144,19 @@ def test_the_lists_are_seen_within_seconds(daemon: Daemon) -> None:
     assert daemon.logged("entry=192.0.2.17")
 
 
+def test_what_the_command_forgets_is_forgotten_within_seconds(tmp_path: Path) -> None:
+    """Memory would have let it in for minutes."""
+    with serving(tmp_path, '[policy]\ndelay = "1s"') as daemon, daemon.connect() as client:
+        assert b"DEFER" in client.ask()
+        time.sleep(2)
+        assert [client.ask(), client.ask()] == [b"action=DUNNO"] * 2
+        config = daemon.folder / "greylag.toml"
+        command = [str(BIN / "greylag"), "--config", str(config), "forget", "--yes"]
+        subprocess.run([*command, "--recipient", "b@"], check=True, timeout=30)
+        time.sleep(1.5)
+        assert b"DEFER" in client.ask()
+
+
 def test_one_shot_and_daemon_share_one_state(daemon: Daemon) -> None:
     variables = {
         "PATH": os.defpath,

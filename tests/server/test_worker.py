@@ -20,7 +20,15 @@ from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision, Reason
 from greylag.server.maintenance import AFTER_JUMP_AHEAD
 from greylag.server.store_thread import Job
-from greylag.server.worker import MAX_BATCH, MOST_LATER, Worker
+from greylag.server.worker import (
+    BUSY,
+    MAX_BATCH,
+    MOST_BEHIND,
+    MOST_LATER,
+    TICK,
+    WRITE_LATER_EVERY,
+    Worker,
+)
 from greylag.service.batch import Answered, Asked
 from greylag.service.breaker import RETRY_EVERY
 from greylag.service.desk import Desk
@@ -355,6 +363,32 @@ async def test_counts_are_written_without_a_question() -> None:
         assert site.store.blocked("a@example.org") == 2, "once"
         (figures,) = site.store.figures(0, 2 * NOW).values()
         assert (figures["defer:new"], figures["defer:early"]) == (1, 1)
+
+
+@running
+async def test_counts_are_put_off_while_there_is_much_to_answer_but_not_for_ever() -> None:
+    async with Site() as site:
+        await site.ask("a@example.org")
+        assert isinstance(site.at_desk("a@example.org"), Decision)
+        await until(lambda: site.store.blocked("a@example.org") == 2)
+        began = monotonic()
+        while site.store.blocked("a@example.org") == 2:
+            assert monotonic() < began + 2 * PATIENCE
+            for _ in range(BUSY):
+                assert isinstance(site.at_desk("a@example.org"), Decision)
+            await asyncio.sleep(TICK / 10)
+        assert monotonic() >= began + MOST_BEHIND - 2 * WRITE_LATER_EVERY
+
+
+@running
+async def test_what_is_removed_elsewhere_is_asked_for_again() -> None:
+    async with Site() as site:
+        await site.ask("a@example.org")
+        await until(lambda: site.worker.queue_length == 0)
+        assert isinstance(site.at_desk("a@example.org"), Decision)
+        site.store.forget([asked("a@example.org").question.triplet])
+        await until(lambda: isinstance(site.at_desk("a@example.org"), Asked))
+        assert await site.ask("a@example.org") == [Reason.NEW]
 
 
 @running

@@ -10,7 +10,7 @@ from greylag.core.policy import Policy
 from greylag.core.subject import parse_subject
 from greylag.core.verdict import Decision, Reason
 from greylag.service.batch import Asked, decide_batch
-from greylag.service.desk import Desk
+from greylag.service.desk import BRIEFLY, TRUSTED_FOR, Desk
 from greylag.service.later import Later
 from greylag.store.memory import MemoryStore
 
@@ -61,13 +61,29 @@ def test_first_contact_and_first_pass_are_the_stores() -> None:
     assert known.reason is Reason.KNOWN
 
 
-def test_a_record_is_believed_for_a_moment() -> None:
+@pytest.mark.parametrize(("removals", "seconds"), [(None, BRIEFLY), (0, TRUSTED_FOR)])
+def test_a_record_is_believed_longer_where_the_store_tells_of_removals(
+    removals: int | None, seconds: float
+) -> None:
     counter = Counter()
+    counter.desk.heed(removals)
     counter.settle(1)
-    counter.watch += 1.9
+    counter.watch += seconds - 0.1
     assert counter.remembers(1)
     counter.watch += 0.1
     assert not counter.remembers(1)
+
+
+def test_after_a_removal_nothing_is_believed() -> None:
+    counter = Counter()
+    counter.desk.heed(7)
+    counter.settle(1)
+    counter.desk.heed(7)
+    assert counter.remembers(1)
+    counter.desk.heed(8)
+    assert not counter.remembers(1)
+    counter.settle(1)
+    assert counter.remembers(1)
 
 
 @pytest.mark.parametrize("size", [1, 3, 10])

@@ -359,6 +359,27 @@ def test_forget_is_uncounted(store: Store) -> None:
     assert store.figures(0, NEVER) == {}
 
 
+def test_removals_are_counted_and_nothing_else_is(store: Store) -> None:
+    """So that a daemon, on whatever host, knows when its memory may be wrong."""
+    before = store.removals()
+    assert before is not None
+    store.apply([BORN, replace(BORN, triplet=OTHER)], {"defer:new": 2}, NOW)
+    store.apply([Passed(KEY, NOW + 1000)], {}, NOW + 300)
+    store.expire(NOW + 10_000, 1000)
+    assert store.removals() == before
+    store.apply([BORN], {}, NOW)
+    store.forget([KEY])
+    after = store.removals()
+    assert after not in (None, before)
+    store.forget([KEY])
+    assert store.removals() not in (None, before, after)
+    assert store.figures(0, NEVER).keys() <= {
+        hour_of(NOW),
+        hour_of(NOW + 300),
+        hour_of(NOW + 10_000),
+    }
+
+
 SEEN = Record(NOW, NOW + 300, NOW + 1000, blocked=3)
 
 

@@ -20,7 +20,7 @@ from greylag.wire.logline import format_event
 
 PREFIX = "greylag: "
 _MAX_HELD = 4 << 20  # bytes that wait for a slow reader of the log; more is dropped
-_PAUSE = 0.02  # seconds between writes: under load a few hundred lines go together
+_PAUSE = 0.1  # seconds between writes: under load a thousand lines go together
 _GLANCE = 0.2  # seconds until a writer that waits looks whether it is still wanted
 _AT_ONCE = 1 << 18  # bytes in one write to a file; a pipe takes PIPE_BUF without waiting
 _MODE = 0o640  # who mails whom is nobody else's business

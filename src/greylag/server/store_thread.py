@@ -59,6 +59,7 @@ class Batch:
         "no_figures",
         "ready",
         "refused",
+        "removals",
         "took",
         "trial",
         "warning",
@@ -80,6 +81,7 @@ class Batch:
         self.writing = False  # it came to writing
         self.wrote = False  # and something was written
         self.no_figures: str | None = None  # why none are kept
+        self.removals: int | None = None  # the store's count, where it was looked at
         self.warning: str | None = None  # what an admin has to look after
         self.refused: str | None = None  # why the store refused something
         self.error: str | None = None
@@ -193,6 +195,7 @@ class StoreThread(threading.Thread):
             self._lists.look(store)
             batch.no_figures = store.no_figures()
             batch.warning = store.warning()
+            batch.removals = store.removals()
         if batch.jobs or batch.later:
             self._decide(store, batch, ready)
         batch.refused = self._deciding.take_cause() or self._lists.take_error()
@@ -202,8 +205,8 @@ class StoreThread(threading.Thread):
         now = int(self._clock())
         found = self._deciding.look(store, [job.asked for job in batch.jobs], now)
         pairs = list(zip(batch.jobs, found, strict=True))
-        rest = [job for job, answered in pairs if answered is None]
         batch.ready = [(job, answered) for job, answered in pairs if answered is not None]
+        rest = [job for job, answered in pairs if answered is None] if batch.ready else batch.jobs
         later = batch.later
         if batch.trial:  # nobody but whom the lists decide
             rest = [job for job, answered in pairs if answered is None or answered.decision.changes]
@@ -213,10 +216,10 @@ class StoreThread(threading.Thread):
         if batch.ready:
             self._hand_back(batch, ready)
         asked = [job.asked for job in rest]
-        jobs = {id(job.asked): job for job in rest}
 
         def before_commit(found: Found) -> None:
             if not batch.trial:
+                jobs = {id(job.asked): job for job in rest}
                 batch.before_commit = [(jobs[id(item)], answered) for item, answered in found]
                 with suppress(MemoryError):  # at the end all are answered
                     ready(batch)

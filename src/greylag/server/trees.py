@@ -19,7 +19,7 @@ from greylag.store.tree import TreeStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from greylag.server.worker import Events
+    from greylag.server.events import Events
 
 _MOST_HOLDS = 16  # of one tree; admins write one or two
 _MOST_TOLD = 16  # trees that are told not to be listed

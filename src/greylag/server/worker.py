@@ -26,47 +26,16 @@ from greylag.store.base import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Events(Protocol):
-        """What the worker tells: for the log and the metrics."""
-
-        def store_failed(self, error: str) -> None:
-            """The store does not answer; told once, until it does again."""
-
-        def store_refused(self, error: str) -> None:
-            """The store is there, but refuses something; told at a limited rate."""
-
-        def store_recovered(self) -> None:
-            """The store answers again."""
-
-        def store_slow(self, seconds: float, attempts: int) -> None:
-            """A batch took long; told at a limited rate."""
-
-        def no_figures(self, cause: str) -> None:
-            """The store keeps no figures; told once."""
-
-        def store_warns(self, warning: str) -> None:
-            """An admin has to look after the store; told at a limited rate."""
-
-        def list_rows_ignored(self, rows: int) -> None:
-            """So many rows of the lists name nothing; told each time that lists are loaded."""
-
-        def maintenance_failed(self, error: str) -> None:
-            """Records that have had their time could not be forgotten; told at a limited rate."""
-
-        def clock_jumped(self, seconds: int, pause: int) -> None:
-            """The wall clock jumped, so for so many seconds no record is forgotten."""
-
-        def batch_done(self, seconds: float, attempts: int) -> None:
-            """A batch is written."""
-
+    from greylag.server.events import Events
 
 MAX_BATCH = 512  # attempts in one transaction: at 25 us each still far below the deadline
 TICK = 0.05  # seconds between looks at the deadline
 WRITE_LATER_EVERY = 1.0  # seconds that the counts of repeats may lag
+BUSY = 100  # attempts in a tick: some 2,000 a second, and then answers come first
+MOST_BEHIND = 5.0  # seconds that the counts may lag meanwhile
 LISTS_EVERY = 1.0  # seconds until a change of the lists is seen
 MOST_LATER = 512  # records whose counts are written with one batch: who waits for it waits for them
+MANY_LATER = 100_000  # triplets whose counts are not put off any longer
 MAX_LATER = 200_000  # triplets whose counts are kept while the store is away
 
 
@@ -96,6 +65,8 @@ class Worker:
         self._told_of_figures = False
         self._next_lists = 0.0
         self._next_later = 0.0
+        self._asked = 0  # of the desk, up to the last tick
+        self._busy = False
         self._ticks: Ticks | None = None
 
     @property
@@ -155,7 +126,7 @@ class Worker:
 
     def _counts(self, now: float) -> Later:
         """Take counts that may wait no longer; once a second they begin to go, in small parts."""
-        if now < self._next_later:
+        if not self._counts_are_due():
             return Later()
         counts = self._desk.take_later(MOST_LATER)
         if not self._desk.later:
@@ -210,21 +181,29 @@ class Worker:
                 self._schedule()
 
     def _counts_are_due(self) -> bool:
-        return bool(self._desk.later) and monotonic() >= self._next_later
+        late = len(self._desk.later) > MANY_LATER
+        lag = MOST_BEHIND - WRITE_LATER_EVERY if self._busy and not late else 0.0
+        return bool(self._desk.later) and monotonic() >= self._next_later + lag
 
     def _succeeded(self, batch: Batch) -> None:
         if self._breaker.succeeded(wrote=batch.wrote):
             self._events.store_recovered()
-        if batch.no_figures is not None and not self._told_of_figures:
-            self._told_of_figures = True
-            self._events.no_figures(batch.no_figures)
-        if batch.warning is not None and self._warnings.allows(monotonic()):
-            self._events.store_warns(batch.warning)
+        if batch.look_at_lists:
+            self._desk.heed(batch.removals)
         self._answer_ready(batch)
         for job, answered in batch.written:
             job.answer(answered)
             if answered is not None:
                 self._desk.learn(job.asked, answered)
+        self._report(batch)
+
+    def _report(self, batch: Batch) -> None:
+        """Tell what came of a batch beside its answers."""
+        if batch.no_figures is not None and not self._told_of_figures:
+            self._told_of_figures = True
+            self._events.no_figures(batch.no_figures)
+        if batch.warning is not None and self._warnings.allows(monotonic()):
+            self._events.store_warns(batch.warning)
         if batch.refused is not None and self._refusals.allows(monotonic()):
             self._events.store_refused(batch.refused)
         self._events.batch_done(batch.took, len(batch.jobs))
@@ -255,6 +234,8 @@ class Worker:
     def _tick(self) -> None:
         """Answer those whose time is over; write what may wait no longer; look at the lists."""
         now = monotonic()
+        asked, self._asked = self._asked, self._desk.hits + self._desk.misses
+        self._busy = self._asked - asked > BUSY
         flying = self._flying.jobs if self._flying is not None else []
         late = [job for job in (*flying, *self._waiting) if job.reply and job.deadline <= now]
         if late:

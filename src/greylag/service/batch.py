@@ -145,7 +145,8 @@ def _decide_once(
                 record = applied(change, record, now)
             if record is not None:
                 records[triplet] = record
-            figures.update(figures_of(decision))
+            for name, number in figures_of(decision).items():
+                figures[name] += number
             answered = Answered(decision, record)
             answers.append(answered)
             if not only_counts(decision):

@@ -141,6 +141,8 @@ class Deciding:
             for item in asked
             if item.counts or (item.counts is None and not new)
         }
+        if not triplets and all(item.listed for item in asked):
+            return [None] * len(asked)
         records = self._load(store, [t for t in triplets if t not in self.refused])
         found = look(asked, records, partial(self._word, store, now), now)
         repeats = sum(

@@ -2,8 +2,10 @@
 
 A record that is in the cache, and will only be counted, needs no store now: its own timestamps
 settle the verdict. A first contact and a first pass do: they are on the disk before the answer is
-out. The cache is bounded, and an entry is trusted for a moment only, so that what another
-host or the `greylag` command changes is seen within seconds.
+out. The cache is bounded. What the `greylag` command removes, on whatever host, is seen within
+seconds: the store counts such removals, and after one the cache is dropped. For what nobody tells
+us, as a row that was deleted with SQL, an entry is trusted for some minutes only; where the store
+cannot count removals, for a moment.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from greylag.core.verdict import Decision
 from greylag.service.batch import Answered, Asked
 from greylag.service.later import Later, only_counts
 
-TRUSTED_FOR = 2.0  # seconds that a cached record is believed without asking the store
+TRUSTED_FOR = 300.0  # seconds that a cached record is believed without asking the store
+BRIEFLY = 2.0  # the same where a store does not tell of removals
 CACHE_SIZE = 100_000  # records; about 60 MB
 
 
@@ -43,12 +46,12 @@ class Desk:
         self,
         *,
         size: int = CACHE_SIZE,
-        trusted_for: float = TRUSTED_FOR,
         clock: Callable[[], float] = time,
         stopwatch: Callable[[], float] = monotonic,
     ) -> None:
         self._size = size
-        self._trusted_for = trusted_for
+        self._trusted_for = BRIEFLY
+        self._removals: int | None = None
         self._clock = clock
         self._stopwatch = stopwatch
         # A dict would pass over all who have gone before it finds its oldest.
@@ -110,6 +113,13 @@ class Desk:
             self._cache[triplet] = Known(answered.record, self._stopwatch() + self._trusted_for)
             while len(self._cache) > self._size:
                 self._cache.popitem(last=False)
+
+    def heed(self, removals: int | None) -> None:
+        """Note the store's count of removals: after one, nothing in the cache is sure."""
+        if removals != self._removals:
+            self._removals = removals
+            self._trusted_for = BRIEFLY if removals is None else TRUSTED_FOR
+            self.forget_all()
 
     def forget_all(self) -> None:
         """Drop the cache, as after the store was away: what it held may be gone."""

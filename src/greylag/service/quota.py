@@ -25,9 +25,11 @@ from ever new addresses: this costs those within the same /64 alone, which one c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
+from greylag.core.engine import Question
 from greylag.core.policy import Room
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
@@ -77,17 +79,25 @@ class Quota:
 
     def admission(self) -> Callable[[Asked], bool]:
         """Return what tells of a batch's first contacts, one after the other, which to record."""
-        made: dict[tuple[bytes, bytes], int] = {}
+        admitted: list[Question] = []
+        made: Counter[tuple[bytes, bytes]] = Counter()  # of these, as far as `counted`
+        counted = 0
 
         def admits(asked: Asked) -> bool:
-            client, network = asked.question.client, asked.question.triplet.network
-            alone = asked.policy.prefix_of(client) == 8 * len(client)
-            of_network, of_client = (network, _NETWORK), (network, client)
-            fellows = made.get(of_network, 0), 0 if alone else made.get(of_client, 0)
-            if not self._waiting.admits(network, None if alone else client, fellows):
-                return False
-            made[of_network] = fellows[0] + 1
-            made[of_client] = fellows[1] + 1
+            nonlocal counted
+            question = asked.question
+            network = question.triplet.network
+            if not self._waiting.is_calm(network, len(admitted)):  # else who they are is no matter
+                for one in admitted[counted:]:
+                    made[one.triplet.network, _NETWORK] += 1
+                    made[one.triplet.network, one.client] += 1
+                counted = len(admitted)
+                client = question.client
+                alone = asked.policy.prefix_of(client) == 8 * len(client)
+                fellows = made[network, _NETWORK], 0 if alone else made[network, client]
+                if not self._waiting.admits(network, None if alone else client, fellows):
+                    return False
+            admitted.append(question)
             return True
 
         return admits

@@ -89,15 +89,19 @@ class Share:
         """Return how many records an address may hold of those."""
         return max(1, self.kept // MAX_ADDRESSES)
 
+    def is_calm(self, network: bytes, more: int) -> bool:
+        """Tell whether a network is far below its share, even if `more` records are all its own."""
+        return (self._numbers.get(network, 0) + more) * WATCHED_FROM < self.limit
+
     def admits(self, network: bytes, client: bytes | None, made: tuple[int, int]) -> bool:
         """Tell whether one more is to be recorded; `made` were just now, of network and client.
 
         Without a client's address, as where each is a network of its own, there is nobody else to
         be kept room for.
         """
-        free = self.limit - self._numbers.get(network, 0) - made[0]
-        if (self.limit - free) * WATCHED_FROM < self.limit:
+        if self.is_calm(network, made[0]):
             return True
+        free = self.limit - self._numbers.get(network, 0) - made[0]
         watched = self._watch(network)
         held = watched.addresses.get(client, 0) + made[1] if client is not None else 0
         kept = self.kept if client is not None and held >= self.little else 0

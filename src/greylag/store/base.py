@@ -135,6 +135,12 @@ class Store(Protocol):
         None: a long list is looked through in steps, and this was one of them. Ask again.
         """
 
+    def removals(self) -> int | None:
+        """Return a number that changes when `forget` removes records, on whatever host.
+
+        None: this store cannot tell, so nobody may go by what he remembers of its records.
+        """
+
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         """Return the figures of each hour that began in [since, until), by the hour's start."""
 

@@ -35,6 +35,7 @@ class MemoryStore:
         self._figures: defaultdict[int, defaultdict[str, int]] = defaultdict(_no_figures)
         self._generation = 0
         self._number = 0
+        self._removals = 0
 
     @contextmanager
     def transaction(self, _waiting: Callable[[], None] | None = None) -> Iterator[None]:
@@ -97,6 +98,10 @@ class MemoryStore:
     def generation(self) -> int:
         with self._lock:
             return self._generation
+
+    def removals(self) -> int | None:
+        with self._lock:
+            return self._removals
 
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         with self._lock:
@@ -174,6 +179,7 @@ class MemoryStore:
     def forget(self, triplets: Iterable[Triplet]) -> int:
         given = list(triplets)
         with self._lock:
+            self._removals += 1
             return sum(self._records.pop(t, None) is not None for t in given)
 
     def check(self) -> None:

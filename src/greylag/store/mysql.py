@@ -28,7 +28,7 @@ from greylag.store.mysql_rows import (
     assigned,
     conditions,
     date,
-    figure_of,
+    figures_by_hour,
     new_row,
     read_rows,
 )
@@ -56,10 +56,7 @@ class MysqlStore:
         self._mark = self._make_figures()
 
     def _make_figures(self) -> str | None:
-        """Return the mark of this node's rows (`sql.MARK`), or None where our table may not be.
-
-        Without it, writers take turns at the old table.
-        """
+        """Return the mark of this node's rows (`sql.MARK`); None where our table may not be."""
         from pymysql import MySQLError
 
         with self._guard:
@@ -179,32 +176,33 @@ class MysqlStore:
             return self._lists.after(number, limit)
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
-        given = list(entries)
+        given = list(entries)  # what fails in making them is not the server's fault
         with self.transaction(), self._guard:
             self._lists.put(given)
 
     def remove_entries(self, subjects: Iterable[Subject]) -> int:
-        given = set(subjects)
         with self.transaction(), self._guard:
-            return self._lists.remove(given)
+            return self._lists.remove(set(subjects))
 
     def generation(self) -> int | None:
         with self._guard:
             return self._lists.generation()
 
+    def removals(self) -> int | None:
+        with self._guard:
+            return int(self._session.read(sql.REMOVALS)[0][0]) if self._mark is not None else None
+
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
-        hours: dict[int, dict[str, int]] = {}
-        if self._mark is not None:
-            with self._guard:
-                for hour, name, number in self._session.read(sql.FIGURES, (since, until)):
-                    hours.setdefault(int(hour), Counter())[figure_of(str(name))] += int(number)
-        return hours
+        if self._mark is None:
+            return {}
+        with self._guard:
+            return figures_by_hour(self._session.read(sql.FIGURES, (since, until)))
 
     def no_figures(self) -> str | None:
         return _NO_FIGURES if self._mark is None else None
 
-    def warning(self) -> str | None:
-        return None
+    def warning(self) -> None:
+        """There is nothing to look after."""
 
     def count(self, now: int) -> tuple[int, int]:
         with self._guard:
@@ -222,11 +220,10 @@ class MysqlStore:
             self._held.clear()
             fates = Counter(fate_of(row.record) for row in dead)
             self._add_figures(fates, now)
-        kept = Counter(row.record.passed > 0 for row in seen if row.record.live(now))
-        size = sum(
-            row.triplet.size for row in seen if row.record.live(now) and not row.record.passed
-        )
-        return Page(fates[STOPPED], fates[DELAYED], next_one, kept[False], kept[True], size)
+        waiting = [row for row in seen if row.record.live(now) and not row.record.passed]
+        passed = len(seen) - len(dead) - len(waiting)
+        size = sum(row.triplet.size for row in waiting)
+        return Page(fates[STOPPED], fates[DELAYED], next_one, len(waiting), passed, size)
 
     def trim(self, number: int, now: int) -> int:
         with self.transaction(), self._guard:
@@ -286,6 +283,8 @@ class MysqlStore:
             known = self._known(triplets, sql.LOAD_TO_CHANGE)
             self._remove([row.number for one in known.values() for row in one.rows])
             self._held.clear()
+            if self._mark is not None:
+                self._session.read(sql.NEXT_REMOVAL)
         return sum(bool(one.rows) for one in known.values())
 
     def check(self) -> None:

@@ -159,6 +159,10 @@ class SqliteStore:
             number = read_number(self._db.execute(sql.GENERATION).fetchone())
         return hash((number, *self._file)) if number else 0  # 0: never had any entry
 
+    def removals(self) -> int | None:
+        with self._guard:
+            return read_number(self._db.execute(sql.REMOVALS).fetchone())
+
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         hours: dict[int, dict[str, int]] = {}
         with self._guard:
@@ -265,6 +269,7 @@ class SqliteStore:
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
         with self.transaction(), self._guard:
+            self._db.execute(sql.NEXT_REMOVAL)
             return sum(self._db.execute(sql.FORGET, t.key).rowcount for t in triplets)
 
     def check(self) -> None:

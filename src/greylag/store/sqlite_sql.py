@@ -88,4 +88,7 @@ GENERATION = "SELECT number FROM state WHERE name = 'lists'"
 # By chance: a database that takes the place of another may have seen as many changes. Versions
 # before count on from there, so there has to be room.
 NEXT_GENERATION = "UPDATE state SET number = abs(random() % (1 << 62)) WHERE name = 'lists'"
+REMOVALS = "SELECT coalesce(max(number), 0) FROM state WHERE name = 'removals'"
+NEXT_REMOVAL = """INSERT INTO state (name, number) VALUES ('removals', 1)
+    ON CONFLICT DO UPDATE SET number = abs(random() % (1 << 62))"""
 FIGURES = "SELECT hour, name, number FROM figures WHERE hour >= ? AND hour < ? ORDER BY hour, name"

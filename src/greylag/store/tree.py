@@ -163,6 +163,9 @@ class TreeStore:
     def generation(self) -> int:
         return 0
 
+    def removals(self) -> int | None:
+        return None  # anybody may remove a file
+
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         return {}
 
