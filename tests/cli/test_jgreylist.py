@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from greylag.cli.plugins import script
-from tests.e2e.plugin import Value
+from tests.e2e.plugin import Value, held
 from tests.evil import EVIL
 from tests.native.greylisted import COMMAND, Jgreylist, sigpipe_is_ignored, write_recorder
 from tests.server.clients import Talker
@@ -171,18 +171,17 @@ def test_a_hang_lets_in_and_leaves_the_signals_as_they_were(
     program: Jgreylist, blocked: int
 ) -> None:
     """The thread that watches the time starts the program then, not the main one."""
-    config = program.folder / "greylag.toml"
-    config.unlink()
-    os.mkfifo(config)
+    program.run()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPIPE] if blocked else [])
     try:
-        done = subprocess.run(  # no shell: it would start from a mask of its own
-            [program.program, "grep", "^Sig", "/proc/self/status"],
-            env=program.variables({}),
-            capture_output=True,
-            timeout=20,
-            check=False,
-        )
+        with held(program.folder / "greylag.db"):
+            done = subprocess.run(  # no shell: it would start from a mask of its own
+                [program.program, "grep", "^Sig", "/proc/self/status"],
+                env=program.variables({}),
+                capture_output=True,
+                timeout=20,
+                check=False,
+            )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     assert b"store-unavailable: no answer within 5 s" in done.stderr

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -116,6 +118,19 @@ class Plugin:
             timeout=TIMEOUT,
             check=False,
         )
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Let whoever opens a file hang for as long as this lasts, or 45 seconds: by a lease."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # tells us that somebody waits
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        yield
+    finally:
+        os.close(handle)
+        signal.signal(signal.SIGIO, before)
 
 
 def needed(command: str, package: str) -> str:
