@@ -315,6 +315,20 @@ def test_no_step_grows_with_the_network_t36() -> None:
     assert len(site.store.looks) > 25_000 / LOOK + 24_000 / STEP
 
 
+@pytest.mark.parametrize("share", [20, 100])
+def test_a_network_far_beyond_its_share_keeps_its_share_t36(share: int) -> None:
+    """Fewer than one record of each step stays, and yet not all of them go."""
+    site = Site(Room(total=10**6, per_network=2000, passed_per_network=share))
+    old = [Triplet(NET, f"old{n}@example.org", "b@example.net") for n in range(600 * share)]
+    record = Record(NOW, NOW, NOW + 10**6, passed=1)
+    site.store.merge(dict.fromkeys(old, record))
+    fresh = [site.asked(VICTIM) for _ in range(10)]
+    site.ask_all(fresh)
+    site.now += POLICY.delay
+    site.ask_all(fresh)
+    assert share // 2 <= site.store.count(site.now)[1] <= share
+
+
 def test_long_addresses_count_for_more_t36() -> None:
     """The total is one of bytes too: a record of the longest addresses takes 680."""
     site = Site(Room(total=1000, per_network=10**6))

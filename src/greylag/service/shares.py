@@ -23,6 +23,7 @@ REST = 60.0  # seconds until a network is counted again
 # Seconds until one that has its share, and no more, is cut again. Each cut costs neighbours some of
 # theirs; but where nothing is free, all wait for it.
 CUT_AGAIN, CUT_FULL_AGAIN = 3600.0, 600.0
+_LEAST_PART = 1e-9  # of a stretch: one of its records goes
 TRICKLE = 36_000.0  # seconds until, whatever an address holds, a share's worth would be recorded
 
 
@@ -159,6 +160,7 @@ class Thinning:
         self._number = 0
         self._gone = 0
         self._part = 0.0  # of the records that are to go; 0 while they are counted
+        self._owed = 0.0  # records: by how much rounding made too few of them go
 
     def step(self, store: Store, now: int) -> int:
         """Take a step; return how many records it forgot."""
@@ -167,13 +169,14 @@ class Thinning:
             self._network,
             passed=self.share.passed,
             look=look,
-            part=self._part,
+            part=self._part and min(max(self._part + self._owed / look, _LEAST_PART), 1.0),
             now=now,
             after=self._after,
         )
         self._after = page.after
         self._number += 0 if self._part else page.found
         self._gone += page.gone
+        self._owed += page.found * self._part - page.gone
         if page.after is None:
             self._walked()
         return page.gone
