@@ -160,6 +160,28 @@ def test_a_fault_of_the_database_p1(
         assert answer == LET_IN or known(database, f"d{number}"), number
 
 
+@pytest.mark.parametrize("held", faults.HELD)
+def test_locks_of_another_account_are_told_as_such_t35(
+    server: MariaDb, database: Database, tmp_path: Path, held: faults.Fault
+) -> None:
+    """Who may read our tables may lock them: answers come in time, and the log has the cause."""
+    with on(database, tmp_path) as daemon, daemon.connect() as client:
+        assert client.ask().startswith(DEFERRED)
+        mend = held(server, database)
+        try:
+            during = [ask(client, number) for number in range(20)]
+            assert during[-1] == LET_IN
+            assert daemon.logged("Lock wait timeout exceeded", seconds=20)
+        finally:
+            mend()
+        until_deferred(client, "after@example.org")
+        log = daemon.log.read_text()
+    assert log.count("event=store-failed") == 1
+    assert log.count("event=store-cause") == 1
+    for number, answer in enumerate(during):  # no deferral of what was not stored
+        assert answer == LET_IN or known(database, f"d{number}"), number
+
+
 SMALL = ("--innodb-file-per-table=OFF", "--innodb-data-file-path=ibdata1:12M:autoextend:max:24M")
 
 

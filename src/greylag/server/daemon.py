@@ -68,6 +68,10 @@ class StoreEvents:
         self._metrics.store_errors += 1
         self._journal.event(ERROR, {"event": "store-failed", "error": error})
 
+    def store_cause(self, error: str) -> None:
+        """Why the store does not answer, where the time to wait for it was over before."""
+        self._journal.event(ERROR, {"event": "store-cause", "error": error})
+
     def store_refused(self, error: str) -> None:
         """The store is there, but refuses something; told at a limited rate."""
         self._journal.event(ERROR, {"event": "store-refused", "error": error})

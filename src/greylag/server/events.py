@@ -11,6 +11,9 @@ class Events(Protocol):
     def store_failed(self, error: str) -> None:
         """The store does not answer; told once, until it does again."""
 
+    def store_cause(self, error: str) -> None:
+        """Why it does not answer, where that was not known before; told once."""
+
     def store_refused(self, error: str) -> None:
         """The store is there, but refuses something; told at a limited rate."""
 

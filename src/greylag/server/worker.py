@@ -58,6 +58,7 @@ class Worker:
         self.maintenance = Maintenance(Quota(room), clock=clock)
         self._thread = StoreThread(open_store, clock, self.maintenance, self._new_lists)
         self._breaker = Breaker()
+        self._cause_missing = False  # of a failure that was told
         self._refusals, self._warnings = Seldom(), Seldom()
         self._waiting: list[Job] = []
         self._flying: Batch | None = None
@@ -187,6 +188,7 @@ class Worker:
 
     def _succeeded(self, batch: Batch) -> None:
         if self._breaker.succeeded(wrote=batch.wrote):
+            self._cause_missing = False
             self._events.store_recovered()
         if batch.look_at_lists:
             self._desk.heed(batch.removals)
@@ -220,16 +222,22 @@ class Worker:
         if len(self._desk.later) < MAX_LATER:
             self._desk.later.merge(batch.later)
         self._trip(batch.error or "", writing=batch.writing)
+        if self._cause_missing:
+            self._cause_missing = False
+            self._events.store_cause(batch.error or "")
         for job in batch.jobs:
             job.answer(None)
 
-    def _trip(self, error: str, *, writing: bool) -> None:
-        if self._breaker.failed(monotonic(), writing=writing):
+    def _trip(self, error: str, *, writing: bool) -> bool:
+        """Note a failure; tell whether that is news."""
+        news = self._breaker.failed(monotonic(), writing=writing)
+        if news:
             self._events.store_failed(error)
             self._desk.forget_all()
         waiting, self._waiting = self._waiting, []
         for job in waiting:
             job.answer(None)
+        return news
 
     def _tick(self) -> None:
         """Answer those whose time is over; write what may wait no longer; look at the lists."""
@@ -240,7 +248,9 @@ class Worker:
         late = [job for job in (*flying, *self._waiting) if job.reply and job.deadline <= now]
         if late:
             writing = self._flying is not None and self._flying.writing
-            self._trip(f"no answer within {self._deadline:g} s", writing=writing)
+            self._cause_missing |= self._trip(
+                f"no answer within {self._deadline:g} s", writing=writing
+            )
             for job in late:
                 job.answer(None)
         if self._flying is not None:

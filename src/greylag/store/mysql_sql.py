@@ -141,7 +141,8 @@ MARK = """SELECT IF(@@auto_increment_offset = 1, '', CONCAT('@', @@auto_incremen
 
 # Nothing of the server's or the database's own settings may change what a statement means.
 SESSION = """SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
-    time_zone = '+00:00', innodb_lock_wait_timeout = %s, wait_timeout = 28800"""
+    time_zone = '+00:00', innodb_lock_wait_timeout = %s, lock_wait_timeout = %s,
+    wait_timeout = 28800"""
 READ_ONLY = "SELECT @@GLOBAL.read_only"
 CLUSTERED = "SHOW VARIABLES WHERE Variable_name = 'wsrep_on' AND Value = 'ON'"
 # In a Galera cluster: ready is a node that is part of the majority and has all that it needs.
