@@ -86,6 +86,10 @@ class Answering:
         self._rules = rules
         self._overridden.clear()
 
+    def is_crowded(self) -> bool:
+        """Tell whether so many wait that a connection may not add more than one."""
+        return self._worker.is_crowded or self._trees.are_crowded
+
     def __call__(self, request: Request, owe: Owe, *, trusted: bool, local: bool) -> bytes | None:
         """Answer a request, now or through `owe`.
 

@@ -225,7 +225,7 @@ class Daemon:
 
     def _session(self, connections: Connections, *, trusted: bool, local: bool) -> Session:
         answering = partial(self._answering, trusted=trusted, local=local)
-        return Session(answering, connections)
+        return Session(answering, connections, self._answering.is_crowded)
 
     def _tcp_session(self, connections: Connections) -> Session:
         return self._session(connections, trusted=self._plan.trust_tcp, local=False)

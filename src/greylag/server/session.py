@@ -50,16 +50,24 @@ class Slot:
 class Session(asyncio.Protocol):
     """The protocol of one connection."""
 
-    def __init__(self, answering: Answering, connections: Connections) -> None:
+    def __init__(
+        self,
+        answering: Answering,
+        connections: Connections,
+        is_crowded: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._answering = answering
+        self._is_crowded = is_crowded  # many wait: no connection may have more than one there
         self._connections = connections
         self._limits = limits = connections.limits
         self._reader = RequestReader()
         self._slots: deque[Slot] = deque()
+        self._held: deque[Request | Broken] = deque()  # of a pipeline, not taken yet
         self._transport: asyncio.Transport | None = None
         self._closing = False
         self._slow_reader = False
         self._scheduled = False
+        self._taking = False
         now = monotonic()
         self._ends_at = now + limits.total
         self.deadline = min(now + limits.idle, self._ends_at)
@@ -68,7 +76,7 @@ class Session(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Tell whether an answer is still owed."""
-        return bool(self._slots)
+        return bool(self._slots or self._held)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, unless there are too many."""
@@ -82,6 +90,7 @@ class Session(asyncio.Protocol):
         """Forget the connection; answers that still come have nowhere to go."""
         self._connections.leave(self)
         self._transport = None
+        self._held.clear()
 
     def data_received(self, data: bytes) -> None:
         """Read requests, and put each to whoever answers."""
@@ -90,16 +99,40 @@ class Session(asyncio.Protocol):
         events = self._reader.feed(data)
         self._set_deadline(complete=bool(events))
         for event in events:
-            if isinstance(event, Broken):
-                self._closing = True
-                break
-            answer = self._answering(event, self._owe)
-            if answer is not None:
-                self._slots.append(Slot(answer))
-        if len(self._slots) >= self._limits.pipelined:
+            if self._held or (self._slots and self._waits()):
+                self._held.append(event)
+            else:
+                self._take(event)
+        if self._held or len(self._slots) >= self._limits.pipelined:
             self._write_ready()
-        elif self._closing or (self._slots and self._slots[0].answer is not None):
+        elif self._slots and self._slots[0].answer is not None:
             self._write_soon()
+
+    def _take(self, event: Request | Broken) -> None:
+        if isinstance(event, Broken):
+            self._closing = True
+            self._write_soon()
+            return
+        answer = self._answering(event, self._owe)
+        if answer is not None:
+            self._slots.append(Slot(answer))
+
+    def _waits(self) -> bool:
+        """Tell whether the next request has to wait until one before it is answered."""
+        waiting = len(self._slots)
+        return waiting > 0 and (waiting >= self._limits.pipelined or self._is_crowded())
+
+    def _take_held(self) -> None:
+        """Take requests that were held, as far as there is room; one at a time is always taken."""
+        self._taking = False
+        try:
+            while self._held and not self._waits():
+                self._take(self._held.popleft())
+        except Exception:
+            self.abort()  # or nothing would ever take the rest
+            raise
+        self._set_deadline(complete=True)  # that it had to wait is not the client's fault
+        self._write_ready()
 
     def eof_received(self) -> bool:
         """Stay open for the answers that are owed to a client that has no more questions."""
@@ -148,12 +181,15 @@ class Session(asyncio.Protocol):
         if ready:
             transport.write(b"".join(ready))
         if self._closing:
-            if not self._slots:
+            if not self.busy:
                 transport.close()
-        elif len(self._slots) >= self._limits.pipelined or self._slow_reader:
+        elif self._held or len(self._slots) >= self._limits.pipelined or self._slow_reader:
             transport.pause_reading()
         elif not transport.is_reading():
             transport.resume_reading()
+        if self._held and not (self._taking or self._slow_reader or self._waits()):
+            self._taking = True
+            asyncio.get_running_loop().call_soon(self._take_held)
 
     def pause_writing(self) -> None:
         """The client does not read its answers: take no more requests from it."""
@@ -167,7 +203,7 @@ class Session(asyncio.Protocol):
     def end(self) -> None:
         """Close when the answers that are owed are out."""
         self._closing = True
-        if self._transport is not None and not self._slots:
+        if self._transport is not None and not self.busy:
             self._transport.close()
 
     def abort(self) -> None:

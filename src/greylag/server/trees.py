@@ -54,6 +54,11 @@ class Trees:
             tree.desk.forget_all()
             tree.worker.use(deadline, Room())
 
+    @property
+    def are_crowded(self) -> bool:
+        """Tell whether many wait for one of them."""
+        return any(tree.worker.is_crowded for tree in self._open.values())
+
     def find(self, path: bytes, hold: int) -> Tree | None:
         """Return what answers for a tree, or None where it is not served."""
         name = path.rstrip(b"/")

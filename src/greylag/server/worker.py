@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from greylag.server.events import Events
 
 MAX_BATCH = 512  # attempts in one transaction: at 25 us each still far below the deadline
+CROWDED = 2 * MAX_BATCH  # attempts that wait: more would not be written sooner, only wait longer
 TICK = 0.05  # seconds between looks at the deadline
 WRITE_LATER_EVERY = 1.0  # seconds that the counts of repeats may lag
 BUSY = 100  # attempts in a tick: some 2,000 a second, and then answers come first
@@ -74,6 +75,11 @@ class Worker:
     def queue_length(self) -> int:
         """Return how many attempts wait for the store now."""
         return len(self._waiting) + (len(self._flying.jobs) if self._flying else 0)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Tell whether each batch is full without more attempts."""
+        return len(self._waiting) >= CROWDED
 
     @property
     def store_is_down(self) -> bool:
