@@ -212,9 +212,10 @@ def test_no_file_cites_a_path_that_is_not_there() -> None:
     folders = {path.name for top in (ROOT, package) for path in top.iterdir() if path.is_dir()}
     first = "|".join(sorted(name for name in folders | {"spec"} if name.isidentifier()))
     cited = re.compile(rf"(?<![\w/.~}}-])(?:{first})/[\w./-]+\.(?:py|md|c|h|mk|toml|txt)\b")
+    page = re.compile(r"(?<![\w/.~}*-])[\w-]+\.md\b")
     for path, text in texts():
-        for name in cited.findall(text):
-            places = (ROOT, package, ROOT / "tests", path.parent)
+        for name in (*cited.findall(text), *page.findall(text)):
+            places = (ROOT, package, ROOT / "tests", DOCS, path.parent)
             assert any((place / name).exists() for place in places), (
                 f"{path.relative_to(ROOT)}: {name}"
             )

@@ -1,9 +1,9 @@
-"""Allowlist and denylist: what an entry names, which entries speak, and which has the last word.
+"""Allowlist and denylist: what an entry names, which entries match, and which one decides.
 
-The precedence is that of docs/reasons.md, "The lists": entries for addresses go before
-entries for recipient domains, and the longest prefix first. Of entries that name the
-very same thing the one with the highest number wins. Stores number them so that it is the newest,
-what the admin said last; in the old tables it is the first row, as in the old program.
+The precedence is that of docs/reasons.md, "The lists": entries for addresses go before entries for
+recipient domains, and the longest prefix first. Of entries for the same subject, the one with the
+highest number decides. Stores number them so that this is the newest. In the old tables it is the
+first row, as in the old program.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Entry:
     expires: int = NEVER
     comment: str = ""
     created: int = 0
-    number: int = 0  # given by the store: of entries for one subject the highest speaks
+    number: int = 0  # given by the store: of entries for one subject the highest decides
     rank: int | None = None  # given by the store where it is not that of the subject
 
     def live(self, now: int) -> bool:
@@ -49,8 +49,8 @@ class Entry:
 def networks_around(client: bytes) -> list[Network]:
     """Return every network that a packed address lies in, the narrowest first.
 
-    A store finds the entries that may speak by looking these up (33 or 129 keys), so the cost
-    does not grow with the lists.
+    A store looks these up (33 or 129 keys) to find the entries that may match. So the cost does
+    not grow with the lists.
     """
     return [Network(network(client, bits), bits) for bits in range(8 * len(client), -1, -1)]
 
@@ -60,7 +60,7 @@ def speaks_for(subject: Subject, client: bytes, domain: str) -> bool:
     if isinstance(subject, Domain):
         return subject.name == domain
     if not subject.sound:
-        return False  # a row that somebody wrote: it alone is ignored
+        return False  # a bad row of the database: it alone is ignored
     same_family = len(subject.packed) == len(client)
     return same_family and network(client, subject.prefix) == subject.packed
 
@@ -70,16 +70,16 @@ def last_word(
 ) -> Entry | None:
     """Return the entry that decides about a client and a recipient domain, or None.
 
-    `carrier` is the IPv6 address that the client's IPv4 address was embedded in, if any: each has
-    its last word, and a denial of either goes first.
+    `carrier` is the IPv6 address that the client's IPv4 address was embedded in, if any. The entry
+    that decides is found for each of the two addresses, and a denial of either goes first.
     """
     if not entries:
         return None
     live = [entry for entry in entries if entry.live(now)]
     word = _last(live, carrier or client, domain)
     inside = _last(live, client, "") if carrier else None
-    # An allowlisted IPv4 address speaks through NAT64 alone, a translator of our own. 6to4 and
-    # Teredo go through relays of anybody, who may answer for addresses that are not theirs.
+    # An allowlist entry for the IPv4 address counts behind NAT64 alone, a translator of our own.
+    # Anybody can run a relay of 6to4 or Teredo, and use addresses of others.
     if inside is None or not (inside.denies(now) or translated(carrier)):
         return word
     if word is None or isinstance(word.subject, Domain):
@@ -93,7 +93,7 @@ def _last(live: list[Entry], client: bytes, domain: str) -> Entry | None:
 
 
 def speaking_of(entries: Iterable[Entry]) -> dict[Subject, Entry]:
-    """Return the entry that speaks for each subject: the old tables may have several for one."""
+    """Return the entry that decides for each subject. The old tables may have several for one."""
     found: dict[Subject, Entry] = {}
     for entry in entries:
         if entry.subject not in found or entry.number > found[entry.subject].number:
@@ -104,7 +104,7 @@ def speaking_of(entries: Iterable[Entry]) -> dict[Subject, Entry]:
 def rank_beside(prefix: int) -> int:
     """Return the rank of a row of the old tables that names an address and a domain.
 
-    It is below all that name an address alone, and above all that name a domain alone.
+    It is below rows with an address alone, and above rows with a domain alone.
     """
     return prefix + _DOMAINS + 1
 
@@ -117,21 +117,21 @@ def _precedence(entry: Entry) -> tuple[int, int]:
 
 
 class AccessIndex:
-    """The entries of the lists in memory, found at the same price for any number of them.
+    """The list entries in memory. A look-up costs the same for any number of entries.
 
-    Only the prefix lengths that are in use are looked up. An entry is kept as its facts alone, for
-    what Python must look at again and again to find cycles would cost pauses: of 300,000 entries
-    some 100 ms each time. It is filled, and emptied, in small parts.
+    Only the prefix lengths that are in use are looked up. An entry is kept as a tuple of plain
+    values: Python would look for cycles in objects again and again, which pauses the process for
+    some 100 ms with 300,000 entries. The index is filled and emptied in small parts.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._domains: dict[str, Facts] = {}
         self._networks: dict[int, dict[int, dict[bytes, Facts]]] = {}  # by size, by prefix
-        self.ignored = 0  # entries that name no range; whoever fills it may add more
+        self.ignored = 0  # entries that name no range; who fills the index may add to it
         self.add(entries)
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Take in some more entries."""
+        """Add entries."""
         for entry in entries:
             facts: Facts = (entry.denied_until, entry.expires, entry.comment)
             facts += (entry.created, entry.number, entry.rank)
@@ -150,7 +150,7 @@ class AccessIndex:
                 self.ignored += 1
 
     def take_out(self, number: int) -> bool:
-        """Let go of up to so many subjects; tell whether there are more."""
+        """Remove up to `number` subjects. Tell whether there may be more."""
         by_prefix = (found for family in self._networks.values() for found in family.values())
         for found in (self._domains, *by_prefix):
             while found and number:
@@ -181,8 +181,8 @@ class AccessIndex:
         return found
 
 
-# Facts: what an entry says beside its subject; where several are about one, one after the other.
-# Of tuples of plain values Python finds out soon that they can be part of no cycle.
+# Facts: the fields of an entry without its subject. Several entries for one subject follow each
+# other in one tuple. Python looks for no cycles in tuples of plain values.
 _FACTS = 6
 _NONE: dict[int, dict[bytes, Facts]] = {}
 

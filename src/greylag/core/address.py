@@ -10,7 +10,7 @@ characters (the old tables' width), and two different addresses never share one:
   both spellings are one; if a label of it cannot be a name, the domain stays as it came;
 - a byte outside visible ASCII, and the backslash itself, becomes a backslash, `x` and two digits;
 - what is then over-long is cut to a prefix and `\#` plus a digest of the whole. No escape
-  reads `\#`, so an address cannot be made to look like another's digest.
+  begins with `\#`, so an address cannot be made to look like another's digest.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x5C)
 ESCAPES = escapes(_PLAIN)  # of each byte
 
 _HOST_NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
-# A host may take the mailbox for a route to elsewhere: `b%example.net@here`, `there!b@here`,
-# `b@there@here`. Which it is can depend on quotes that are not there any more.
+# A host may read the mailbox as a route to another host: `b%example.net@here`, `there!b@here`,
+# `b@there@here`. Whether it does can depend on quotes that the mail server has removed.
 _ROUTING = b'%!@"\\'
 _ORDINARY = _HOST_NAME + b"@"  # what nearly every recipient is made of
 _LONGEST_DOMAIN = 253  # bytes as a name; in UTF-8 each may take four
 _LONGEST_LABEL = 63
 _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))  # RFC 5895, 2
 _LETTERS = frozenset(("Ll", "Lo", "Lm", "Mn", "Mc", "Nd"))  # RFC 5892, 2.1, without capitals
-# RFC 5892, 2.6: letters and marks that show nothing. Who maps domains leaves them out.
+# RFC 5892, 2.6: letters and marks that cannot be seen. Programs that map domains drop them.
 _SHOWS_NOTHING = frozenset(
     map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164))
 ) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
@@ -46,8 +46,8 @@ class Spelling(Enum):
     """How surely the spelling of a recipient tells its domain."""
 
     CLEAR = "clear"
-    LOCAL = "local"  # a name that only the host can complete: what names it means it
-    AMBIGUOUS = "ambiguous"  # a host may take it for one of another domain
+    LOCAL = "local"  # a name that only the host can complete; an entry for that name matches
+    AMBIGUOUS = "ambiguous"  # a host may take it for a recipient of another domain
 
     __hash__ = object.__hash__
 
@@ -80,7 +80,7 @@ def escaped(raw: bytes) -> str:
 
 
 def _with_escapes(lowered: bytes) -> str:
-    # No byte becomes less than a character, so of what is over-long the beginning is enough.
+    # Each byte becomes one character or more, so this much of a long address is enough.
     text = "".join([ESCAPES[byte] for byte in lowered[: MAX_LENGTH + 1]])
     return text if len(text) <= MAX_LENGTH else _cut(text, lowered)
 
@@ -107,8 +107,8 @@ def _ascii_form(domain: bytes) -> bytes | None:
     for label in text.split("."):
         coded = label.encode("utf-8")
         if not label.isascii():
-            # Punycode takes quadratic time: of a label that may be long it is not asked for. What
-            # looks like another label under NFKC (as wide letters do) is one to many hosts.
+            # Punycode takes quadratic time, so long labels are refused before. A label that NFKC
+            # changes (as it does wide letters) is another label to many hosts.
             if len(label) > _LONGEST_LABEL or normalize("NFKC", label) != label:
                 return None
             if not all(category(c) in _LETTERS or c in _ALSO_IN_LABELS for c in label):
@@ -140,7 +140,7 @@ def domain_of(recipient: bytes) -> tuple[str, Spelling]:
     """Return the domain of a recipient (canonical), and how sure that is.
 
     It is what follows the last `@`, without the dot that ends an absolute name. A recipient without
-    `@` is a mailbox of the host, and itself what a list may name, unless that looks like a domain.
+    `@` is a mailbox of the host. A list may name it as it stands, unless it looks like a domain.
     """
     local, at, domain = recipient.rpartition(b"@")
     if not at:

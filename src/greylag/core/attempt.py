@@ -13,7 +13,7 @@ class Stage(Enum):
     RCPT = "rcpt"  # it keeps a deferral until DATA if told so (qmail-spp)
     RCPT_FIRST = "rcpt-first"  # it asks once more at DATA (Postfix)
     RCPT_ONLY = "rcpt-only"  # it does not tell the stage, and will not ask again (qmail-postgrey)
-    DATA = "data"  # of all recipients: it names none if there are several
+    DATA = "data"  # about all recipients; it names none if there are several
     OTHER = "other"  # before there is a recipient: nothing can be decided
 
     __hash__ = object.__hash__

@@ -13,10 +13,10 @@ _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 # No leading zeros: some readers take them for octal.
 _OCTETS = {b"%d" % octet: octet for octet in range(256)}
 _ZEROS = [bytes(size) for size in range(17)]
-_NAT64 = b"\0\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96 (RFC 6052): of a translator of our own
+_NAT64 = b"\0\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96 (RFC 6052): a translator of our own
 _6TO4 = b"\x20\x02"  # 2002::/16 (RFC 3056)
 _TEREDO = b"\x20\x01\0\0"  # 2001::/32 (RFC 4380); its last 32 bits are inverted
-# IPv4 that no other host on the internet has: RFC 1918, 6598, 3927, multicast and what is reserved.
+# IPv4 addresses that no host on the internet has: RFC 1918, 6598, 3927, multicast, reserved.
 _NOT_OUTSIDE = (
     (b"\0\0\0\0", 8),
     (b"\x0a\0\0\0", 8),
@@ -52,9 +52,9 @@ def parse_address(raw: bytes) -> bytes | None:
 def host_of(packed: bytes) -> tuple[bytes, bytes]:
     """Return the host behind an address, and the IPv6 address that its IPv4 address is embedded in.
 
-    It is that host which retries, under whatever IPv6 address: a 6to4 host has 2**80 of them, and
-    behind NAT64 all of the IPv4 internet is in one /64. An address such as 10.0.0.1 names no host
-    out there; what holds one stays IPv6, or it would open what is meant for our own networks.
+    A host may retry from any of its IPv6 addresses: a 6to4 host has 2**80 of them. Behind NAT64 the
+    whole IPv4 internet is in one /64. An embedded address such as 10.0.0.1 is no host on the
+    internet. Such an IPv6 address stays as it is: else it would match entries for our own networks.
     """
     if len(packed) == IPV4_BYTES:
         return packed, b""
@@ -71,7 +71,7 @@ def host_of(packed: bytes) -> tuple[bytes, bytes]:
 
 
 def translated(packed: bytes) -> bool:
-    """Tell whether an IPv6 address is one that NAT64, a translator of our own, makes of IPv4."""
+    """Tell whether an IPv6 address comes from NAT64, which is a translator of our own."""
     return packed.startswith(_NAT64)
 
 

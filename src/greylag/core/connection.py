@@ -1,12 +1,12 @@
-"""The rules for connections (jgreylist), in the order in which they speak.
+"""The rules for connections (jgreylist), in their order.
 
     1  precheck   the operator's word on this client     allowlisted, denylisted, relay,
                   its address                            no-reverse-dns, invalid-client
     2  the lists and the record, as for a RCPT (`core.engine`): new, early, retried, known
 
-A connection is remembered as any triplet is, by `connection_of`. The order is that of
-the old program, which did not look at RELAYCLIENT and knew no IPv6 (docs/properties.md, faults 4
-and 2 of jgreylist).
+A connection has a record as a triplet has. `connection_of` makes its key. The order is that of the
+old program, which did not look at RELAYCLIENT and knew no IPv6 (docs/properties.md, faults 4 and 2
+of jgreylist).
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from greylag.core.triplet import connection_of
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason, Verdict
 
-# What the old program waits for. It sees a connection, not a RCPT, so retries come no sooner.
-HOLD = 120
+HOLD = 120  # seconds: the old program's default
 # The old cleaner removes a client that never came back after a day (docs/jgreylist-clean.md).
 _AT_LEAST_AFTER_HOLD = 86400
 _IPV4_BITS = 32
@@ -31,7 +30,7 @@ class Connection:
 
     client_address: bytes | None
     client_name: bytes = b""  # empty: there is no reverse DNS
-    word: bytes | None = None  # JGREYLIST: None no word, empty let in, else a text to refuse with
+    word: bytes | None = None  # JGREYLIST: None if unset, empty lets in, else a text to refuse with
     no_reverse: bytes = b""  # JGREYLIST_NOREV: the text to refuse with where there is no name
     relay: bool = False  # the client may relay
     by_address: bool = False  # one record for each IPv4 address, not for each network
@@ -39,7 +38,7 @@ class Connection:
 
 
 def precheck_connection(connection: Connection, policy: Policy) -> Decision | Question:
-    """Answer what needs no store, or put the question to the store."""
+    """Answer what needs no store, or return the question for the store."""
     if connection.word is not None:
         if connection.word:
             return Decision(Verdict.REJECT, Reason.DENYLISTED)
@@ -59,6 +58,6 @@ def precheck_connection(connection: Connection, policy: Policy) -> Decision | Qu
 
 
 def policy_of(connection: Connection, policy: Policy) -> Policy:
-    """Return the policy that holds for a connection: its own delay, and time to come back."""
+    """Return the policy for a connection, with a delay and a retry window of its own."""
     window = max(policy.retry_window, connection.hold + _AT_LEAST_AFTER_HOLD)
     return replace(policy, delay=connection.hold, retry_window=window, explicit=False)

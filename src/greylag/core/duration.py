@@ -4,15 +4,15 @@ from __future__ import annotations
 
 UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 EXPECTED = 'a duration with its unit (s, m, h, d or w), such as "5m" or "36d"'
-LONGEST = 100 * 366 * 86400  # a century: further off, calendars and 32-bit tables give out
+LONGEST = 100 * 366 * 86400  # a century: calendars and 32-bit columns end not much later
 _MOST_DIGITS = 10  # a longer number is over LONGEST in any unit
 
 
 def parse_duration(text: str) -> int:
     """Return the seconds of a text such as `90s`, `5m` or `1h30m`.
 
-    Raises ValueError with what was expected: a bare number says nothing of its unit, so it is
-    refused, as are signs, fractions, repeated or unordered units, and more than a century.
+    Raises ValueError with what was expected. A number without a unit is refused, and so are signs,
+    fractions, repeated or unordered units, and more than a century.
     """
     total, rest, units = 0, text.strip(), "wdhms"
     if not rest:

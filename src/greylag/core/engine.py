@@ -1,4 +1,4 @@
-"""All rules of the decision, in the order in which they speak.
+"""All rules of the decision, in their order.
 
     1  precheck   is the question ours at all?      disabled, other-stage, relay, authenticated,
                                                     incomplete, recipient-refused, invalid-client
@@ -40,7 +40,7 @@ class Question:
     triplet: Triplet
     domain: str  # of the recipient, canonical
     at_data: bool = False  # a deferral is given at DATA rather than at this RCPT
-    lists_only: bool = False  # the record is for DATA: until then only the denylist speaks
+    lists_only: bool = False  # the record is for DATA: before that only the denylist counts
     connection: bool = False  # it is about a connection: see core.connection
     spelling: Spelling = Spelling.CLEAR  # how surely that is the recipient's domain
     carrier: bytes = b""  # the IPv6 address that the client's IPv4 address was embedded in
@@ -52,7 +52,7 @@ class Question:
 
 
 def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
-    """Answer what needs no store, or put the question to the store."""
+    """Answer what needs no store, or return the question for the store."""
     if not attempt.enabled:
         return _let_in(Reason.DISABLED)
     sender = None if attempt.sender is None else policy.sender_name(attempt.sender)
@@ -90,8 +90,8 @@ def _question(
         client,
         Triplet(network(client, policy.prefix_of(client)), sender, name),
         domain,
-        # Once in a transaction: qmail-spp hosts answer a DATA once for each deferral that waits
-        # for it, and the client would be out of step from then on.
+        # Once in a transaction: a qmail-spp host answers DATA once for each deferral that waits for
+        # it, and a second answer would put the client out of step.
         at_data=waits and stage is _RCPT and not attempt.further,
         lists_only=waits and stage is _RCPT_FIRST,
         spelling=spelling,
@@ -100,7 +100,7 @@ def _question(
 
 
 def entries_about(question: Question, matching: Callable[[bytes, str], list[Entry]]) -> list[Entry]:
-    """Return the entries that may speak, from what `matching` has for an address and a domain."""
+    """Return the entries that may match; `matching` has those for an address and a domain."""
     found = matching(question.client, question.domain)
     if question.carrier:
         found = [*found, *matching(question.carrier, question.domain)]
@@ -114,8 +114,8 @@ def listed(question: Question, entries: list[Entry], policy: Policy, now: int) -
         return Decision(Verdict.REJECT, Reason.DENYLISTED, entry=entry)
     if question.lists_only:
         return _let_in(Reason.OTHER_STAGE)
-    # A spelling that may mean another domain never leaves greylisting. The denylist goes by what is
-    # after the last @: that is whom the client addressed, whatever the host makes of it.
+    # A recipient whose spelling may mean another domain is always greylisted. The denylist uses
+    # what follows the last @: that is the domain that the client addressed.
     if entry is not None:
         spared = not policy.explicit and question.spelling is not _AMBIGUOUS
         if spared or not isinstance(entry.subject, Domain):
@@ -128,7 +128,7 @@ def listed(question: Question, entries: list[Entry], policy: Policy, now: int) -
 
 
 def decide(question: Question, record: Record | None, policy: Policy, now: int) -> Decision:
-    """Answer from the triplet's record, or from there being none."""
+    """Answer from the triplet's record. None is a first contact."""
     if question.lists_only:  # where the lists were not asked before
         return _let_in(Reason.OTHER_STAGE)
     if record is None or not record.live(now):
@@ -154,10 +154,10 @@ def decide(question: Question, record: Record | None, policy: Policy, now: int) 
 
 
 def _until(question: Question, record: Record, policy: Policy) -> int:
-    """Return from when on a retry passes.
+    """Return the time from which a retry passes.
 
-    Of a connection the delay of now counts, as in the old program, not that of its first time: it
-    is said for each client anew.
+    For a connection the delay that is set now counts, as in the old program, and not the delay at
+    the first contact: it may be set for each client.
     """
     return record.first_seen + policy.delay if question.connection else record.defer_until
 
@@ -165,8 +165,8 @@ def _until(question: Question, record: Record, policy: Policy) -> int:
 def _too_early(question: Question, record: Record, policy: Policy, now: int) -> bool:
     """Tell whether an attempt on a live record has to wait.
 
-    One that has passed needs not; but a connection has, in the old program, whenever the delay that
-    is said for it now is not over yet. A first contact in the future is no delay.
+    A triplet that has passed need not wait. A connection that has passed must, as in the old
+    program, until the delay that is set now is over. Its first contact is ignored if in the future.
     """
     if record.passed and not question.connection:
         return False
@@ -175,7 +175,7 @@ def _too_early(question: Question, record: Record, policy: Policy, now: int) -> 
 
 
 def _first_contact(question: Question, record: Record | None, policy: Policy, now: int) -> Decision:
-    """Defer a triplet that is new, or whose record is no longer live: that one starts anew."""
+    """Defer a triplet that is new, or whose record is no longer live. Its record starts anew."""
     defer_until = now + policy.delay
     expires = now + policy.retry_window
     client = b"" if question.connection else question.client

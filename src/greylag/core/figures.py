@@ -18,7 +18,7 @@ EVICTED = "fate:evicted"
 WAITED_SECONDS = "waited:seconds"  # sum over all first passes
 
 # Upper bounds in seconds. Real senders' second and third tries fall between 1 minute and some
-# hours (data of field-figures.md), so the steps are finest there.
+# hours, so the steps are finest there.
 WAITED_BOUNDS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 
 

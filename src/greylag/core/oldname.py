@@ -1,8 +1,8 @@
 r"""Addresses as the old plugin has them: in its keys, and in the text of its rows.
 
-On its tables our keys have to say what its keys say, as both programs may work side by side: a
+On its tables our keys have to be those of the old plugin, as both programs may work side by side. A
 domain stays in the script that it came in, and a BATV tag is removed only where the old program
-removes it. In a row the bytes of an address stand as they came; our names have escapes for some.
+removes it. A row has the bytes of an address as they came. Our names have escapes for some.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from greylag.core.address import ESCAPES, MAX_LENGTH, escaped
 from greylag.core.sender import PREFIX, normalise
 
-_SHORT = 11  # bytes: no sender of this length, or a shorter one, is looked at
+_SHORT = 11  # bytes: the old program looks for no tag in a sender of this length or less
 _PUNYCODE = "xn--"
 _ESCAPED = {text[2:]: bytes([n]) for n, text in enumerate(ESCAPES) if len(text) > 1}
 _SPECIAL = (r"\several", r"\connection")  # see core.triplet
@@ -32,7 +32,7 @@ def _stripped(sender: bytes) -> bool:
 
 
 def bytes_of(name: str) -> bytes | None:
-    """Return the address that a name stands for, or None where it does not tell."""
+    """Return the address that a name stands for, or None if that cannot be told."""
     if not _plain(name):
         return None
     first, *others = name.split("\\x")

@@ -1,4 +1,4 @@
-"""The settings that a verdict depends on, each with its reason and its neighbours' values."""
+"""The settings that a verdict depends on, each with its reason and the values of other programs."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ class Policy:
     # From the last pass: postgrey 35 days, spamd 36. Longer than a month, so that monthly mail is
     # known (RFC 6647 5.3: at least a week).
     lifetime: int = 36 * 86400
-    # Big senders retry from a neighbour; a /24 is what one operator has at the least.
+    # Big senders retry from a neighbouring address. A /24 is the smallest block of one operator.
     ipv4_prefix: int = 24
     # One customer has a /64 (RFC 6177), so anything narrower can be rotated through.
     ipv6_prefix: int = 64
     null_sender: NullSender = NullSender.DATA
-    # Deferred at DATA like the null sender: whoever asks with these whether an address exists would
-    # defer our mail while we defer his question. `name@` is that name of any domain.
+    # Deferred at DATA like the null sender. A server that asks with these whether an address exists
+    # would defer our mail while we defer its question. `name@` is that mailbox of any domain.
     probe_senders: tuple[str, ...] = PROBE_SENDERS
     # Greylist only what the lists name (docs/configuration.md, policy.explicit).
     explicit: bool = False
-    # No setting: on the old plugin's tables keys say what its keys say (see core.oldname).
+    # Not a setting: on the old plugin's tables, keys are written as it writes them (core.oldname).
     old_tables: bool = False
 
     def sender_name(self, raw: bytes) -> str:
@@ -69,7 +69,7 @@ class Policy:
 
     def waits_for_data(self, sender: str) -> bool:
         """Tell whether a sender (canonical) is deferred at DATA: the null sender and probes."""
-        # Who only begins like a probe loses nothing: he is deferred all the same, a moment later.
+        # A sender that only begins like a probe is deferred all the same, at DATA.
         probes = not sender or sender.startswith(self.probe_senders)
         return probes and self.null_sender is NullSender.DATA
 
@@ -88,8 +88,8 @@ class Room:
     """How many records there may be; see `service.quota`."""
 
     total: int = 5_000_000  # that wait for a retry: 650 MB in SQLite
-    per_network: int = 10_000  # of a big sender's /24 a large site sees some thousand in two days
-    # That have passed: of the same /24 a large site sees some ten thousand in 36 days.
+    per_network: int = 10_000  # a large site sees some thousand of a big sender in two days
+    # That have passed: a large site sees some ten thousand of a big sender in 36 days.
     passed_per_network: int = 100_000
 
     @property

@@ -1,8 +1,8 @@
 """What is remembered of a triplet, and the changes that an attempt makes to it.
 
 A change says what happened, not what the record becomes, and every store applies it under the same
-guards (`applied` is their reference). So two attempts at once never lose each other's counts,
-and no store has to read, modify and write to be right.
+guards (`applied` is their reference). So two attempts at once never lose each other's counts, and
+no store has to read a record before it counts.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from greylag.core.triplet import Triplet
 from greylag.core.value import value
 
-# A first contact further ahead than this was written by a clock that was wrong: the record is
-# ignored, or the sender would be deferred until that time comes. A few seconds are ordinary
-# disagreement between servers.
+# A first contact further ahead than this was written by a clock that was wrong. The record is
+# ignored: else the sender would be deferred until that time comes. Clocks of servers differ by a
+# few seconds.
 CLOCK_TOLERANCE = 5
 
 
@@ -22,18 +22,18 @@ class Record:
 
     first_seen: int
     defer_until: int  # from here on a retry passes (the old tables' block_expires)
-    expires: int  # from here on it counts as forgotten (the old tables' record_expires)
+    expires: int  # from here on it is expired (the old tables' record_expires)
     blocked: int = 0  # attempts that were deferred
     passed: int = 0  # attempts that were let in
 
     def live(self, now: int) -> bool:
-        """Tell whether the record counts: not expired, and not from a future that is no proof."""
+        """Tell whether the record counts: it is not expired, and passed or not from the future."""
         return now < self.expires and (self.passed > 0 or self.first_seen <= now + CLOCK_TOLERANCE)
 
 
 @value
 class Created:
-    """A first contact was deferred: remember it, unless someone did so meanwhile."""
+    """A first contact was deferred: make its record, unless there is one by now."""
 
     triplet: Triplet
     first_seen: int
@@ -42,13 +42,13 @@ class Created:
     client: bytes = b""  # packed; for stores that keep it
 
     def record(self) -> Record:
-        """Return the record of a triplet that this attempt is the first of."""
+        """Return the record that this first contact makes."""
         return Record(self.first_seen, self.defer_until, self.expires, blocked=1)
 
 
 @value
 class Blocked:
-    """A retry came too early: count it, and move nothing."""
+    """A retry came too early: count it, and change no time."""
 
     triplet: Triplet
     count: int = 1
@@ -69,8 +69,8 @@ Change = Created | Blocked | Passed
 def applied(change: Change, record: Record | None, now: int) -> Record | None:
     """Return the record after a change.
 
-    A record that is no longer live is as good as none to a `Created`, which starts anew. To a
-    `Blocked` or `Passed` a record that was forgotten meanwhile stays forgotten.
+    A `Created` replaces a record that is no longer live. A `Blocked` or `Passed` makes no record
+    where it was deleted meanwhile.
     """
     if isinstance(change, Created):
         if record is None or not record.live(now):
@@ -84,11 +84,11 @@ def applied(change: Change, record: Record | None, now: int) -> Record | None:
 
 
 def joined(one: Record, other: Record) -> Record:
-    """Return the record that two of one triplet, kept by two stores, come to: facts merge.
+    """Merge two records of one triplet, from two stores.
 
-    First seen is the earliest, expiry the latest, each count the larger: of two copies of one
-    record nothing is counted twice, so merging again changes nothing. One that had expired before
-    the other began is its dead predecessor, and no proof of a first contact.
+    The first contact is the earlier one, the expiry the later one, each count the larger one.
+    Counts are not added up, so merging again changes nothing. A record that had expired before the
+    other began is dropped.
     """
     late, soon = (one, other) if one.expires >= other.expires else (other, one)
     if soon.expires <= late.first_seen:

@@ -6,7 +6,7 @@ from greylag.core.client import host_of, network
 from greylag.core.policy import Policy
 from greylag.core.value import value
 
-# A canonical address holds a backslash before `x` or `#` alone, so no RCPT ever has one of these.
+# A backslash in a canonical address is followed by `x` or `#`, so no RCPT ever has one of these.
 SEVERAL, CONNECTION = r"\several", r"\connection"
 
 
@@ -56,7 +56,7 @@ OF_TRIPLET, OF_SEVERAL, OF_CONNECTIONS = "triplet", "several", "connection"
 
 
 def kind_of(key: Triplet) -> str:
-    """Return what a key stands for: a triplet, a client's mail for several, its connections."""
+    """Return what a key stands for: a triplet, mail for several recipients, or connections."""
     if key.recipient == CONNECTION and not key.sender:
         return OF_CONNECTIONS
     return OF_SEVERAL if key.recipient == SEVERAL else OF_TRIPLET

@@ -41,8 +41,8 @@ def _repr(self: Any) -> str:
 def _new(names: tuple[str, ...], defaults: dict[str, object], opened: type) -> Any:
     """Compile a `__new__`: generic code over *args would cost each attempt microseconds.
 
-    The fields are set while the value is still of the open class, which is frozen by becoming
-    the other: `object.__setattr__` for each field would cost more than twice as much.
+    The fields are set while the object is of the open class. Then the frozen class takes its place.
+    `object.__setattr__` for each field would cost more than twice as much.
     """
     parameters = ", ".join(f"{n}=_defaults[{n!r}]" if n in defaults else n for n in names)
     fields = "".join(f"\n    self.{name} = {name}" for name in names)

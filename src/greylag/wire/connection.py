@@ -6,7 +6,7 @@
                                          greylag_holdtime=, greylag_relayclient=,
                                          greylag_tree=JGREYLIST_DIR
 
-What is not set in the environment is not there. To be believed of a trusted socket only.
+An attribute is missing where its variable is not set. Only a trusted socket is believed.
 See docs/jgreylist.md, "The environment".
 """
 
@@ -20,7 +20,7 @@ from greylag.wire.policy import Request
 from greylag.wire.tempfail import read_number, refusal
 
 JGREYLIST = b"jgreylist"  # its `greylag_client`
-LISTED = b"% is not accepted here"  # where a list of greylag refuses, which has no text
+LISTED = b"% is not accepted here"  # for entries of our lists, which have no text
 _FATES = {  # native/fate.h has the same
     Reason.NEW: "GREY first time",
     Reason.EARLY: "GREY too soon",
@@ -88,7 +88,7 @@ def write_connection_action(
 ) -> bytes:
     """Return the response: let in, or the reply that refuses; and the reason for the log.
 
-    Where it was asked about a tree, it says that it is by the tree.
+    With `by_tree`, it says that the tree's records answered.
     """
     action = b"DUNNO"
     if decision.verdict is not Verdict.PASS:

@@ -1,8 +1,8 @@
 """A client's socket changes hands: what `native/jgreylist` says of it, and the acknowledgement.
 
 One record on a unix socket of kind SOCK_SEQPACKET carries a request in the form of the policy
-protocol and one descriptor (unix(7), SCM_RIGHTS). What is in it comes from the mail server's own
-user; what goes to the client is checked here all the same.
+protocol and one descriptor (unix(7), SCM_RIGHTS). It comes from the mail server's own user. What
+goes to the client is checked here all the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Opening:
 
 
 def read_opening(request: Request, policy: Policy) -> Opening | None:
-    """Return what a hand-over says, or None where it is none or its reply could not be one."""
+    """Return what a hand-over says, or None if it is none or its reply is not legal."""
     reply = request.get(b"greylag_reply") or b""
     if request.get(b"greylag_client") != b"jgreylist" or not _refuses(reply):
         return None

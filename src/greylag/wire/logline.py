@@ -36,9 +36,10 @@ def format_event(fields: Mapping[str, bytes | str | int]) -> str:
 def decision_line(
     attempt: Attempt, decision: Decision, client_name: bytes = b"", helo: bytes = b""
 ) -> str:
-    """Return the line that says what was answered to an attempt: once for each, so no dict.
+    """Return the line that says what was answered to an attempt.
 
-    Names are told where they are given: of refused and deferred attempts alone, to look into.
+    It is made for each attempt, so it takes no dict. Callers give the names for refused and
+    deferred attempts alone.
     """
     client, sender, recipient = attempt.client_address, attempt.sender, attempt.recipient
     return (
@@ -74,7 +75,7 @@ def _text(item: bytes | str | int) -> str:
     if isinstance(item, bytes):
         return quote(item)
     if isinstance(item, int) or (item.isidentifier() and item.isascii() and len(item) < MAX_VALUE):
-        return str(item)  # as it would come out below, and most of our own words are such
+        return str(item)  # as `quote` would write it, but faster: most of our own words are such
     return quote(_bytes(item))
 
 

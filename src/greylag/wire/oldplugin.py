@@ -1,10 +1,10 @@
 """The old plugin's settings: `control/greylisting` and the GL* variables, in our words and units.
 
-See docs/moving.md, "What is read as it is". The old names are known here alone.
-A file that worked there works here: numbers are read as C's atoi does, and what was hardly meant so
-gets a warning. A value under which the old program let everybody in, or nobody, is passed
-over with a warning: the layer below holds. Spaces around `=`, which it overlooked, are
-taken as meant.
+See docs/moving.md, "What is read as it is". The old names are known here alone. A file that worked
+there works here. Numbers are read as C's atoi reads them, and a value that is likely to be a
+mistake gets a warning. A value that lets everybody in, or nobody, is ignored with a warning, and
+the value of the layer below is used. Spaces around `=` are allowed. The old program ignored such
+lines.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Given:
 
 @value
 class OldOption:
-    """A setting of the old plugin: its two names, the setting of ours that it is, its default."""
+    """A setting of the old plugin: its two names, our key, its reader and its default."""
 
     name: str
     variable: str
@@ -72,7 +72,7 @@ def _times(unit: int) -> Callable[[str], int]:
 
 
 def _mysql_url(text: str) -> str:
-    """Return the URL of an option file; whoever writes the database's own there is not quoted."""
+    """Return the URL of an option file. An error does not quote the text: it may be an account."""
     path = text.strip()
     if not path or "://" in path or (":" in path and "@" in path):
         raise ValueError("expected the path of a MySQL option file")
@@ -100,12 +100,12 @@ _BY_NAME = {option.name: option for option in OLD_OPTIONS}
 
 
 class Found:
-    """What a layer holds: the settings, and what there is to say of it, one line each."""
+    """The settings of a layer, with errors, warnings and notes of one line each."""
 
     def __init__(self) -> None:
         self.given: list[Given] = []
         self.errors: list[str] = []  # it cannot be used
-        self.warnings: list[str] = []  # it can, but this was hardly meant so
+        self.warnings: list[str] = []  # it can be used, but is likely to be a mistake
         self.notes: list[str] = []  # it is ignored, as the old program ignores it
 
     def add(self, other: Found) -> None:
@@ -204,7 +204,7 @@ def passing(
     while (why := fault(given)) is not None:
         times = [n for n, item in enumerate(given) if item.key in _TIMES]
         if not times:
-            break  # it is not for us to mend
+            break  # the fault is in another layer
         last = times[-1]  # of the latest layer
         warnings.append(f"{given[last].origin}: {why}: it is passed over")
         given = given[:last] + given[last + 1 :]

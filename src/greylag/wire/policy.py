@@ -17,7 +17,7 @@ MAX_REQUEST = 65536  # bytes; Postfix's own are under 4 KiB
 _TYPE = b"smtpd_access_policy"
 PLUGIN = b"qmail-spp"  # `greylag_client` of native/greylisting; believed of a trusted socket only
 _OVERRIDE = b"greylag_"
-# Any other word is as good as none: it tells nothing, so it must not let anybody in unasked.
+# Any other word counts as a missing one, so that it lets nobody in without a question.
 _STAGES = {
     b"RCPT": Stage.RCPT_FIRST,
     b"DATA": Stage.DATA,
@@ -28,10 +28,10 @@ _STAGES = {
 
 
 class Request:
-    """One request. A name that is missing and one that is empty differ.
+    """One request. A missing attribute is not the same as an empty one.
 
-    Of 30 attributes a few are asked for: they are looked up in the text, not split into a dict,
-    which would cost as much as deciding does. `text` is its lines, each with its line end.
+    Only a few of 30 attributes are used. They are looked up in the text: to split it into a dict
+    would cost as much as the decision. `text` is its lines, each with its line end.
     """
 
     __slots__ = ("_text",)
@@ -75,12 +75,12 @@ class RequestReader:
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[Request | Broken]:
-        """Return what these bytes complete. A Broken is the last event there ever is."""
+        """Return what these bytes complete. A Broken is always the last event."""
         if self._broken:
             return []
         end = data.find(b"\n\n")
         if not self._buffer and 0 <= end == len(data) - 2 and end <= MAX_REQUEST:
-            # One request, whole: so send all clients that wait for their answer.
+            # One whole request: clients that wait for their answer send nothing else.
             events = [_request(data[:-1])]
         else:
             self._buffer += data
@@ -147,7 +147,7 @@ def read_plugin_attempt(request: Request) -> Attempt:
 
 
 def client_names(request: Request) -> tuple[bytes, bytes]:
-    """Return the client's name and its HELO name, empty where they are not told: for the log."""
+    """Return the client's name and its HELO name for the log, empty where unknown."""
     return request.get(b"client_name") or b"", request.get(b"helo_name") or b""
 
 
@@ -165,9 +165,9 @@ def write_action(
 ) -> bytes:
     """Return the response to a request, in one piece.
 
-    A deferral is DEFER_IF_PERMIT, never a code: qmail-postgrey takes a code for a pass,
-    and Postfix goes on to what would refuse for good. With
-    `header`, mail that had to wait gets one that says for how long; it is made of a number.
+    A deferral is DEFER_IF_PERMIT, never a reply code. qmail-postgrey takes a code for a pass, and
+    after DEFER_IF_PERMIT Postfix still looks for a rule that refuses for good. With `header`, mail
+    that had to wait gets a header that says for how long. A number is all that is filled in.
     """
     if decision.verdict is Verdict.PASS:
         if header and decision.waited is not None:

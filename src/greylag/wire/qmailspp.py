@@ -29,15 +29,15 @@ def read_environment(environ: Mapping[bytes, bytes]) -> Attempt:
 
 
 def client_names(environ: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
-    """Return the client's name and its HELO name, empty where they are not told: for the log."""
+    """Return the client's name and its HELO name for the log, empty where unknown."""
     return environ.get(b"TCPREMOTEHOST", b""), environ.get(b"SMTPHELOHOST", b"")
 
 
 def further_recipient(accepted: bytes | None, commands: bytes | None) -> bool:
     """Tell a recipient that is not the first, by the host's two counts.
 
-    That of all RCPT commands includes the one that is asked about. That of accepted ones does so
-    too in the section [pass], so it counts only where the host does not give the other.
+    The count of all RCPT commands includes this one. The count of accepted recipients does so in
+    the section [pass] alone, so it is used only where the host does not give the other.
     """
     if commands is not None:
         return commands not in (b"0", b"1")

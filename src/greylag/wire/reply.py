@@ -59,7 +59,7 @@ def check_template(text: str, first_digit: str) -> str:
         raise ValueError(f"expected at most {MAX_LENGTH} characters, got {len(text)}")
     bare = text
     for name in PLACEHOLDERS:
-        bare = bare.replace(name, "x")  # not "": what is left must not join to another one
+        bare = bare.replace(name, "x")  # not "": the rest must not join to a placeholder
     if "{" in bare or "}" in bare:
         raise ValueError(f"expected no braces but those of {' and '.join(PLACEHOLDERS)}")
     return text

@@ -74,7 +74,7 @@ class Turn:
 
 
 def refusal(decision: Decision, text: bytes, client_address: bytes) -> bytes:
-    """Return the reply line to whom a decision defers or rejects: bounded, printable ASCII.
+    """Return the reply line for a client that is deferred or rejected: bounded, printable ASCII.
 
     `text` is the operator's for a rejection (JGREYLIST, JGREYLIST_NOREV); the first `%` in it
     stands for the client's address. A deferral has the old program's own texts.
@@ -104,7 +104,7 @@ class Manner:
 
 
 def read_manner(get: Callable[[bytes], bytes | None]) -> Manner:
-    """Return the manner that JGREYLIST_* variables ask for; `get` is given their last words.
+    """Return the manner that JGREYLIST_* variables ask for; `get` takes what follows JGREYLIST_.
 
     What is empty counts as unset.
     """
@@ -132,7 +132,7 @@ def read_number(raw: bytes | None, default: int) -> int:
 
 
 class Dialogue:
-    """One conversation. `refusal` answers whatever is not listed above, RCPT and DATA included.
+    """One conversation. `refusal` answers all commands not listed above, RCPT and DATA included.
 
     `limit` is the number of the RCPT at which to hang up; 0 is none.
     """
@@ -149,7 +149,7 @@ class Dialogue:
         self._over = False
 
     def feed(self, data: bytes) -> None:
-        """Take what was received; the turns that it completes are to be taken before more."""
+        """Take received bytes. Take all turns that they complete before you feed more."""
         self._held += data
 
     def next_turn(self) -> Turn | None:
@@ -168,7 +168,7 @@ class Dialogue:
             held, self._after_cr = held.removeprefix(_LF), False
         end = min((at for at in (held.find(_CR), held.find(_LF)) if at >= 0), default=-1)
         if end < 0:
-            self._held = held[: KEPT + 1]  # a line of any length: its beginning stands for it
+            self._held = held[: KEPT + 1]  # of a long line only the beginning is kept
             return None
         self._after_cr = held[end : end + 1] == _CR
         self._held = held[end + 1 :]
