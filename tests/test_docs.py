@@ -19,7 +19,7 @@ from greylag.cli.jgreylist_clean import clean
 from greylag.cli.main import cli
 from greylag.core.figures import DELAYED, EVICTED, STOPPED
 from greylag.core.policy import Room
-from greylag.core.verdict import MEANING, Reason, Verdict
+from greylag.core.verdict import Reason
 from greylag.server.daemon import StoreEvents
 from greylag.server.exporter import DaemonCollector
 from greylag.server.journal import Journal
@@ -72,12 +72,15 @@ def test_no_option_that_is_not_there() -> None:
     assert named == [option.key for option in OPTIONS]
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_every_reason_with_its_meaning(reason: Reason) -> None:
-    rows = re.findall(rf"^\| `{reason.value}` \| (\S+) \| (.+) \|$", page("reasons"), re.MULTILINE)
-    ((verdict, meaning),) = rows
-    assert verdict in {known.value for known in Verdict}
-    assert meaning.startswith(MEANING[reason])
+def test_the_page_of_reasons_has_the_rows_of_the_table_and_no_others() -> None:
+    row = r"^\| `(.+)` \| (.+) \| (yes|no) \| (.+) \| (.+) \|$"
+    rows = re.findall(row, page("reasons"), re.MULTILINE)
+    assert [word for word, *_columns in rows] == [reason.value for reason in Reason]
+    for reason, (_word, verdicts, counted, level, meaning) in zip(Reason, rows, strict=True):
+        assert verdicts == " or ".join(verdict.value for verdict in reason.verdicts)
+        assert counted == ("yes" if reason.counted else "no")
+        assert level == reason.logged
+        assert meaning.startswith(reason.meaning)
 
 
 def test_fates_are_explained() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import struct
 import subprocess
 import termios
@@ -178,16 +177,6 @@ def test_what_is_not_counted_is_what_needs_no_store() -> None:
     reasons = {answer.reason for answer in answers if isinstance(answer, Decision)}
     assert len(reasons) == len(attempts)
     assert reasons < set(NOT_COUNTED)
-
-
-def test_what_is_not_counted_is_what_the_page_of_reasons_says() -> None:
-    page = (ROOT / "docs" / "reasons.md").read_text()
-    order, unanswered = (
-        re.findall(r"^\| `([a-z-]+)` \| \w+ \|", part, re.MULTILINE)
-        for part in page.split("## The lists")[0].split("And where greylag could not answer:")
-    )
-    words = [*order[: order.index("denylisted")], "no-reverse-dns", *unanswered]
-    assert sorted(words) == sorted(reason.value for reason in NOT_COUNTED)
 
 
 def test_hostile_figure_names(greylag: Greylag) -> None:

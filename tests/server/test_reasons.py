@@ -133,6 +133,24 @@ def test_check_says_the_same_word(
     assert json.loads(greylag(daemon, "check", "--json", *question))["reason"] == reason.value
 
 
+def test_the_metrics_begin_with_a_zero_for_each_row_of_the_table(tmp_path: Path) -> None:
+    """So that a rate is right from the first answer on, and no word is missing in a dashboard."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/metrics"
+    with (
+        serving(tmp_path, server=f'metrics = "127.0.0.1:{port}"'),
+        urllib.request.urlopen(url, timeout=20) as page,
+    ):
+        text = page.read().decode()
+    shown = re.findall(r"^greylag_attempts_total\{(.+)\} [01].0$", text, re.MULTILINE)
+    found = {tuple(sorted(re.findall(r'(\w+="[a-z-]+")', labels))) for labels in shown}
+    assert found == {
+        (f'reason="{reason.value}"', f'verdict="{verdict.value}"')
+        for reason in Reason
+        for verdict in reason.verdicts
+    }
+
+
 def test_every_reason_is_held_somewhere() -> None:
     assert set(BY_THE_DAEMON) | set(ELSEWHERE) == set(Reason)
     for place in ELSEWHERE.values():

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-import greylag
 from greylag.core.connection import Connection
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.connection import (
-    _FATES,
     fate_of,
     read_connection,
     read_environment,
@@ -22,7 +19,6 @@ from greylag.wire.connection import (
 from greylag.wire.policy import Request
 from tests.wire.hostile import VALUES
 
-NATIVE = Path(greylag.__file__).parent / "native"
 QUESTION = b"request=smtpd_access_policy\nprotocol_state=CONNECT\ngreylag_client=jgreylist\n"
 DENIED = Decision(Verdict.REJECT, Reason.DENYLISTED)
 NAMELESS = Decision(Verdict.REJECT, Reason.NO_REVERSE_DNS)
@@ -87,13 +83,6 @@ def test_the_environment_says_the_same() -> None:
 )
 def test_what_the_log_says(decision: Decision, fate: str) -> None:
     assert fate_of(decision) == fate
-
-
-def test_both_programs_say_the_same_in_the_log() -> None:
-    table = (NATIVE / "fate.h").read_text()
-    rows = dict(re.findall(r'\{"([a-z-]+)", "([A-Za-z ]+)"\}', table))
-    said = {reason.value: fate for reason, fate in _FATES.items()}
-    assert rows == said
 
 
 @pytest.mark.parametrize(

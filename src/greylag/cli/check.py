@@ -29,7 +29,7 @@ from greylag.core.connection import Connection, policy_of, precheck_connection
 from greylag.core.engine import Question, precheck
 from greylag.core.policy import Policy
 from greylag.core.triplet import OF_CONNECTIONS, Triplet, connection_of, kind_of, triplet_of
-from greylag.core.verdict import MEANING, MEANING_OF_CONNECTION, Decision, Reason, Verdict
+from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.service import Service
 from greylag.store.base import Store, StoreError
 
@@ -164,8 +164,8 @@ def _of_connection(triplet: Triplet) -> bool:
 
 
 def _meaning(triplet: Triplet, decision: Decision) -> str:
-    meanings = MEANING_OF_CONNECTION if _of_connection(triplet) else MEANING
-    return meanings[decision.reason]
+    reason = decision.reason
+    return reason.meaning_of_connection if _of_connection(triplet) else reason.meaning
 
 
 def _may_pass(triplet: Triplet, decision: Decision, now: int) -> str:

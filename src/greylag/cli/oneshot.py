@@ -217,7 +217,7 @@ def _log_decision(
     from greylag.wire.logline import decision_line
     from greylag.wire.qmailspp import client_names
 
-    level = FATAL if decision.reason.value == "incomplete" else INFO
+    level = NAMES.index(decision.reason.logged)
     names = (b"", b"") if decision.verdict.value == "pass" else client_names(environ)
     log.line(level, decision_line(attempt, decision, *names))
 

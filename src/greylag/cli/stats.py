@@ -32,21 +32,7 @@ from greylag.core.figures import (
 )
 from greylag.core.verdict import Reason, Verdict
 
-# Answered before (or without) the store, so the store never hears of them. What is decided at
-# another stage counts there.
-NOT_COUNTED = (
-    Reason.DISABLED,
-    Reason.OTHER_STAGE,
-    Reason.RELAY,
-    Reason.AUTHENTICATED,
-    Reason.INCOMPLETE,
-    Reason.INVALID_CLIENT,
-    Reason.RECIPIENT_REFUSED,
-    Reason.NO_REVERSE_DNS,
-    Reason.STORE_UNAVAILABLE,
-    Reason.CONFIG_ERROR,
-    Reason.INTERNAL_ERROR,
-)
+NOT_COUNTED = tuple(reason for reason in Reason if not reason.counted)
 _RETRIED = answer_name(Verdict.PASS, Reason.RETRIED)
 _BUCKETS = tuple(f"waited:{bound}" for bound in WAITED_BOUNDS)
 _OVER = "waited:more"

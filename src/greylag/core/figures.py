@@ -35,8 +35,8 @@ def waited_bucket(seconds: int) -> str:
 
 def figures_of(decision: Decision) -> dict[str, int]:
     """Return the counters that one decision adds to."""
-    if decision.reason is Reason.OTHER_STAGE:
-        return {}  # the answer that counts is given elsewhere
+    if not decision.reason.counted:
+        return {}
     figures = {answer_name(decision.verdict, decision.reason): 1}
     if decision.waited is not None:
         figures[waited_bucket(decision.waited)] = 1

@@ -8,6 +8,10 @@ from greylag.core.accesslist import Entry
 from greylag.core.record import Change, Record
 from greylag.core.value import value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
+
 
 class Verdict(Enum):
     """What the mail server is told: let in, refuse for now, refuse for good."""
@@ -19,59 +23,139 @@ class Verdict(Enum):
     __hash__ = object.__hash__  # members are one of a kind; Enum's own costs ten times as much
 
 
-class Reason(Enum):
-    """Why. Each stands in `MEANING` with a sentence for the admin."""
+_PASS, _DEFER, _REJECT = (Verdict.PASS,), (Verdict.DEFER,), (Verdict.REJECT,)
 
-    DISABLED = "disabled"
-    OTHER_STAGE = "other-stage"
-    RELAY = "relay"
-    AUTHENTICATED = "authenticated"
-    INCOMPLETE = "incomplete"
-    INVALID_CLIENT = "invalid-client"
-    RECIPIENT_REFUSED = "recipient-refused"
-    DENYLISTED = "denylisted"
-    ALLOWLISTED = "allowlisted"
-    NOT_LISTED = "not-listed"
-    NULL_SENDER = "null-sender"
-    NO_REVERSE_DNS = "no-reverse-dns"
-    NEW = "new"
-    EARLY = "early"
-    RETRIED = "retried"
-    KNOWN = "known"
-    STORE_UNAVAILABLE = "store-unavailable"
-    CONFIG_ERROR = "config-error"
-    INTERNAL_ERROR = "internal-error"
+
+def _row(  # noqa: PLR0913 - as many as the table has columns
+    word: str,
+    verdicts: tuple[Verdict, ...],
+    meaning: str,
+    *,
+    of_connection: str = "",
+    jgreylist: str = "",
+    counted: bool = True,
+    logged: str = "info",
+) -> tuple[Any, ...]:
+    return word, verdicts, meaning, of_connection or meaning, jgreylist, counted, logged
+
+
+class Reason(Enum):
+    """Why: the one table of reasons, in the order in which they are looked at.
+
+    A row has the word that stands in the log, the figures, the metrics, the commands and the docs;
+    the verdicts it can have; its meaning for the admin, and another where a connection is asked
+    about (`of_connection`); what jgreylist's own log says, in the words of the program that it
+    replaces; whether the store's figures count it; and the level at which the log has it.
+    `native/reasons.h` is made of this table by `tools/reasons_header.py`.
+    """
+
+    DISABLED = _row(
+        "disabled", _PASS, "greylisting is not turned on for this client", counted=False
+    )
+    OTHER_STAGE = _row(
+        "other-stage",
+        _PASS,
+        "nothing is decided at this stage of the session, but at another one",
+        counted=False,  # the answer that counts is given at the other stage
+        logged="debug",
+    )
+    RELAY = _row("relay", _PASS, "the client may relay: it is one of ours", counted=False)
+    AUTHENTICATED = _row("authenticated", _PASS, "the client has logged in", counted=False)
+    INCOMPLETE = _row(
+        "incomplete",
+        _PASS,
+        "the mail server did not name client, sender and recipient",
+        counted=False,
+        logged="fatal",
+    )
+    RECIPIENT_REFUSED = _row(
+        "recipient-refused",
+        _PASS,
+        "the mail server is about to refuse this recipient itself",
+        counted=False,
+    )
+    INVALID_CLIENT = _row(
+        "invalid-client", _PASS, "the client address is no IP address", counted=False
+    )
+    DENYLISTED = _row(
+        "denylisted",
+        _REJECT,
+        "an entry of the denylist refuses it",
+        jgreylist="DENY blacklisted",
+    )
+    ALLOWLISTED = _row(
+        "allowlisted", _PASS, "an entry of the allowlist lets it in", jgreylist="OK whitelisted"
+    )
+    NOT_LISTED = _row(
+        "not-listed", _PASS, "explicit mode: no list names this client or recipient domain"
+    )
+    NULL_SENDER = _row("null-sender", _PASS, "the null sender is never deferred under this policy")
+    NO_REVERSE_DNS = _row(
+        "no-reverse-dns",
+        _REJECT,
+        "the client address has no name, and such clients are refused here",
+        jgreylist="DENY no reverse DNS",
+        counted=False,
+    )
+    NEW = _row(
+        "new",
+        _DEFER,
+        "this client network, sender and recipient were not seen together before",
+        of_connection="this client network was not seen before",
+        jgreylist="GREY first time",
+    )
+    EARLY = _row(
+        "early",
+        _DEFER,
+        "it was seen before, and its delay is not over yet",
+        of_connection="it connected before, and its delay is not over yet",
+        jgreylist="GREY too soon",
+    )
+    RETRIED = _row(
+        "retried",
+        _PASS,
+        "its delay is over: who comes again then is a real mail server",
+        jgreylist="OK known",
+    )
+    KNOWN = _row("known", _PASS, "it passed before", jgreylist="OK known")
+    STORE_UNAVAILABLE = _row(
+        "store-unavailable",
+        (Verdict.PASS, Verdict.DEFER),
+        "the records could not be read or written",
+        counted=False,  # there is no store to count in
+    )
+    CONFIG_ERROR = _row(
+        "config-error",
+        _PASS,
+        "the configuration has errors: see the log",
+        counted=False,
+        logged="error",
+    )
+    INTERNAL_ERROR = _row(
+        "internal-error", _PASS, "greylag failed: see the log", counted=False, logged="fatal"
+    )
+
+    if TYPE_CHECKING:  # or it would be Any, because of __new__
+
+        @property
+        def value(self) -> str:
+            """Return the word."""
+
+    verdicts: tuple[Verdict, ...]
+    meaning: str
+    meaning_of_connection: str
+    jgreylist: str  # empty: its log says the verdict and the word
+    counted: bool
+    logged: str
+
+    def __new__(cls, *row: Any) -> Self:
+        """Make a member of its row; the attributes are plain, as each answer reads some."""
+        member = object.__new__(cls)
+        member._value_, member.verdicts, member.meaning = row[:3]
+        member.meaning_of_connection, member.jgreylist, member.counted, member.logged = row[3:]
+        return member
 
     __hash__ = object.__hash__
-
-
-MEANING = {
-    Reason.DISABLED: "greylisting is not turned on for this client",
-    Reason.OTHER_STAGE: "nothing is decided at this stage of the session, but at another one",
-    Reason.RELAY: "the client may relay: it is one of ours",
-    Reason.AUTHENTICATED: "the client has logged in",
-    Reason.INCOMPLETE: "the mail server did not name client, sender and recipient",
-    Reason.INVALID_CLIENT: "the client address is no IP address",
-    Reason.RECIPIENT_REFUSED: "the mail server is about to refuse this recipient itself",
-    Reason.DENYLISTED: "an entry of the denylist refuses it",
-    Reason.ALLOWLISTED: "an entry of the allowlist lets it in",
-    Reason.NOT_LISTED: "explicit mode: no list names this client or recipient domain",
-    Reason.NULL_SENDER: "the null sender is never deferred under this policy",
-    Reason.NO_REVERSE_DNS: "the client address has no name, and such clients are refused here",
-    Reason.NEW: "this client network, sender and recipient were not seen together before",
-    Reason.EARLY: "it was seen before, and its delay is not over yet",
-    Reason.RETRIED: "its delay is over: who comes again then is a real mail server",
-    Reason.KNOWN: "it passed before",
-    Reason.STORE_UNAVAILABLE: "the records could not be read or written",
-    Reason.CONFIG_ERROR: "the configuration has errors: see the log",
-    Reason.INTERNAL_ERROR: "greylag failed: see the log",
-}
-# Where a connection was asked about, and not a recipient.
-MEANING_OF_CONNECTION = {
-    **MEANING,
-    Reason.NEW: "this client network was not seen before",
-    Reason.EARLY: "it connected before, and its delay is not over yet",
-}
 
 
 @value

@@ -11,15 +11,7 @@ enum { MAX_SHOWN = 64 /* bytes of an address or a reason */ };
 /* What the log says for a reason; any other is said as it is. */
 static const struct {
     const char *reason, *fate;
-} fates[] = {
-    {"new", "GREY first time"},
-    {"early", "GREY too soon"},
-    {"retried", "OK known"},
-    {"known", "OK known"},
-    {"allowlisted", "OK whitelisted"},
-    {"denylisted", "DENY blacklisted"},
-    {"no-reverse-dns", "DENY no reverse DNS"},
-};
+} fates[] = {FATES};
 
 /* A number as atoi() reads it, as far as it goes: is it another than 0? Unset or empty: yes. */
 static inline bool is_on(const char *variable)

@@ -242,8 +242,6 @@ static _Noreturn void decide(char **arguments)
 
 int main(int argc, char **argv)
 {
-    static const char whitelisted[] = "allowlisted";
-
     begin();
     if (argc < 2) {
         say("no command: expected jgreylist PROGRAM [ARGUMENT...]");
@@ -254,7 +252,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (is_set("JGREYLIST") && !has_value("JGREYLIST")) { /* needs nobody's word */
-        log_fate(whitelisted, strlen(whitelisted), true);
+        log_fate(REASON_ALLOWLISTED, strlen(REASON_ALLOWLISTED), true);
         let_in(argv);
     }
     decide(argv);

@@ -26,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "reasons.h"
+
 #ifndef PLUGIN_NAME
 #define PLUGIN_NAME "greylisting"
 #endif
@@ -208,13 +210,14 @@ static inline bool is_logged(int level)
 /* Fixed texts alone: no byte from the network or the daemon ever reaches the log. */
 static inline void log_line(int level, const char *cause, const char *consequence)
 {
+    static const char failed[] = "error reason=" REASON_STORE_UNAVAILABLE;
     char line[256];
     struct text text = TEXT_IN(line);
 
     if (!is_logged(level))
         return;
     add_string(&text, PLUGIN_NAME ": level=");
-    add_string(&text, level == LEVEL_WARN ? "warn" : "error reason=store-unavailable");
+    add_string(&text, level == LEVEL_WARN ? "warn" : failed);
     add_string(&text, " error=\"");
     add_string(&text, cause);
     add_string(&text, consequence);

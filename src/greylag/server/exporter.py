@@ -92,12 +92,7 @@ class DaemonCollector(Collector):
 
     def _counted(self) -> dict[tuple[Verdict, Reason], int]:
         """Return the answers, with 0 for those that did not occur yet."""
-        zero = {
-            (Verdict.DEFER, Reason.NEW): 0,
-            (Verdict.DEFER, Reason.EARLY): 0,
-            (Verdict.PASS, Reason.RETRIED): 0,
-            (Verdict.PASS, Reason.KNOWN): 0,
-        }
+        zero = {(verdict, reason): 0 for reason in Reason for verdict in reason.verdicts}
         return zero | dict(self._metrics.answers)
 
 

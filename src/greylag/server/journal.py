@@ -21,6 +21,8 @@ from greylag.wire.logline import connection_line, decision_line, format_event
 IN_FILE, ALWAYS, NEVER = "file", "always", "never"  # when lines begin with their time
 FATAL, ERROR, WARN, INFO, DEBUG = 1, 2, 3, 4, 5
 _NAMES = ("off", "fatal", "error", "warn", "info", "debug")
+_LEVEL_OF = {reason: _NAMES.index(reason.logged) for reason in Reason}
+_BEGIN = tuple("" if name == "info" else f"level={name} " for name in _NAMES)
 _PATIENCE = 2.0  # seconds for the last lines, at the end
 _RARELY = 60.0  # seconds until the same error is told again
 _MOST_ERRORS = 64  # that are remembered for this
@@ -80,26 +82,21 @@ class Journal:
     def event(self, level: int, fields: Mapping[str, bytes | str | int]) -> None:
         """Write an event; anything but `info` is named in the line."""
         if level <= self.level:
-            named = fields if level == INFO else {"level": _NAMES[level], **fields}
-            self._hold(format_event(named))
+            self._hold(_BEGIN[level] + format_event(fields))
 
     def decision(
         self, attempt: Attempt, decision: Decision, names: tuple[bytes, bytes] = (b"", b"")
     ) -> None:
         """Write what was answered to an attempt, with the client's own name and HELO name."""
-        if decision.reason is Reason.INCOMPLETE:
-            if self.level >= FATAL:
-                self._hold(f"level=fatal {decision_line(attempt, decision)}")
-        elif decision.reason is Reason.OTHER_STAGE:
-            if self.level >= DEBUG:
-                self._hold(f"level=debug {decision_line(attempt, decision)}")
-        elif self.level >= INFO:
-            self._hold(decision_line(attempt, decision, *names))
+        level = _LEVEL_OF[decision.reason]
+        if level <= self.level:
+            self._hold(_BEGIN[level] + decision_line(attempt, decision, *names))
 
     def connection(self, client_address: bytes, decision: Decision, client_name: bytes) -> None:
         """Write what was answered about a connection."""
-        if self.level >= INFO:
-            self._hold(connection_line(client_address, decision, client_name))
+        level = _LEVEL_OF[decision.reason]
+        if level <= self.level:
+            self._hold(_BEGIN[level] + connection_line(client_address, decision, client_name))
 
     def internal_error(self, _loop: object, context: Mapping[str, Any]) -> None:
         """Write what the loop says of an exception that nobody caught: a bug, or no memory."""

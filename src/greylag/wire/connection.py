@@ -21,17 +21,6 @@ from greylag.wire.tempfail import read_number, refusal
 
 JGREYLIST = b"jgreylist"  # its `greylag_client`
 LISTED = b"% is not accepted here"  # for entries of our lists, which have no text
-_FATES = {  # native/fate.h has the same
-    Reason.NEW: "GREY first time",
-    Reason.EARLY: "GREY too soon",
-    Reason.RETRIED: "OK known",
-    Reason.KNOWN: "OK known",
-    Reason.ALLOWLISTED: "OK whitelisted",
-    Reason.DENYLISTED: "DENY blacklisted",
-    Reason.NO_REVERSE_DNS: "DENY no reverse DNS",
-}
-
-
 NOT_SERVED = b"greylag_tree=no\n\n"  # the one-shot has to answer for this tree
 
 
@@ -68,9 +57,8 @@ def read_environment(environ: Mapping[bytes, bytes]) -> Connection:
 
 def fate_of(decision: Decision) -> str:
     """Return what the log of jgreylist says of a decision, in the old program's words."""
-    known = _FATES.get(decision.reason)
     general = "OK" if decision.verdict is Verdict.PASS else "GREY"
-    return known or f"{general} {decision.reason.value}"
+    return decision.reason.jgreylist or f"{general} {decision.reason.value}"
 
 
 def refusal_of(decision: Decision, connection: Connection) -> bytes:

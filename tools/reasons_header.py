@@ -1,0 +1,37 @@
+"""Write src/greylag/native/reasons.h, the words of the table in greylag.core.verdict for C.
+
+usage: PYTHONPATH=src python3 tools/reasons_header.py >src/greylag/native/reasons.h
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from greylag.core.verdict import Reason
+
+HEAD = """\
+/*
+ * The words of verdicts' reasons, and what jgreylist logs for them. Written by
+ * tools/reasons_header.py from the table in core/verdict.py: to be changed there.
+ */
+#ifndef GREYLAG_REASONS_H
+#define GREYLAG_REASONS_H
+"""
+
+
+def lines() -> Iterator[str]:
+    """Yield the header's lines."""
+    yield HEAD
+    for reason in Reason:
+        yield f'#define REASON_{reason.name} "{reason.value}"'
+    rows = [f'{{REASON_{r.name}, "{r.jgreylist}"}}' for r in Reason if r.jgreylist]
+    yield ""
+    yield "/* Any other reason is said as it is. */"
+    yield "#define FATES \\"
+    yield from (f"    {row}, \\" for row in rows[:-1])
+    yield f"    {rows[-1]}"
+    yield "\n#endif"
+
+
+sys.stdout.write("\n".join(lines()) + "\n")
