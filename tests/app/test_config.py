@@ -335,6 +335,12 @@ def test_another_database_that_the_old_file_overrides_is_noted(home: Path) -> No
     assert "store.url = mysql://grey:***@db/mail does not count" in settings.notes[0]
 
 
+def test_a_mistyped_url_is_not_quoted_whatever_it_looks_like_t43(home: Path) -> None:
+    (found,) = errors_of(home, 'store.url = "mysql:grey:geheim/mail"\n')
+    assert found.startswith("greylag.toml:1: store.url: expected ")
+    assert "geheim" not in found
+
+
 def test_the_setting_that_names_the_database_is_the_one_that_is_told(home: Path) -> None:
     write_old(home, "mysql_default_file=/my.cnf\n")
     theirs, same = "/other.cnf", 'store.url = "mysql:?default_file=/other.cnf"\n'

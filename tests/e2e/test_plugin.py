@@ -65,6 +65,14 @@ def test_untouched_and_no_database_is_even_opened(
     assert plugin.untouched()
 
 
+@pytest.mark.parametrize("changes", UNTOUCHED[:3], ids=str)
+def test_where_it_does_not_act_not_even_the_settings_are_read(
+    plugin: Plugin, changes: dict[str, Value | None]
+) -> None:
+    answer = plugin.run(**changes, GREYLAG_CONFIG="/missing.toml")
+    assert (answer.output, answer.log, answer.code) == (b"", "", 0)
+
+
 def test_a_missing_variable_is_logged_as_fatal(plugin: Plugin) -> None:
     plugin.write_toml('[log]\nlevel = "fatal"\n')
     assert "level=fatal verdict=pass reason=incomplete" in plugin.run(SMTPMAILFROM=None).log
