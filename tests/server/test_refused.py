@@ -61,6 +61,25 @@ def spoil_the_page_of(database: Path, text: bytes) -> None:
     database.write_bytes(raw)
 
 
+@pytest.mark.parametrize("name", ["lists", "removals"])
+@pytest.mark.parametrize("number", ["'text'", "1.5", "x'00'"])
+def test_a_state_that_is_no_number_lets_nobody_in_t34(
+    tmp_path: Path, name: str, number: str
+) -> None:
+    """A damaged page or a foreign hand put it there: what holds is what was read before."""
+    loose = "UPDATE sqlite_schema SET sql = replace(sql, 'STRICT,', '') WHERE name = 'state'"
+    with serving(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "greylag.db")) as db, db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(loose)
+    with closing(sqlite3.connect(tmp_path / "greylag.db")) as db, db:
+        db.execute(f"INSERT OR REPLACE INTO state VALUES ('{name}', {number})")
+    with serving(tmp_path) as daemon:
+        assert strangers_let_in(daemon, Connection.ask, stranger) == 0
+        told(daemon, "a row is no state")
+
+
 @pytest.fixture
 def spoilt(tmp_path: Path) -> Iterator[Daemon]:
     """A daemon on a file with one page of the records in ruins: that of s1500@example.org."""

@@ -15,7 +15,7 @@ from greylag.service.batch import Answered, Asked
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
 from greylag.service.listreader import ListReader
-from greylag.store.base import Store, StoreError
+from greylag.store.base import Store, StoreError, StoreRefused
 
 NO_MEMORY = 0.05  # seconds until what there was no memory for is tried again
 _AT_ONCE = 0.0001  # seconds: no wait at all would look at the queue without giving up Python's lock
@@ -195,10 +195,17 @@ class StoreThread(threading.Thread):
             self._lists.look(store)
             batch.no_figures = store.no_figures()
             batch.warning = store.warning()
-            batch.removals = store.removals()
+            batch.removals = self._removals(store, batch)
         if batch.jobs or batch.later:
             self._decide(store, batch, ready)
-        batch.refused = self._deciding.take_cause() or self._lists.take_error()
+        batch.refused = self._deciding.take_cause() or self._lists.take_error() or batch.refused
+
+    def _removals(self, store: Store, batch: Batch) -> int | None:
+        try:
+            return store.removals()
+        except StoreRefused as error:  # its row means nothing: as in a store that cannot tell
+            batch.refused = str(error)
+            return None
 
     def _decide(self, store: Store, batch: Batch, ready: Tell) -> None:
         """Answer from what is there, where that is enough; then write, and answer the others."""

@@ -149,7 +149,7 @@ CLUSTERED = "SHOW VARIABLES WHERE Variable_name = 'wsrep_on' AND Value = 'ON'"
 CLUSTER = "SHOW STATUS WHERE Variable_name IN ('wsrep_provider_name', 'wsrep_ready')"
 # Our writers take turns at a row of our own table: who has no right to that cannot be in the way.
 LOCK = "SELECT number FROM greylag_figures WHERE hour = -1 AND name = 'lock' FOR UPDATE"
-REMOVALS = """SELECT coalesce(max(number), 0) FROM greylag_figures
+REMOVALS = """SELECT coalesce(max(CAST(number AS SIGNED)), 0) FROM greylag_figures
     WHERE hour = -1 AND name = 'removals'"""
 NEXT_REMOVAL = """INSERT INTO greylag_figures (hour, name, number) VALUES (-1, 'removals', 1)
     ON DUPLICATE KEY UPDATE number = IF(number BETWEEN 1 AND 1 << 62, number + 1, 1)"""

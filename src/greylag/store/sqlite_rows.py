@@ -1,7 +1,8 @@
 """Rows of SQLite, and what they mean: nothing is believed to have the type that the schema says.
 
 Damaged pages and foreign hands put anything into any column. What is no record, entry or figure is
-an error of the database, which the store's guard translates (T46).
+an error of the database, which the store's guard translates (T46): of data, as one such row must
+not stand for the whole file (T34).
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ _FIGURE = (int, str, int)
 
 def _check(row: tuple[Any, ...], types: tuple[type, ...], what: str) -> None:
     if tuple(map(type, row)) != types:
-        raise sqlite3.DatabaseError(f"a row is no {what} of greylag's (greylag db check)")
+        raise sqlite3.DataError(f"a row is no {what} of greylag's (greylag db check)")
 
 
 def read_record(row: tuple[Any, ...]) -> tuple[Triplet, Record]:
-    """Return a record and its key. Raises sqlite3.DatabaseError."""
+    """Return a record and its key. Raises sqlite3.DataError."""
     network, sender, recipient, first_seen, defer_until, expires, blocked, passed = row
     # One comparison after the other costs half of what `_check` does; each RCPT reads a record.
     if not (
@@ -54,7 +55,7 @@ def read_scanned(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def read_entry(row: tuple[Any, ...]) -> Entry:
-    """Return an entry of the lists. Raises sqlite3.DatabaseError."""
+    """Return an entry of the lists. Raises sqlite3.DataError."""
     packed, prefix, domain, *rest = row
     subject: Subject
     if type(packed) is bytes and type(prefix) is int:
@@ -73,21 +74,21 @@ def sound_entries(rows: list[tuple[Any, ...]]) -> list[Entry]:
     """
     found = []
     for row in rows:
-        with suppress(sqlite3.DatabaseError):
+        with suppress(sqlite3.DataError):
             found.append(read_entry(row))
     return found
 
 
 def read_figure(row: tuple[Any, ...]) -> tuple[int, str, int]:
-    """Return an hour, a figure's name and its number. Raises sqlite3.DatabaseError."""
+    """Return an hour, a figure's name and its number. Raises sqlite3.DataError."""
     _check(row, _FIGURE, "figure")
     return row[0], row[1], row[2]
 
 
 def read_number(row: tuple[Any, ...] | None) -> int:
-    """Return the number of the lists' state. Raises sqlite3.DatabaseError."""
+    """Return the number of the lists' state. Raises sqlite3.DataError."""
     if row is None:
-        raise sqlite3.DatabaseError("the state of the lists is not there")
+        raise sqlite3.DataError("the state of the lists is not there")
     _check(row, (int,), "state")
     return int(row[0])
 
