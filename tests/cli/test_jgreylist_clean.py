@@ -92,10 +92,13 @@ def test_what_is_not_ours_stays(tree: Path) -> None:
 
 
 def test_a_name_cannot_speak_to_the_terminal_t12(tree: Path) -> None:
-    plant(tree, "\x1b[2J/x\n/y", 2 * DAY, 2 * DAY)
+    """One that is no record's is passed over; one that only looks like it is shown as it is."""
+    planted = plant(tree, "\x1b[2J/x\n/y", 2 * DAY, 2 * DAY)
+    plant(tree, "999/000/000", 2 * DAY, 2 * DAY)
     shown = clean("-d", str(tree)).stdout
-    assert "\\x1b[2J/x\\x0a/y: came once" in shown
     assert "\x1b" not in shown
+    assert "999/000/000: came once" in shown
+    assert planted.exists()
 
 
 def test_a_clock_that_jumped_removes_nothing_p18(tree: Path) -> None:
@@ -117,3 +120,17 @@ def test_what_cannot_be_done_is_told(arguments: tuple[str, ...], code: int) -> N
     done = clean(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("greylag: ")
+
+
+def test_a_folder_that_is_no_tree_loses_nothing(tree: Path) -> None:
+    """A path that was mistyped, run by root: only what is named as records are is a tree's."""
+    others = [
+        plant(tree, name, 40 * DAY, 40 * DAY)
+        for name in ("lock", "pid/of/daemon", "192/lost", "192/000/old.d/a", "ipv6/2001/name")
+    ]
+    empty = tree / "opt" / "local"
+    empty.mkdir(parents=True)
+    done = clean(str(tree))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"removed: 3 {ONCE}\nremoved: 1 {OLD}\nkept: 2\n"
+    assert all(path.exists() for path in (*others, empty))

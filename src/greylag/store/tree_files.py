@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,8 @@ DAY = 86400
 ONCE_AGE = DAY  # of a client that came once and never again
 SEEN_AGE = 30 * DAY
 ONCE, OLD, KEPT = "once", "old", "kept"  # what becomes of a record when the tree is cleaned
+# The old program makes 200/.00/.00 of an IPv6 address.
+_DIGITS, _HEX = re.compile(r"[0-9.]{3}"), re.compile(r"[0-9a-f]{4,24}")
 DEPTH = 4  # names on the longest way
 _HALF = 8  # bytes of an IPv6 address that a /64 fixes
 
@@ -61,6 +64,12 @@ def names_of(network: bytes) -> tuple[str, ...]:
     text = network.hex()
     rest = text[8:] if any(network[_HALF:]) else text[8 : 2 * _HALF]
     return SIXTH, text[:4], text[4:8], rest
+
+
+def belongs(names: tuple[str, ...]) -> bool:
+    """Tell whether names could lead to a record: the path of a tree may be mistyped."""
+    rest = _HEX if names[0] == SIXTH else _DIGITS
+    return all(rest.fullmatch(name) for name in names[names[0] == SIXTH :])
 
 
 def network_of(names: tuple[str, ...]) -> bytes | None:
@@ -180,10 +189,10 @@ class Root:
         return os.access(".", rights, dir_fd=self.handle, effective_ids=True)
 
     def remove_empty(self, top: tuple[str, ...] = ()) -> None:
-        """Remove the folders below one that hold nothing; one that fills meanwhile stays."""
+        """Remove a tree's folders below one that hold nothing; one that fills meanwhile stays."""
         try:
             with self.folder(top) as handle:
-                for name in os.listdir(handle):
+                for name in filter(lambda n: belongs((*top, n)), os.listdir(handle)):
                     if not stat.S_ISDIR(os.lstat(name, dir_fd=handle).st_mode):
                         continue
                     if len(top) < DEPTH - 1:
@@ -221,6 +230,8 @@ def walk(
         with root.folder(top) as handle:
             for name in sorted(os.listdir(handle)):
                 if name < first or (name == first and not goes_on):
+                    continue
+                if not belongs((*top, name)):
                     continue
                 try:
                     found = root.times(handle, name)
