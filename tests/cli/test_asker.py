@@ -112,6 +112,38 @@ def test_a_folder_that_may_not_be_written_is_an_error(place: Place, check: str) 
 
 
 @pytest.mark.parametrize("check", CHECKS)
+def test_an_option_file_that_the_user_may_not_read_is_an_error(place: Place, check: str) -> None:
+    """No server is needed to tell it: what moves from the old plugin fails here first."""
+    options = place.folder / "my.cnf"
+    options.write_text("[client]\nuser = greylisting\ndatabase = greylisting\nhost = 192.0.2.1\n")
+    options.chmod(0o600)
+    place.config.write_text(f'store.url = "mysql:?default_file={options}"\n')
+    code, _out, said = place.run(check, "--as", USER)
+    assert (code, f"greylag: {options}: Permission denied\n" in said) == (74, True)
+    options.unlink()
+    code, _out, said = place.run(check)
+    assert (code, f"greylag: {options}: No such file or directory\n" in said) == (74, True)
+
+
+def test_who_may_not_read_the_database_is_told_as_whom_to_run(place: Place) -> None:
+    place.database.chmod(0o600)
+    place.folder.chmod(0o700)
+    for words in (("search",), ("stats",), ("allow", "list"), ("expire",)):
+        done = subprocess.run(
+            [BIN / "greylag", "--config", place.config, *words],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            user="daemon",
+            group="daemon",
+            extra_groups=[],
+        )
+        told = f"greylag: {place.database}: permission denied; run this command as the user that"
+        assert (done.returncode, told in done.stderr) == (74, True), done.stderr
+
+
+@pytest.mark.parametrize("check", CHECKS)
 def test_who_cannot_be_that_user_is_told(place: Place, check: str) -> None:
     assert place.run(check, "--as", "no-such-user")[0] == 2
     code, _out, said = place.run(check, "--as", "daemon", user=USER)

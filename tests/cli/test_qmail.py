@@ -161,6 +161,14 @@ def test_old_names_are_written_and_taken_back(tmp_path: Path) -> None:
     assert (home / "bin" / "jgreylist").read_text() == OLD
 
 
+def test_a_jgreylist_in_bin_that_replaced_nothing_is_left_and_told(tmp_path: Path) -> None:
+    words = ("--sbin", str(tmp_path))
+    run(tmp_path, "install", "--old-names", *words)
+    told = f"{tmp_path}/bin/jgreylist: left in place, as a run script may name it\n"
+    assert told in run(tmp_path, "uninstall", *words).output
+    assert (tmp_path / "bin" / "jgreylist").exists()
+
+
 @pytest.mark.parametrize("name", ["jgreylist-clean", "jgreylist_clean"])
 def test_the_old_cleaner_without_an_argument_cleans_the_usual_tree(
     tmp_path: Path, name: str
@@ -213,8 +221,35 @@ def test_a_bare_command_tells_that_the_plugin_reads_another_configuration(
     hint = f"greylag: for other commands, set GREYLAG_CONFIG={theirs} or give --config {theirs}\n"
     assert hint in CliRunner().invoke(cli, words).stderr
     told = f"the plugins in {tmp_path}/plugins read {theirs}, and this command {{}}"
-    for command in (["config"], ["config", "--check"], ["check", "192.0.2.1"]):
+    commands = (
+        *(["config"], ["config", "--check"], ["check", "192.0.2.1"], ["search"], ["stats"]),
+        *(["allow", "list"], ["allow", "add", "192.0.2.9"], ["allow", "remove", "192.0.2.9"]),
+        *(["forget", "--waiting"], ["expire"], ["db", "init"], ["db", "check"]),
+    )
+    for command in commands:
         for file, wanted in ((ours, True), (theirs, False)):
             words = ["--config", str(file), "--qmail-home", str(tmp_path), *command]
             said = CliRunner().invoke(cli, words).stderr
-            assert (told.format(file) in said) is wanted, said
+            assert said.count(told.format(file)) == wanted, said
+
+
+def test_a_plain_install_tells_that_the_plugins_read_other_settings_than_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade: it is `greylag qmail install` alone for those who chose no file."""
+    monkeypatch.delenv("GREYLAG_CONFIG", raising=False)
+    chosen = tmp_path / "chosen.toml"
+    chosen.write_text(f'store.url = "sqlite://{tmp_path}/x.db"\n')
+    words = ["qmail", "install", "--qmail-home", str(tmp_path)]
+    told = f"greylag: the plugins read {chosen} before, and now /etc/greylag/greylag.toml\n"
+    with_it = CliRunner().invoke(cli, ["--config", str(chosen), *words])
+    assert told not in with_it.stderr
+    assert told in CliRunner().invoke(cli, words).stderr
+    assert told not in CliRunner().invoke(cli, words).stderr  # they do no longer
+
+
+def test_native_and_python_exclude_each_other(tmp_path: Path) -> None:
+    done = run(tmp_path, "install", "--native", "--python")
+    assert done.exit_code == 2
+    assert "--native and --python exclude each other" in done.stderr
+    assert not (tmp_path / "plugins").exists()

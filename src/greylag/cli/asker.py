@@ -16,7 +16,9 @@ import click
 from greylag.app.config import CONFIG_VARIABLE, DEFAULT_PATH
 from greylag.app.entering import closed_to, closed_to_us, name_of
 from greylag.cli.common import USAGE, CommandError, F, Run, missing_file
+from greylag.store import MYSQL_BY_FILE
 from greylag.store.base import StoreError
+from greylag.store.mysql_options import read_url
 
 _SQLITE = "sqlite://"
 _ROOT = 0
@@ -62,7 +64,12 @@ def _load_stores() -> None:
 
 
 def refuse_unusable(url: str) -> None:
-    """Raise StoreError where we could not keep records in a SQLite database, made or not yet."""
+    """Raise StoreError where we could not keep records: in a SQLite database, made or not yet.
+
+    Of MySQL and MariaDB, the option file is read; the server is not asked.
+    """
+    if url.startswith(MYSQL_BY_FILE):
+        read_url(url)
     if not url.startswith(_SQLITE):
         return
     path = url.removeprefix(_SQLITE)

@@ -19,7 +19,6 @@ from greylag.cli.common import (
 )
 from greylag.cli.effects import EXPLICIT
 from greylag.cli.output import moment, say, span, when, write_fields, write_json
-from greylag.cli.plugins import another_configuration
 from greylag.cli.shown import denying, entry_json, network_text, record_json, subject_text
 from greylag.cli.typed import typed_address, typed_client, typed_recipient
 from greylag.core.accesslist import NEVER
@@ -67,7 +66,8 @@ def check(run: Run, address: str, addresses: tuple[str, ...], by_address: bool) 
     packed = typed_client(address)
     question, triplet, policy = _asked(run, address, addresses, by_address=by_address)
     failures: list[StoreError] = []
-    for line in (*another_configuration(run), *for_root_alone(run)):
+    run.tell_configuration()
+    for line in for_root_alone(run):
         say(line)
     with ExitStack() as stack:
 

@@ -13,6 +13,7 @@ import click
 
 from greylag.app.config import CONFIG_VARIABLE, OLD_PATH, Settings, load
 from greylag.app.entering import name_of
+from greylag.cli.chosen import another_configuration
 from greylag.cli.output import say
 from greylag.core.policy import Policy
 from greylag.store import open_store
@@ -28,6 +29,9 @@ INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 and the signal's number, as shells ha
 DEFAULT_HOME = "/var/qmail"
 _SQLITE = "sqlite://"
 _ROOT = 0
+
+# Where a question has nobody to answer it.
+NO_TERMINAL = "there is no terminal to ask on: --yes goes on without asking"
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -57,6 +61,7 @@ class Run:
         self._home = home
         self._home_found: str | None = None
         self._settings: Settings | None = None
+        self._told = False
 
     def use_config(self, path: str) -> None:
         """Read this file, as `--config` behind the subcommand says."""
@@ -100,12 +105,19 @@ class Run:
         """The policy that the settings hold."""
         return self.settings.policy
 
+    def tell_configuration(self) -> None:
+        """Say, once, where mail may be answered by other settings, and so from another database."""
+        for line in () if self._told else another_configuration(self.home, self.environ):
+            say(line)
+        self._told = True
+
     def open_store(self, *, create: bool = False) -> Store:
         """Return the store; the caller closes it. Raises StoreError.
 
         A database that was never made is an empty store, and only `create` makes it.
         """
         url = self.settings.store_url
+        self.tell_configuration()
         if url == "memory:":
             say("the store is memory: what it holds ends with this command")
         missing = missing_file(url)
@@ -175,7 +187,7 @@ def opened(url: str, timeout: float, *, create: bool = True) -> Store:
     """Return the store, or say whose it is where that is why it cannot be opened."""
     try:
         return open_store(url, timeout=timeout, create=create)
-    except StoreUnavailable:
+    except StoreError:
         path = url.removeprefix(_SQLITE)
         if not url.startswith(_SQLITE) or os.access(path, os.R_OK | os.W_OK, effective_ids=True):
             raise

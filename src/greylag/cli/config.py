@@ -12,16 +12,16 @@ from greylag.app.config import ConfigError
 from greylag.app.options import OPTIONS, Option
 from greylag.app.reading import LEVELS
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
+from greylag.cli.chosen import another_configuration
 from greylag.cli.common import CONFIG_ERROR, OK, STORE_ERROR, Run, examples, json_option
 from greylag.cli.output import say, write, write_json, write_table
-from greylag.cli.plugins import another_configuration
 from greylag.core.duration import format_duration
 from greylag.store import without_password
 from greylag.store.base import StoreError
 
 _HEAD = """\
 # Settings of greylag. Each stands here with its default: remove the # before it to change it.
-# `greylag config --check` tells what is wrong with this file, `greylag config` what holds."""
+# `greylag config --check` tells what is wrong with this file, `greylag config` what is in force."""
 
 _RESTART = " (a running daemon has to be restarted)"
 
@@ -42,7 +42,7 @@ _RESTART = " (a running daemon has to be restarted)"
 @json_option
 @click.pass_obj
 def config(run: Run, check: bool, example: bool) -> int:
-    """Show the settings that hold, and where each comes from."""
+    """Show the settings in force, and where each comes from."""
     if check and example:
         raise click.UsageError("--check and --example exclude each other")
     if check:
@@ -59,7 +59,11 @@ def _check(run: Run) -> int:
     warnings: tuple[str, ...] = ()
     code = OK
     try:
-        warnings = (*run.settings.warnings, *another_configuration(run), *for_root_alone(run))
+        warnings = (
+            *run.settings.warnings,
+            *another_configuration(run.home, run.environ),
+            *for_root_alone(run),
+        )
         refuse_unusable(run.settings.store_url)
     except ConfigError as error:
         errors, code = error.errors, CONFIG_ERROR
@@ -92,7 +96,11 @@ def _show(run: Run) -> None:
         )
         return
     write_table(("setting", "value", "from"), [(key, _toml(v), origin) for key, v, origin in rows])
-    for line in (*settings.warnings, *settings.notes, *another_configuration(run)):
+    for line in (
+        *settings.warnings,
+        *settings.notes,
+        *another_configuration(run.home, run.environ),
+    ):
         say(line)
 
 

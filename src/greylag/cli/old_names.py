@@ -75,4 +75,6 @@ def _restore(
                 told.append(f"{path / name}: {would}removed")
                 if not dry_run:
                     folder.remove(name)
+            else:
+                told.append(f"{path / name}: left in place, as a run script may name it")
     return told

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
-from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
 
-from greylag.app.config import CONFIG_VARIABLE, DEFAULT_PATH
 from greylag.cli.common import DEFAULT_HOME, InputFolder, Run
 from greylag.cli.folder import Folder
 
@@ -28,7 +25,6 @@ NATIVE = {**{name: name for name in PLUGINS}, "skipifauth": "ifauthskip"}
 ONESHOTS = {"greylisting": "greylisting-oneshot", "jgreylist": "jgreylist-oneshot"}
 KEPT = ".before-greylag"
 MARK = "# greylag plugin"
-_NAMED = re.compile(rb"setdefault\(b'GREYLAG_CONFIG', (b[^\n]+)\)\n")
 _LONGEST_SHEBANG = 250  # bytes that Linux reads of a script's first line, less a little
 _OTHERS_MAY_USE = stat.S_IROTH | stat.S_IXOTH
 
@@ -99,21 +95,6 @@ def opened(path: Path, *, create: bool = False) -> Iterator[Folder | None]:
         raise  # the reader of our output went away: that is no error of the folder
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error
-
-
-def another_configuration(run: Run) -> list[str]:
-    """Say where the plugins of this qmail home read another greylag.toml than this command."""
-    home = Path(run.home).absolute()
-    ours = os.fsdecode(run.environ.get(CONFIG_VARIABLE, os.fsencode(DEFAULT_PATH)))
-    for name in (ONESHOTS["greylisting"], "greylisting"):
-        try:
-            found = _NAMED.search((home / "plugins" / name).read_bytes()[:4096])
-            theirs = os.fsdecode(literal_eval(found[1].decode())) if found else DEFAULT_PATH
-        except (OSError, ValueError, SyntaxError):
-            continue
-        if found and theirs != os.path.abspath(ours):
-            return [f"the plugins in {home}/plugins read {theirs}, and this command {ours}"]
-    return []
 
 
 def is_ours(content: bytes | None) -> bool:

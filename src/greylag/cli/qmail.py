@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from greylag.app.config import ConfigError, ServerSettings
+from greylag.app.config import DEFAULT_PATH, ConfigError, ServerSettings
 from greylag.cli import smtpplugins
 from greylag.cli.asker import closed_to_others, for_root_alone
+from greylag.cli.chosen import named_config
 from greylag.cli.common import NOTHING, CommandError, Group, Run, examples
 from greylag.cli.folder import Folder
 from greylag.cli.native import compile_plugin
@@ -44,11 +45,11 @@ def qmail() -> None:
 @home_option
 @dry_run_option
 @click.option("--force", is_flag=True, help="Install although others cannot reach the files.")
+@click.option("--native", is_flag=True, help="Compile the C plugins, which ask `greylag serve`.")
 @click.option(
-    "--native/--python",
-    default=None,
-    help="Compile the C plugins, which ask `greylag serve`; or write the Python ones. "
-    "Without either, what is there stays of its kind.",
+    "--python",
+    is_flag=True,
+    help="Write the Python plugins. Without either, what is there stays of its kind.",
 )
 @click.option("--edit", is_flag=True, help="Add the lines to control/smtpplugins.")
 @click.option("--old-names", is_flag=True, help="Write what run scripts and crontabs name, too.")
@@ -61,7 +62,8 @@ def install(  # noqa: PLR0913 - one for each option
     *,
     dry_run: bool,
     force: bool,
-    native: bool | None,
+    native: bool,
+    python: bool,
     edit: bool,
     old_names: bool,
 ) -> None:
@@ -76,35 +78,41 @@ def install(  # noqa: PLR0913 - one for each option
 
     With --old-names also bin/jgreylist, and the old cleaners in --sbin.
     """
-    folder = qmail_home / "plugins"
+    run, folder = context.ensure_object(Run), qmail_home / "plugins"
+    native = _is_native(folder, native=native, python=python)
     _check_reach(folder, force=force)
-    run = context.ensure_object(Run)
-    texts = {name: script(module, run.config_option) for name, module in PLUGINS.items()}
-    contents = {folder / name: text.encode() for name, text in texts.items()}
-    if native is None:
-        native = _native_is_there(folder)
+    config = run.config_option
+    contents = {folder / name: script(of, config).encode() for name, of in PLUGINS.items()}
     if native:
         contents = _compiled(folder, contents, run.settings.server)
     programs = {path.name: content for path, content in contents.items()}
+    before = named_config(folder) if config is None else None
     said = _put(folder, programs, dry_run=dry_run)
     if old_names:
         said += _put(qmail_home / "bin", {n: programs[n] for n in IN_BIN}, dry_run=dry_run)
-        said += _put(sbin, cleaners(qmail_home, run.config_option), dry_run=dry_run)
+        said += _put(sbin, cleaners(qmail_home, config), dry_run=dry_run)
     click.echo("\n".join(said))  # whoever reads it may go away
-    _tell_settings(run, qmail_home / "plugins" / "greylisting")
+    _tell_settings(run, folder / "greylisting", before)
     _name_them(qmail_home, edit=edit, dry_run=dry_run)
     offer(run, qmail_home / "jgreylist", old_names=old_names, native=native)
 
 
-def _native_is_there(path: Path) -> bool:
-    """Tell whether an earlier install compiled the plugin: an upgrade keeps its kind."""
+def _is_native(path: Path, *, native: bool, python: bool) -> bool:
+    """Tell whether the C plugins are wanted; unless it is said, an upgrade keeps their kind."""
+    if native and python:
+        raise click.UsageError("--native and --python exclude each other")
+    if native or python:
+        return native
     with opened(path) as folder:
         there = folder.read("greylisting") if folder else None
     return there is not None and is_ours(there) and there.startswith(b"\x7fELF")
 
 
-def _tell_settings(run: Run, plugin: Path) -> None:
+def _tell_settings(run: Run, plugin: Path, before: str | None) -> None:
     """Say which settings were chosen, and what keeps the user that will ask from using them."""
+    if before is not None:
+        say(f"the plugins read {before} before, and now {DEFAULT_PATH}")
+        say(f"to have {before} read again: greylag --config {before} qmail install")
     if run.config_option is not None:
         path = Path(run.config_option).absolute()
         say(f"for other commands, set GREYLAG_CONFIG={path} or give --config {path}")
