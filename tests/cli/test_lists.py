@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from greylag.cli.common import NO_TERMINAL
 from greylag.core.accesslist import NEVER
 from tests.cli.conftest import CLIENT, NOW, RECIPIENT, SENDER, Greylag, shape
 from tests.server.daemon import BIN
@@ -317,9 +318,7 @@ def test_refusing_mail_of_many_has_to_be_confirmed(greylag: Greylag, subject: st
     result = greylag.run("deny", "add", "192.0.2.1", subject)
     assert result.exit_code == 1
     assert subject in result.stderr
-    assert result.stderr.endswith(
-        "greylag: refused: this needs --yes\ngreylag: nothing was stored\n"
-    )
+    assert result.stderr.endswith(f"greylag: {NO_TERMINAL}\ngreylag: nothing was stored\n")
     assert greylag.entries() == []
     assert greylag.run("deny", "import", "-", "--domain", stdin=subject).exit_code == 1
     assert greylag.entries() == []

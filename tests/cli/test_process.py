@@ -234,3 +234,51 @@ def test_a_narrow_terminal_shows_addresses_in_one_piece(greylag: Greylag, column
     _, shown = on_a_terminal("search", COLUMNS="200")
     assert sender in shown.splitlines()[-1]
     assert "192.0.2.0/24" in shown.splitlines()[-1]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("stats", 0),
+        ("search", 1),
+        ("allow add 192.0.2.9", 0),
+        ("deny add example.net", 1),
+        ("allow import -", (0, 66)),
+        ("config --example", 0),
+        ("frobnicate", 2),
+    ],
+)
+def test_a_stream_that_is_closed_is_as_if_it_were_dev_null(
+    tmp_path: Path, closed: str, words: str, code: int | tuple[int, ...]
+) -> None:
+    """Some crons and run scripts start programs without one of the three."""
+    config = tmp_path / "greylag.toml"
+    config.write_text(f'store.url = "sqlite://{tmp_path}/greylag.db"\n')
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" "$@" {closed}', PROGRAM, *words.split()],
+        env={**os.environ, "GREYLAG_CONFIG": str(config)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode in (code if isinstance(code, tuple) else (code,)), done.stderr
+    assert "internal error" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "search --help"])
+def test_a_help_text_that_cannot_be_written_is_told_in_one_line(words: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [PROGRAM, *words.split()],
+            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    wanted = (74, "greylag: output: No space left on device\n")
+    assert (done.returncode, done.stderr) == wanted

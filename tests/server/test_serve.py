@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import sqlite3
@@ -235,10 +236,20 @@ def a_served_socket(folder: Path) -> str:
 
 def a_folder_for_all(folder: Path) -> str:
     folder.chmod(0o777)
-    return "not be writable for all"
+    return "every user may write in it"
 
 
-@pytest.mark.parametrize("make", [a_file, a_link, a_served_socket, a_folder_for_all])
+def a_folder_of_another(folder: Path) -> str:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    daemon = pwd.getpwnam("daemon").pw_uid
+    os.chown(folder, daemon, -1)
+    return "belongs to daemon, and we run as root: run the daemon as daemon"
+
+
+@pytest.mark.parametrize(
+    "make", [a_file, a_link, a_served_socket, a_folder_for_all, a_folder_of_another]
+)
 def test_places_it_does_not_serve_at(tmp_path: Path, make: object) -> None:
     write_config(tmp_path)
     wanted = make(tmp_path)  # type: ignore[operator]

@@ -58,7 +58,7 @@ class Count:
 
 
 @click.command(
-    short_help="Forget the records that have had their time.",
+    short_help="Delete expired records.",
     epilog=examples("greylag expire", "greylag expire --dry-run"),
 )
 @click.option("--dry-run", is_flag=True, help="Only count.")
@@ -66,7 +66,7 @@ class Count:
 @json_option
 @click.pass_obj
 def expire(run: Run, dry_run: bool, yes: bool) -> None:
-    """Forget the records that have had their time; to be run each hour or day.
+    """Delete expired records; to be run each hour or day.
 
     Triplets that never came back are counted as stopped, see `greylag stats`.
     """

@@ -7,6 +7,7 @@ from contextlib import closing
 import click
 
 from greylag.cli.common import (
+    NO_TERMINAL,
     NOTHING,
     OK,
     CommandError,
@@ -89,7 +90,7 @@ def _chosen(run: Run, wanted: Wanted, store: Store) -> list[Triplet]:
 def _ask(found: list[Triplet], policy: Policy) -> None:
     _show(found, policy)
     if not interactive():
-        raise CommandError([f"refused: --yes forgets {_records(len(found))}"], NOTHING)
+        raise CommandError([NO_TERMINAL, "nothing was forgotten"], NOTHING)
     if not ask(f"Forget {_records(len(found))}?"):
         raise CommandError(["nothing was forgotten"], NOTHING)
 

@@ -25,7 +25,7 @@ _EXPECTED = (
 
 @click.group("import", cls=Group)
 def import_group() -> None:
-    """Take over who is known from elsewhere."""
+    """Learn known clients and senders from other programs' files."""
 
 
 def _pattern(_context: click.Context, _parameter: click.Parameter, text: str | None) -> object:
@@ -42,7 +42,7 @@ def _pattern(_context: click.Context, _parameter: click.Parameter, text: str | N
 
 @import_group.command(
     "smtp-log",
-    short_help="Know whose mail was accepted already, from logs.",
+    short_help="Learn from logs of accepted mail.",
     epilog=examples(
         "greylag import smtp-log /var/log/qmail/smtpd/@* /var/log/qmail/smtpd/current",
         "greylag import smtp-log --tree /var/lib/jgreylist /var/log/mail.log*",

@@ -9,7 +9,7 @@ from time import sleep
 
 import click
 
-from greylag.cli.common import NOTHING, OK, USAGE, CommandError, Run, ask, interactive
+from greylag.cli.common import NO_TERMINAL, NOTHING, OK, USAGE, CommandError, Run, ask, interactive
 from greylag.cli.effects import (
     ALLOW,
     DENY,
@@ -43,7 +43,7 @@ def confirm(which: Which, subjects: Iterable[Subject], *, yes: bool) -> None:
     if len(grave) > MOST_TOLD:
         say(f"and {len(grave) - MOST_TOLD} more that reach as far")
     if not interactive():
-        raise CommandError(["refused: this needs --yes", "nothing was stored"], NOTHING)
+        raise CommandError([NO_TERMINAL, "nothing was stored"], NOTHING)
     if not ask("Refuse all this mail for good?"):
         raise CommandError(["nothing was stored"], NOTHING)
 

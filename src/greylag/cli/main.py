@@ -45,6 +45,11 @@ from greylag.store.base import StoreError
 
 _LONGEST = 300  # characters of an unexpected error
 _UNKNOWN = re.compile(r"No such command ['\"](.*)['\"]")
+_NUMBERS = (
+    (r"(\S+) is not in the range x>=(\d+)$", r"expected a whole number of at least \2, got \1"),
+    (r"(\S+) is not in the range (\d+)<=x<=(\d+)$", r"expected \2 to \3, got \1"),
+    (r"(\S+) is not a valid integer range$", r"expected a whole number, got \1"),
+)
 _EXTRA = re.compile(r"Got unexpected extra arguments? \(.*\)")
 _EPILOG = """\b
 Exit codes:
@@ -78,10 +83,14 @@ class Ending(click.Command):
     def main(self, *args: Any, **options: Any) -> Any:
         """Run, and end the process with the exit code."""
         options["standalone_mode"] = False  # click would print its errors in its own way
+        open_missing()
         try:
             code = super().main(*args, **options)
+            sys.stdout.flush()  # of --help and --version, which end before invoke
         except (click.ClickException, click.Abort, CommandError, ConfigError, OSError) as error:
-            code = _report(error)
+            if isinstance(error, OSError):
+                give_up_output()
+            code = PIPE_CLOSED if isinstance(error, BrokenPipeError) else _report(error)
         except StoreError as error:
             code = report_store(error)
         except Exception as error:  # noqa: BLE001 - nobody is helped by a traceback
@@ -115,6 +124,13 @@ class Main(Ending, Group):
     """The group of all commands."""
 
 
+def open_missing() -> None:
+    """Give /dev/null to the standard streams that we were started without, as by `>&-`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the lowest free descriptor is its own
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
 def give_up_output() -> None:
     """Let go of what could not be written, or Python would try once more at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -145,6 +161,8 @@ def _click_line(error: click.ClickException) -> str:
     line = _unknown(error, context) if context else ""
     line = line or " ".join(error.format_message().split()).rstrip(".")
     line = _EXTRA.sub("Got more arguments than expected", line)  # one may be a URL, mistyped
+    for pattern, words in _NUMBERS:
+        line = re.sub(pattern, words, line)
     return f"{line} (see {context.command_path} --help)" if context else line
 
 
@@ -211,4 +229,4 @@ def cleanup() -> None:
 
     On a quiet server most records may have expired since the night before: it cleaned then, too.
     """
-    cli(["expire", "--yes", *sys.argv[1:]], prog_name="greylisting_cleanup")
+    cli(["expire", "--yes", *sys.argv[1:]], prog_name="greylag")  # as its usage names it

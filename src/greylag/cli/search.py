@@ -43,7 +43,7 @@ _HEADER = ("client network", "sender", "recipient", "first seen", "state", "defe
 @json_option
 @click.pass_obj
 def search(run: Run, wanted: Wanted, limit: int) -> int:
-    """Show records, those first seen last at the top. All options given must hold.
+    """Show records, newest first contact first. All options given must hold.
 
     Texts fit anywhere in an address, and without case.
     """

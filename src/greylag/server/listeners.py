@@ -69,6 +69,20 @@ class UnixListener:
         os.close(self._lock)
 
 
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def _strange(folder: str, found: os.stat_result) -> str:
+    us, them = _name_of(os.geteuid()), _name_of(found.st_uid)
+    if found.st_mode & stat.S_IWOTH:
+        return f"{folder}: every user may write in it: chmod o-w {folder}"
+    return f"{folder}: belongs to {them}, and we run as {us}: run the daemon as {them}, or chown it"
+
+
 def _locked(path: str) -> int:
     """Take the lock beside a socket; it goes with the process, however that ends."""
     folder = os.path.dirname(path)
@@ -76,7 +90,7 @@ def _locked(path: str) -> int:
         found = _folder(folder)
         if found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH:
             # Whoever owns it, or anybody, could put another socket in the place of ours.
-            raise ListenError(f"{folder}: must belong to us or root, and not be writable for all")
+            raise ListenError(_strange(folder, found))
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(f"{path}.lock", flags, 0o600)
     except OSError as error:
