@@ -9,7 +9,7 @@ from greylag.core.attempt import Attempt
 from greylag.core.policy import Policy
 from greylag.core.subject import parse_subject
 from greylag.core.verdict import Decision, Reason
-from greylag.service.batch import Asked, decide_batch
+from greylag.service.batch import Answered, Asked, decide_batch
 from greylag.service.desk import BRIEFLY, TRUSTED_FOR, Desk
 from greylag.service.later import Later
 from greylag.store.memory import MemoryStore
@@ -104,6 +104,17 @@ def test_who_is_learnt_again_is_young_again() -> None:
     counter.watch -= 2
     counter.settle(3)
     assert [counter.remembers(n) for n in (1, 2, 3)] == [True, False, True]
+
+
+def test_who_has_no_record_takes_no_room_in_memory() -> None:
+    """As one whose network has its share: a flood of such would push out those who are known."""
+    counter = Counter(size=1)
+    counter.settle(1)
+    unrecorded = counter.ask(2)
+    assert isinstance(unrecorded, Asked)
+    (answered,) = decide_batch(MemoryStore(), [unrecorded], Later(), int(counter.now))
+    counter.desk.learn(unrecorded, Answered(answered.decision, None))
+    assert counter.remembers(1)
 
 
 def test_nothing_is_remembered_of_a_store_that_was_away() -> None:
