@@ -43,7 +43,7 @@ PLUGINS = (
     "cli/conversation.py",
 )
 PURE_MAY_IMPORT = {"__future__", "collections", "enum", "hashlib", "ipaddress", "typing", "greylag"}
-PURE_MAY_IMPORT |= {"unicodedata"}
+PURE_MAY_IMPORT |= {"functools", "unicodedata"}  # enum has loaded the first already
 
 
 def tree_of(path: Path) -> ast.Module:

@@ -179,15 +179,15 @@ class Answering:
         decision: Decision,
     ) -> bytes:
         self._metrics.answered(decision, monotonic() - began)
-        if decision.verdict is Verdict.PASS:
+        passes = decision.verdict is Verdict.PASS
+        if passes:
             self._journal.decision(attempt, decision)
         else:
             self._journal.decision(attempt, decision, client_names(request))
         if not plugin:
             self._stages.saw(attempt, decision)
         shown = "unknown"
-        names_client = "{client_address}" in rules.replies.of(decision)
-        if decision.verdict is not Verdict.PASS and names_client:
+        if not passes and "{client_address}" in rules.replies.of(decision):
             packed = parse_address(attempt.client_address or b"")
             shown = format_address(packed) if packed else shown
         if plugin:

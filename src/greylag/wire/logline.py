@@ -15,6 +15,8 @@ from greylag.core.verdict import Decision
 
 MAX_VALUE = 512  # bytes of one value; an address of any length must not fill the log
 _CUT = b"[...]"
+_FORM = b"client_address=%b sender=%b recipient=%b"
+_NAMED = _FORM + b" client_name=%b helo=%b"
 _PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'"\\=')
 _ESCAPES = escapes(byte for byte in PRINTABLE if byte not in b'"\\')  # between double quotes
 
@@ -41,11 +43,20 @@ def decision_line(
     It is made for each attempt, so it takes no dict. Callers give the names for refused and
     deferred attempts alone.
     """
-    client, sender, recipient = attempt.client_address, attempt.sender, attempt.recipient
+    client = attempt.client_address or b""
+    sender, recipient = attempt.sender or b"", attempt.recipient or b""
+    start = f"verdict={decision.verdict.value} reason={decision.reason.value}"
+    # Nearly all are plain. Looked at in one go they cost a third of what they do one by one.
+    values: tuple[bytes, ...] = (client, sender, recipient)
+    form = _FORM
+    if client_name or helo:
+        form, values = _NAMED, (client, sender, recipient, client_name, helo)
+    together = b"".join(values)
+    if all(values) and len(together) <= MAX_VALUE and not together.translate(None, _PLAIN):
+        return f"{start} {(form % values).decode('ascii')}{_details(decision)}"
     return (
-        f"verdict={decision.verdict.value} reason={decision.reason.value}"
-        f" client_address={quote(client or b'')} sender={quote(sender or b'')}"
-        f" recipient={quote(recipient or b'')}{_names(client_name, helo)}{_details(decision)}"
+        f"{start} client_address={quote(client)} sender={quote(sender)}"
+        f" recipient={quote(recipient)}{_names(client_name, helo)}{_details(decision)}"
     )
 
 

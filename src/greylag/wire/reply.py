@@ -6,6 +6,8 @@ can reach anything else (CVE-2005-1127: a sender that was used as a format).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from greylag.core.escape import QUESTION_MARKS
 from greylag.core.subject import Domain
 from greylag.core.value import value
@@ -67,7 +69,12 @@ def check_template(text: str, first_digit: str) -> str:
 
 def render(decision: Decision, replies: Replies, client_address: str) -> bytes:
     """Return the reply to a DEFER or REJECT, without its line end: printable ASCII, bounded."""
-    text = replies.of(decision).replace("{retry_after}", str(decision.retry_after))
+    return _filled(replies.of(decision), decision.retry_after, client_address)
+
+
+@lru_cache(maxsize=1000)  # nearly all are the same few
+def _filled(text: str, retry_after: int, client_address: str) -> bytes:
+    text = text.replace("{retry_after}", str(retry_after))
     text = text.replace("{client_address}", client_address)[:MAX_LENGTH]
     if text.isascii() and text.isprintable():
         return text.encode("ascii")
