@@ -103,19 +103,19 @@ OPTIONS = (
         "store.max_waiting",
         reading.count(10_000, 1_000_000_000),
         _ROOM.total,
-        "records that may wait for a retry; beyond, the daemon forgets some by chance",
+        "records that may wait for a retry; where there are more, the daemon evicts some at random",
     ),
     Option(
         "store.max_waiting_per_network",
         reading.count(100, 1_000_000_000),
         _ROOM.per_network,
-        "of these, how many may be of one client network",
+        "as above, per client network",
     ),
     Option(
         "store.max_passed_per_network",
         reading.count(1000, 1_000_000_000),
         _ROOM.passed_per_network,
-        "records that have passed, of one client network; beyond, it loses some of its own",
+        "records that have passed, per client network; of more, some are evicted",
     ),
     Option(
         "reply.defer",
@@ -207,7 +207,7 @@ OPTIONS = (
         "server.max_connections_per_peer",
         reading.count(0, 100_000),
         0,
-        "of these, how many may come from one TCP address (IPv6: one /64); 0: half of them",
+        "as above, per TCP address (IPv6: per /64); 0: half of them",
     ),
     Option(
         "server.deadline",
@@ -238,7 +238,7 @@ OPTIONS = (
         "jgreylist.max_per_network",
         reading.count(0, 1_000_000),
         100,
-        "the same of one client network",
+        "as above, per client network",
     ),
     Option(
         "jgreylist.idle",
