@@ -14,7 +14,7 @@ PRINTABLE = bytes(range(0x20, 0x7F))  # with the blank
 # For `bytes.translate`: replies have a question mark for what is not printable.
 QUESTION_MARKS = b"?" * 0x20 + PRINTABLE + b"?" * 0x81
 _ESCAPES = [f"\\x{byte:02x}" for byte in range(256)]
-_ESCAPED = {f"{byte:02x}".encode("ascii"): bytes((byte,)) for byte in range(256)}
+_HEX_DIGITS = b"0123456789abcdef"
 
 
 def escapes(plain: Iterable[int]) -> list[str]:
@@ -30,6 +30,9 @@ def unescaped(raw: bytes) -> bytes:
     first, *others = raw.split(b"\\x")
     found = [first]
     for part in others:
-        byte = _ESCAPED.get(part[:2])
-        found.append(b"\\x" + part if byte is None else byte + part[2:])
+        digits = part[:2]
+        if len(digits) == 2 and not digits.translate(None, _HEX_DIGITS):
+            found.append(bytes((int(digits, 16),)) + part[2:])
+        else:
+            found.append(b"\\x" + part)
     return b"".join(found)
