@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import subprocess
@@ -123,6 +124,15 @@ def test_an_option_file_that_the_user_may_not_read_is_an_error(place: Place, che
     options.unlink()
     code, _out, said = place.run(check)
     assert (code, f"greylag: {options}: No such file or directory\n" in said) == (74, True)
+
+
+def test_a_folder_for_a_group_is_not_opened_for_everybody(place: Place) -> None:
+    """The database in it is for the group, too: with o+x alone nothing would be won."""
+    os.chown(place.folder, pwd.getpwnam("daemon").pw_uid, grp.getgrnam("mail").gr_gid)
+    place.folder.chmod(0o2770)
+    told = f"{place.folder}: the user {USER} may not enter it (it is daemon's, mode 2770): "
+    code, _out, said = place.run("config", "--as", USER)
+    assert (code, f"{told}usermod -a -G mail {USER}\n" in said) == (74, True), said
 
 
 def test_who_may_not_read_the_database_is_told_as_whom_to_run(place: Place) -> None:

@@ -341,3 +341,26 @@ def test_on_a_terminal_the_admin_is_asked(
     result = greylag.run("deny", "add", "ours.example")
     assert result.exit_code == code
     assert (greylag.entries() == ["deny ours.example"]) is stored
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("localhost", " (--domain takes it for a recipient domain)"),
+        ("*.example.org", " (to name the recipient domain itself, write example.org)"),
+        ("example.org.", " (to name the recipient domain itself, write example.org)"),
+        ("192.0.2.300", " holds no complete IPv4 or IPv6 address"),
+        ("--domain *", "got '*'"),
+    ],
+)
+def test_what_is_no_subject_is_told_with_what_to_write(
+    greylag: Greylag, words: str, told: str
+) -> None:
+    result = greylag.run("allow", "add", *words.split())
+    assert (result.exit_code, result.stderr.splitlines()[0].endswith(told)) == (2, True)
+
+
+def test_what_is_not_done_yet_is_not_told_as_done(greylag: Greylag) -> None:
+    said = greylag.run("deny", "add", "example.net").stderr
+    assert "mail TO it would be refused\n" in said
+    assert "is refused" not in said

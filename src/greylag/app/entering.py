@@ -48,8 +48,21 @@ def _told(folder: str, user: int) -> str:
         whose = f" (it is {name_of(found.st_uid)}'s, mode {stat.S_IMODE(found.st_mode):04o})"
     except OSError:
         whose = ""
-    who = f"the user {name_of(user)}"
-    return f"{folder}: {who} may not enter it{whose}: chmod o+x {folder}"
+    who = name_of(user)
+    return f"{folder}: the user {who} may not enter it{whose}: {_opened(folder, who)}"
+
+
+def _opened(folder: str, who: str) -> str:
+    """Return what lets a user in: what is for a group is not opened for everybody."""
+    from grp import getgrgid
+
+    try:
+        found = os.stat(folder)
+        if found.st_mode & stat.S_IXGRP and found.st_gid != 0:
+            return f"usermod -a -G {getgrgid(found.st_gid).gr_name} {who}"
+    except (OSError, KeyError):
+        pass
+    return f"chmod o+x {folder}"
 
 
 def name_of(user: int) -> str:

@@ -204,8 +204,8 @@ def _write(run: Run, dry_run: bool, records: dict[str, int], entries: int, hours
     name = "would be copied" if dry_run else "copied"
     fields = [
         (name, f"{records['copied']} of {records['read']} records"),
-        ("  entries", f"{entries} of the lists"),
-        ("  figures", f"of {hours} hours"),
+        ("  lists", f"{entries} {'entry' if entries == 1 else 'entries'}"),
+        ("  figures", f"{hours} {'hour' if hours == 1 else 'hours'}"),
     ]
     if records["left_out"]:
         fields.append(("left out", f"{records['left_out']} records of recipients"))

@@ -46,10 +46,12 @@ def kind_of(subject: Subject) -> str:
     return "client address" if subject.prefix == 8 * len(subject.packed) else "client range"
 
 
-def effect_of(which: Which, subject: Subject, *, explicit: bool) -> str:
+def effect_of(which: Which, subject: Subject, *, explicit: bool, asked: bool = False) -> str:
     """Return a sentence: which kind a subject is, and what happens to its mail."""
     domain = isinstance(subject, Domain)
     effect = "is refused" if which is DENY else "is let in"
+    if asked:  # before it is done
+        effect = effect.replace("is", "would be", 1)
     if which is ALLOW and domain and explicit:
         effect = "is greylisted (policy.explicit is on)"
     side = "TO" if domain else "FROM"

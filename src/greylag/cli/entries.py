@@ -15,6 +15,7 @@ from greylag.core.duration import EXPECTED, parse_duration
 from greylag.core.subject import Domain, Subject, parse_subject
 
 MAX_COMMENT = 255  # characters: varchar(255) in the old plugin's tables (store/mysql_schema.py)
+_NAME = re.compile(r"[a-z0-9.-]*[a-z][a-z0-9-]*", re.IGNORECASE | re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _BOM = b"\xef\xbb\xbf"
 _STDIN = ("-", "stdin", "<stdin>")
@@ -73,14 +74,19 @@ def read_subjects(texts: tuple[str, ...], *, domain: bool) -> tuple[list[Subject
         try:
             subjects.append(parse_subject(text, domain=domain))
         except ValueError as error:
-            errors.append(f"{error}{_instead(text)}")
+            errors.append(f"{error}{_instead(text, domain=domain)}")
     return subjects, errors
 
 
-def _instead(text: str) -> str:
-    """Return what an admin who typed a mailbox can do instead."""
+def _instead(text: str, *, domain: bool) -> str:
+    """Return what an admin can do instead who typed a mailbox, a wildcard or a bare name."""
     if "@" not in text:
-        return ""
+        name = text.strip().removeprefix("*").strip(".")
+        if not _NAME.fullmatch(name):
+            return ""
+        if "." not in name and not domain:
+            return " (--domain takes it for a recipient domain)"
+        return f" (to name the recipient domain itself, write {name})" if name != text else ""
     return (
         " (to let a sender in, add the address of its mail server, which greylag search --sender "
         "shows; to let in mail TO a mailbox, add its domain)"

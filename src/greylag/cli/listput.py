@@ -39,7 +39,7 @@ def confirm(which: Which, subjects: Iterable[Subject], *, yes: bool) -> None:
     if not grave or yes:
         return
     for subject in grave[:MOST_TOLD]:
-        say(effect_of(which, subject, explicit=False))
+        say(effect_of(which, subject, explicit=False, asked=True))
     if len(grave) > MOST_TOLD:
         say(f"and {len(grave) - MOST_TOLD} more that reach as far")
     if not interactive():
