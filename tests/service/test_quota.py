@@ -15,7 +15,7 @@ from greylag.core.policy import Policy, Room
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
-from greylag.server.maintenance import Maintenance
+from greylag.server.maintenance import JUMP, PASS_EVERY, Maintenance
 from greylag.service.batch import Asked, decide_batch
 from greylag.service.later import Later
 from greylag.service.quota import Quota
@@ -397,7 +397,9 @@ def test_a_session_goes_on_where_the_store_has_answered(error: Exception, goes_o
         def expire(self, *_arguments: object) -> Page:
             raise error
 
-    assert Maintenance(Quota(Room())).step(Refusing()) is goes_on
+    work = Maintenance(Quota(Room()))
+    assert work.step(Refusing()) is goes_on
+    assert work.take_error() == (str(error) or "MemoryError")
 
 
 def test_a_walk_tells_how_many_records_there_are() -> None:
@@ -414,6 +416,10 @@ def test_a_walk_tells_how_many_records_there_are() -> None:
     assert quota.waiting == 700
     assert (before, work.records) == (None, (700, 0))
     assert len(list(site.store.search(Filter(), 1000))) == 700
+    clock[0] += PASS_EVERY - 1
+    assert not work.due()
+    clock[0] += 1
+    assert work.due()
 
 
 @dataclass
@@ -451,6 +457,16 @@ def test_a_clock_that_jumps_pauses_the_walks_p18_t30(jump: int, pause: int) -> N
     assert not work.paused
     work.step(site.store)
     assert work.records is not None
+    assert work.take_jump() is None
+
+
+@pytest.mark.parametrize("step", [JUMP, -JUMP])
+def test_a_clock_that_is_set_by_an_hour_has_not_jumped(step: float) -> None:
+    wall = Clock(NOW)
+    work = Maintenance(Quota(Room()), clock=wall, stopwatch=Clock())
+    wall.now += step
+    assert work.due()
+    assert not work.paused
     assert work.take_jump() is None
 
 
