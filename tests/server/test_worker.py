@@ -240,6 +240,32 @@ async def test_what_comes_during_a_batch_is_the_next_one() -> None:
 
 
 @running
+async def test_nobody_is_let_in_before_his_deadline() -> None:
+    async with Site() as site:
+        site.store.gate.clear()
+        answers = site.put("a@example.org")
+        await until(lambda: site.worker._flying)
+        answers += site.put("b@example.org")
+        await asyncio.sleep(4 * TICK)
+        assert not any(answer.done() for answer in answers)
+        site.store.gate.set()
+        assert None not in await asyncio.gather(*answers)
+        assert not site.events.of("store_failed")
+
+
+@running
+async def test_one_count_that_is_written_shows_that_the_store_is_back() -> None:
+    async with Site() as site:
+        assert await site.ask("a@example.org") == [Reason.NEW]
+        site.store.errors["apply"] = StoreUnavailable("disk full")
+        assert isinstance(site.at_desk("a@example.org"), Decision)
+        await until(lambda: site.worker.store_is_down)
+        site.store.errors.clear()
+        await until(lambda: not site.worker.store_is_down)
+        assert site.store.blocked("a@example.org") == 2
+
+
+@running
 async def test_who_waits_for_too_long_is_answered_without_the_store() -> None:
     async with Site(deadline=0.2) as site:
         assert await site.ask("known@example.org") == [Reason.NEW]
