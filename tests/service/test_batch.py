@@ -291,6 +291,22 @@ def test_what_only_counts_is_refused_without_harm_to_others_t34() -> None:
     assert store.transactions - transactions < 12  # it is searched for once
 
 
+def test_a_count_that_was_refused_is_tried_again_later_t34() -> None:
+    store = Counted()
+    batches = Batches(store)
+    batches.settle("early@example.org")
+    store.unwritable.add("early@example.org")
+    for wait, blocked in ((0.0, 1), (deciding.REMEMBERED_FOR - 1, 1), (1.0, 2)):
+        batches.watch += wait
+        later = Later()
+        (early,) = batches.deciding.look(store, [asked("early@example.org")], NOW)
+        assert early is not None
+        later.add(early.decision)
+        batches.settle(later=later)
+        store.unwritable.clear()
+        assert [r.blocked for r in store.load([key("early@example.org")]).values()] == [blocked]
+
+
 def test_counts_are_written_beside_who_is_refused_t34() -> None:
     store = Counted()
     batches = Batches(store)

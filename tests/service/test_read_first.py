@@ -61,6 +61,15 @@ def test_first_contacts_are_read_once_where_nearly_all_are_new() -> None:
     assert store.reads == 10
 
 
+def test_one_first_contact_after_the_other_is_read_once_too() -> None:
+    store = Counted()
+    batches = Batches(store)
+    for number in range(3 * WINDOW):
+        store.reads = 0
+        batches.settle([asked(f"s{number}@example.org")])
+    assert store.reads == 1
+
+
 def test_after_a_start_all_are_read_first() -> None:
     """Memory knows nobody then, and most are repeats."""
     store = Counted()
