@@ -7,12 +7,11 @@ import os
 import struct
 import subprocess
 import termios
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from greylag.cli.stats import NOT_COUNTED, mean_waited, median_waited
+from greylag.cli.stats import NOT_COUNTED
 from greylag.core.attempt import Attempt
 from greylag.core.engine import precheck
 from greylag.core.policy import Policy
@@ -126,23 +125,6 @@ def test_a_bad_since_is_wrong_usage(greylag: Greylag, since: str) -> None:
     assert "expected" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("buckets", "median"),
-    [
-        ({}, None),
-        ({"60": 1}, 30),
-        ({"60": 1, "120": 1}, 60),
-        ({"300": 4}, 210),
-        ({"60": 1, "600": 2, "more": 1}, 450),
-        ({"60": 1, "more": 2}, 86400),
-        ({"more": 1}, 86400),
-        ({"86400": 2}, 57600),
-    ],
-)
-def test_median(buckets: dict[str, int], median: int | None) -> None:
-    assert median_waited(Counter({f"waited:{name}": n for name, n in buckets.items()})) == median
-
-
 def test_one_delay_is_not_told_as_a_shorter_one(greylag: Greylag) -> None:
     """An estimate lies in the middle of a bucket: a single mail may have waited for longer."""
     with greylag.store() as store:
@@ -156,10 +138,6 @@ def test_a_median_beyond_the_histogram_is_no_estimate(greylag: Greylag) -> None:
     with greylag.store() as store:
         store.apply((), {"pass:retried": 1, "waited:more": 1, "waited:seconds": 90000}, NOW)
     assert "more than 24h" in greylag.run("stats").stdout
-
-
-def test_mean() -> None:
-    assert mean_waited(Counter({"waited:600": 2, "waited:more": 1, "waited:seconds": 100})) == 33
 
 
 def test_what_is_not_counted_is_what_needs_no_store() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import signal
 import socket
 import sqlite3
@@ -322,14 +323,18 @@ def test_systemd_is_told(tmp_path: Path) -> None:
         assert manager.recv(100) == b"STOPPING=1"
 
 
+def shown(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as page:
+        return str(page.read().decode())
+
+
 def test_metrics_use_the_words_of_the_log(tmp_path: Path) -> None:
     port = free_port()
     with serving(tmp_path, server=f'metrics = "127.0.0.1:{port}"') as daemon:
         with daemon.connect() as client:
             for _ in range(3):
                 client.ask()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as page:
-            text = page.read().decode()
+        text = shown(port)
     assert 'greylag_attempts_total{reason="early",verdict="defer"} 2.0' in text.replace(
         'verdict="defer",reason="early"', 'reason="early",verdict="defer"'
     )
@@ -337,17 +342,36 @@ def test_metrics_use_the_words_of_the_log(tmp_path: Path) -> None:
     assert 'greylag_store_seconds_bucket{le="+Inf"}' in text
 
 
+def test_metrics_have_the_delay_of_what_passed(tmp_path: Path) -> None:
+    port = free_port()
+    server = f'metrics = "127.0.0.1:{port}"'
+    with serving(tmp_path, '[policy]\ndelay = "1s"\n', server) as daemon:
+        assert "greylag_delay_seconds_count 0.0" in shown(port)
+        with daemon.connect() as client:
+            client.ask()
+            time.sleep(2.1)
+            assert client.ask() == b"action=DUNNO"
+        text = shown(port)
+    (waited,) = re.findall(r" waited=(\d+)$", daemon.log.read_text(), re.MULTILINE)
+    assert f"greylag_delay_seconds_sum {waited}.0" in text
+    assert 'greylag_delay_seconds_bucket{le="60"} 1.0' in text
+    assert "greylag_delay_seconds_count 1.0" in text
+
+
 def test_what_is_past_is_forgotten_without_cron(tmp_path: Path) -> None:
+    port = free_port()
     with serving(tmp_path) as daemon, daemon.connect() as client:
         client.ask()
     with closing(sqlite3.connect(daemon.database)) as db, db:
         db.execute("UPDATE records SET expires = 1000")
-    with serving(tmp_path) as daemon:
+    with serving(tmp_path, server=f'metrics = "127.0.0.1:{port}"') as daemon:
         end = time.monotonic() + 10
         while rows(daemon, "SELECT 1 FROM records") and time.monotonic() < end:
             time.sleep(0.05)
         assert rows(daemon, "SELECT 1 FROM records") == []
         assert figures(daemon)["fate:stopped"] == 1
+        assert 'greylag_triplets_forgotten_total{fate="stopped"} 1.0' in shown(port)
+        assert 'greylag_triplets_forgotten_total{fate="evicted"} 0.0' in shown(port)
 
 
 def test_a_clock_that_jumps_forgets_nothing_p18_t30(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from greylag.core.attempt import Attempt
 from greylag.core.engine import Question, precheck
-from greylag.core.figures import EVICTED
+from greylag.core.figures import DELAYED, EVICTED, STOPPED
 from greylag.core.policy import Policy, Room
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
@@ -281,6 +282,31 @@ def test_passed_records_of_one_network_are_capped_t36() -> None:
         assert site.store.count(site.now)[1] <= 1000 + 50
     for client in (VICTIM, elsewhere):
         assert {site.ask(client, friend) for friend in friends} == {Reason.KNOWN}
+
+
+def test_the_process_counts_the_fates_that_the_store_counts() -> None:
+    """Expired, started anew, evicted, cut back after they passed, and not recorded."""
+    site = Site(Room(total=300, per_network=100, passed_per_network=50))
+    site.ask(VICTIM, b"friend@example.org")
+    site.now += POLICY.delay
+    site.ask(VICTIM, b"friend@example.org")
+    fresh = [site.asked(b"203.0.113.5") for _ in range(90)]
+    site.ask_all(fresh)
+    site.now += POLICY.delay
+    site.ask_all(fresh)  # more pass than one network may have
+    for number in range(400):
+        site.ask(b"192.0.2.66")  # more than one address may have
+        site.ask(b"10.%d.%d.1" % divmod(number, 256), b"a@example.org")  # and more than all may
+    site.now += POLICY.lifetime
+    site.ask(b"10.1.5.1", b"a@example.org")
+    site.ask(VICTIM, b"friend@example.org")
+    site.quota.walked(site.store.expire(site.now, 10**6))
+    stored: Counter[str] = Counter()
+    for hour in site.store.figures(0, NOW * 2).values():
+        stored.update({name: n for name, n in hour.items() if name.startswith("fate:")})
+    assert set(stored) == {STOPPED, DELAYED, EVICTED}
+    assert min(stored.values()) > 0
+    assert site.quota.fates == stored
 
 
 class Watching(MemoryStore):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
-from itertools import pairwise
 
 import click
 
@@ -20,22 +19,11 @@ from greylag.cli.output import (
     write_table,
 )
 from greylag.core.duration import parse_duration
-from greylag.core.figures import (
-    DELAYED,
-    EVICTED,
-    HOUR,
-    STOPPED,
-    WAITED_BOUNDS,
-    WAITED_SECONDS,
-    answer_name,
-    hour_of,
-)
-from greylag.core.verdict import Reason, Verdict
+from greylag.core.figures import HOUR, WAITED_BOUNDS, hour_of
+from greylag.core.summary import Summary, summarised
+from greylag.core.verdict import Reason
 
 NOT_COUNTED = tuple(reason for reason in Reason if not reason.counted)
-_RETRIED = answer_name(Verdict.PASS, Reason.RETRIED)
-_BUCKETS = tuple(f"waited:{bound}" for bound in WAITED_BOUNDS)
-_OVER = "waited:more"
 
 
 def _since(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
@@ -71,13 +59,15 @@ def stats(run: Run, since: int, by_hour: bool) -> None:
         hours = store.figures(start, end)
         waiting, passed = store.count(run.now)
         no_figures = store.no_figures()
-    total: Counter[str] = Counter()
+    added: Counter[str] = Counter()
     for figures in hours.values():
-        total.update(figures)
+        added.update(figures)
+    total = summarised(added)
+    by_hours = [(hour, summarised(figures)) for hour, figures in hours.items()]
     if run.json:
         document: dict[str, object] = {"since": start, "until": run.now, **_document(total)}
         document["records"] = {"waiting": waiting, "passed": passed}
-        document["hours"] = [{"hour": h, **_document(Counter(f))} for h, f in hours.items()]
+        document["hours"] = [{"hour": hour, **_document(one)} for hour, one in by_hours]
         document["no_figures"] = no_figures
         document["not_counted"] = [reason.value for reason in NOT_COUNTED]
         write_json(document)
@@ -87,7 +77,7 @@ def stats(run: Run, since: int, by_hour: bool) -> None:
     write_fields(_lines(total, waiting, passed))
     if by_hour:
         write("")
-        write_table(_HOUR_HEADER, [_hour_row(h, Counter(f)) for h, f in hours.items()])
+        write_table(_HOUR_HEADER, [_hour_row(*pair) for pair in by_hours])
     if no_figures is not None:
         say(f"no figures are kept: {no_figures}")
     names = ", ".join(reason.value for reason in NOT_COUNTED)
@@ -95,77 +85,20 @@ def stats(run: Run, since: int, by_hour: bool) -> None:
     say_wrapped("Not counted are connections that JGREYLIST lets in or refuses.")
 
 
-def by_reason(figures: Counter[str], verdict: Verdict) -> dict[str, int]:
-    """Return the answers with this verdict by reason, the most frequent first."""
-    start = f"{verdict.value}:"
-    found = [(n.removeprefix(start), c) for n, c in figures.items() if n.startswith(start)]
-    return dict(sorted(found, key=lambda item: (-item[1], item[0])))
-
-
-def median_waited(figures: Counter[str]) -> int | None:
-    """Estimate the median delay: evenly spread inside its bucket of the histogram.
-
-    Beyond the last bound nothing is known but that it was longer: then that bound is returned.
-    """
-    half = (sum(figures[name] for name in _BUCKETS) + figures[_OVER]) / 2
-    if not half:
-        return None
-    below = 0
-    for (low, high), name in zip(pairwise((0, *WAITED_BOUNDS)), _BUCKETS, strict=True):
-        inside = figures[name]
-        if inside and below + inside >= half:
-            return round(low + (high - low) * (half - below) / inside)
-        below += inside
-    return WAITED_BOUNDS[-1]
-
-
-def median_bound(figures: Counter[str]) -> int | None:
-    """Return a delay that half of them did not exceed, or None: the bound of the median's bucket.
-
-    The estimate may be below a single delay that there was; this is never.
-    """
-    half = (sum(figures[name] for name in _BUCKETS) + figures[_OVER]) / 2
-    below = 0
-    for bound, name in zip(WAITED_BOUNDS, _BUCKETS, strict=True):
-        below += figures[name]
-        if half and below >= half:
-            return bound
-    return None
-
-
-def mean_waited(figures: Counter[str]) -> int | None:
-    """Return the mean delay, or None where nothing was delayed."""
-    count = sum(figures[name] for name in _BUCKETS) + figures[_OVER]
-    return round(figures[WAITED_SECONDS] / count) if count else None
-
-
-def _at_once(figures: Counter[str]) -> dict[str, int]:
-    let_in = by_reason(figures, Verdict.PASS)
-    let_in.pop(Reason.RETRIED.value, None)
-    return let_in
-
-
-def _share(figures: Counter[str]) -> float | None:
-    """Return which part of all that was let in had been delayed."""
-    let_in = sum(by_reason(figures, Verdict.PASS).values())
-    return figures[_RETRIED] / let_in if let_in else None
-
-
-def _document(figures: Counter[str]) -> dict[str, object]:
-    share = _share(figures)
+def _document(of: Summary) -> dict[str, object]:
     return {
-        "stopped": figures[STOPPED],
+        "stopped": of.stopped,
         "delayed": {
-            "count": figures[_RETRIED],
-            "median_seconds": median_waited(figures),
-            "mean_seconds": mean_waited(figures),
-            "share": None if share is None else round(share, 4),
+            "count": of.retried,
+            "median_seconds": of.median_delay,
+            "mean_seconds": of.mean_delay,
+            "share": None if of.share is None else round(of.share, 4),
         },
-        "let_in_at_once": _answers(_at_once(figures)),
-        "refused": _answers(by_reason(figures, Verdict.REJECT)),
-        "deferred": _answers(by_reason(figures, Verdict.DEFER)),
-        "forgotten_after_passing": figures[DELAYED],
-        "evicted": figures[EVICTED],
+        "let_in_at_once": _answers(of.at_once),
+        "refused": _answers(of.refused),
+        "deferred": _answers(of.deferred),
+        "forgotten_after_passing": of.delayed,
+        "evicted": of.evicted,
     }
 
 
@@ -174,31 +107,30 @@ def _answers(counts: dict[str, int]) -> dict[str, object]:
     return {"count": sum(counts.values()), "by_reason": reasons}
 
 
-def _lines(figures: Counter[str], waiting: int, passed: int) -> list[tuple[str, str]]:
+def _lines(of: Summary, waiting: int, passed: int) -> list[tuple[str, str]]:
     lines = [
-        ("stopped", f"{figures[STOPPED]} triplets were forgotten that never came back"),
-        *_delayed(figures),
+        ("stopped", f"{of.stopped} triplets were forgotten that never came back"),
+        *_delayed(of),
     ]
     for name, counts in (
-        ("let in at once", _at_once(figures)),
-        ("refused", by_reason(figures, Verdict.REJECT)),
-        ("deferred answers", by_reason(figures, Verdict.DEFER)),
+        ("let in at once", of.at_once),
+        ("refused", of.refused),
+        ("deferred answers", of.deferred),
     ):
         lines.append((name, str(sum(counts.values()))))
         lines += [(f"  {reason}", str(count)) for reason, count in counts.items()]
-    if figures[EVICTED]:
-        lines.append(("evicted", f"{figures[EVICTED]} waiting triplets had to make room"))
+    if of.evicted:
+        lines.append(("evicted", f"{of.evicted} waiting triplets had to make room"))
     return [*lines, ("records now", f"{waiting} waiting for a retry, {passed} passed")]
 
 
-def _delayed(figures: Counter[str]) -> list[tuple[str, str]]:
-    mean, share = mean_waited(figures), _share(figures)
+def _delayed(of: Summary) -> list[tuple[str, str]]:
+    mean, share, bound = of.mean_delay, of.share, of.median_bound
     if mean is None or share is None:
-        return [("delayed", str(figures[_RETRIED]))]
-    bound = median_bound(figures)
+        return [("delayed", str(of.retried))]
     half = f"more than {span(WAITED_BOUNDS[-1])}" if bound is None else f"at most {span(bound)}"
     return [
-        ("delayed", f"{figures[_RETRIED]} ({share:.1%} of what was let in)"),
+        ("delayed", f"{of.retried} ({share:.1%} of what was let in)"),
         ("  half of them by", f"{half} (the median)"),
         ("  on average by", f"{span(mean)} (the mean)"),
     ]
@@ -215,20 +147,12 @@ _HOUR_HEADER = (
 )
 
 
-def _hour_row(hour: int, figures: Counter[str]) -> tuple[str, ...]:
-    median = median_waited(figures)
-    counts = (
-        sum(found.values())
-        for found in (
-            _at_once(figures),
-            by_reason(figures, Verdict.REJECT),
-            by_reason(figures, Verdict.DEFER),
-        )
-    )
+def _hour_row(hour: int, of: Summary) -> tuple[str, ...]:
+    median = of.median_delay
     return (
         moment(hour),
-        str(figures[STOPPED]),
-        str(figures[_RETRIED]),
+        str(of.stopped),
+        str(of.retried),
         "" if median is None else span(median),
-        *(str(count) for count in counts),
+        *(str(sum(counts.values())) for counts in (of.at_once, of.refused, of.deferred)),
     )

@@ -1,8 +1,8 @@
-"""The figures that are kept by the hour: what was answered and why, and what became of it.
+"""The names of the figures that are kept by the hour, and which of them a decision adds to.
 
-A counter is a name and a number. Names: `pass:known`, `defer:new`, ... (verdict and reason); the
+A figure is a name and a number. Names: `pass:known`, `defer:new`, ... (verdict and reason); the
 histogram of the delay that greylisting added to mail which then passed; and the fate of triplets
-when they are forgotten.
+when they are forgotten. `core.summary` reads them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ WAITED_SECONDS = "waited:seconds"  # sum over all first passes
 # Upper bounds in seconds. Real senders' second and third tries fall between 1 minute and some
 # hours, so the steps are finest there.
 WAITED_BOUNDS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+# The histogram's counters: how many waited longer than one bound, and not longer than the next.
+WAITED_BUCKETS = (*(f"waited:{bound}" for bound in WAITED_BOUNDS), "waited:more")
+_BUCKETS = tuple(zip(WAITED_BOUNDS, WAITED_BUCKETS, strict=False))
 
 
 def hour_of(now: int) -> int:
@@ -29,8 +32,15 @@ def hour_of(now: int) -> int:
 
 def waited_bucket(seconds: int) -> str:
     """Return the counter of the histogram that a delay falls into."""
-    bound = next((b for b in WAITED_BOUNDS if seconds <= b), None)
-    return "waited:more" if bound is None else f"waited:{bound}"
+    for bound, bucket in _BUCKETS:
+        if seconds <= bound:
+            return bucket
+    return WAITED_BUCKETS[-1]
+
+
+def delay_figures(seconds: int) -> dict[str, int]:
+    """Return the counters that one first pass adds to, after so many seconds."""
+    return {waited_bucket(seconds): 1, WAITED_SECONDS: seconds}
 
 
 def figures_of(decision: Decision) -> dict[str, int]:
@@ -39,8 +49,7 @@ def figures_of(decision: Decision) -> dict[str, int]:
         return {}
     figures = {answer_name(decision.verdict, decision.reason): 1}
     if decision.waited is not None:
-        figures[waited_bucket(decision.waited)] = 1
-        figures[WAITED_SECONDS] = decision.waited
+        figures |= delay_figures(decision.waited)
     return figures
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -13,6 +14,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from greylag.core.figures import WAITED_BOUNDS
+from greylag.core.summary import Summary, summarised
 from greylag.core.verdict import Reason, Verdict
 from greylag.server.journal import Journal
 from greylag.server.listeners import ListenError, TcpPlace, tcp_listener
@@ -34,12 +37,11 @@ class DaemonCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield each figure; labels are our own words, so there are never more series."""
-        attempts = CounterMetricFamily(
-            "greylag_attempts", "Attempts answered.", labels=("verdict", "reason")
-        )
-        for (verdict, reason), number in self._counted().items():
-            attempts.add_metric((verdict.value, reason.value), number)
-        yield attempts
+        quota = self._worker.maintenance.quota
+        summary = summarised(self._metrics.figures() | dict(quota.fates))
+        yield _attempts(summary)
+        yield _delays(summary)
+        yield _fates(summary)
         yield _histogram(
             "greylag_answer_seconds",
             "Time from a request to its answer.",
@@ -90,10 +92,42 @@ class DaemonCollector(Collector):
             ends.add_metric((end.value,), self._metrics.dialogue_ends[end])
         yield ends
 
-    def _counted(self) -> dict[tuple[Verdict, Reason], int]:
-        """Return the answers, with 0 for those that did not occur yet."""
-        zero = {(verdict, reason): 0 for reason in Reason for verdict in reason.verdicts}
-        return zero | dict(self._metrics.answers)
+
+def _attempts(summary: Summary) -> Metric:
+    """Return the answers, with 0 for those that did not occur yet."""
+    attempts = CounterMetricFamily(
+        "greylag_attempts", "Attempts answered.", labels=("verdict", "reason")
+    )
+    counted = {
+        Verdict.PASS: summary.let_in,
+        Verdict.DEFER: summary.deferred,
+        Verdict.REJECT: summary.refused,
+    }
+    for reason in Reason:
+        for verdict in Verdict:
+            number = counted[verdict].get(reason.value, 0)
+            if number or verdict in reason.verdicts:
+                attempts.add_metric((verdict.value, reason.value), number)
+    return attempts
+
+
+def _delays(summary: Summary) -> Metric:
+    bounds = (*map(str, WAITED_BOUNDS), "+Inf")
+    return HistogramMetricFamily(
+        "greylag_delay_seconds",
+        "Time from first contact to first pass, of what passed after a delay.",
+        buckets=list(zip(bounds, accumulate(summary.delays), strict=True)),
+        sum_value=summary.waited,
+    )
+
+
+def _fates(summary: Summary) -> Metric:
+    fates = CounterMetricFamily(
+        "greylag_triplets_forgotten", "Triplets that were forgotten.", labels=("fate",)
+    )
+    for fate, number in summary.fates.items():
+        fates.add_metric((fate,), number)
+    return fates
 
 
 def _histogram(name: str, text: str, found: Histogram) -> Metric:

@@ -30,6 +30,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from greylag.core.engine import Question
+from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of
 from greylag.core.policy import Room
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
@@ -54,6 +55,7 @@ class Quota:
         self._seen = self._seen_size = 0  # of these, up to where this walk is
         self._walked_to: Triplet | None = None
         self._evicted = False  # during this walk
+        self.fates: Counter[str] = Counter()  # of triplets, by the names of the figures
         self._waiting = Share(room.per_network, stopwatch)
         self._passed = Share(room.passed_per_network, stopwatch, passed=True)
         self._thinning: Thinning | None = None
@@ -108,6 +110,10 @@ class Quota:
         if reason is Reason.NEW and answered.decision.changes:
             self._moved(question.triplet, 1)
             self._waiting.add(question.triplet.network, question.client, 1)
+            if answered.decision.record is not None:  # it was not live, and starts anew
+                self.fates[fate_of(answered.decision.record)] += 1
+        elif reason is Reason.NEW:
+            self.fates[EVICTED] += 1
         elif reason is Reason.RETRIED:
             self._moved(question.triplet, -1)
             self._waiting.add(question.triplet.network, question.client, -1)
@@ -122,6 +128,8 @@ class Quota:
 
     def walked(self, page: Page) -> None:
         """Note a step of the expiry; at the end of its walk the count is known anew."""
+        self.fates[STOPPED] += page.stopped
+        self.fates[DELAYED] += page.delayed
         self.waiting -= page.stopped
         self._seen += page.waiting
         self._seen_size += page.size
@@ -137,7 +145,9 @@ class Quota:
             self._thinning = self._waiting.next_to_count() or self._passed.next_to_count()
         if self._thinning is not None:
             gone = self._thinning.step(store, now)
-            if not self._thinning.share.passed:
+            if self._thinning.share.passed:
+                self.fates[DELAYED] += gone
+            else:
                 self._note(gone)
             if self._thinning.done:
                 self._thinning = None
@@ -149,6 +159,7 @@ class Quota:
 
     def _note(self, gone: int) -> None:
         if gone:
+            self.fates[EVICTED] += gone
             self.size -= self.size * gone // max(self.waiting, gone)
             self.waiting -= gone
             self._evicted = True

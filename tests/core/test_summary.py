@@ -1,0 +1,82 @@
+"""What the figures say, for `greylag stats` and for the metrics."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from greylag.core.figures import WAITED_BOUNDS, WAITED_BUCKETS, figures_of, waited_bucket
+from greylag.core.summary import summarised
+from greylag.core.verdict import Decision, Reason, Verdict
+
+SOURCE = Path(__file__).parents[2] / "src" / "greylag"
+FIGURES = {
+    "pass:known": 60, "pass:allowlisted": 20, "pass:retried": 20, "defer:new": 100,
+    "defer:early": 7, "reject:denylisted": 3, "fate:stopped": 80, "fate:delayed": 4,
+    "fate:evicted": 9, "waited:600": 10, "waited:900": 10, "waited:seconds": 12000,
+}  # fmt: skip
+
+
+def test_all_that_the_figures_say() -> None:
+    found = summarised(FIGURES)
+    assert list(found.let_in.items()) == [("known", 60), ("allowlisted", 20), ("retried", 20)]
+    assert found.at_once == {"known": 60, "allowlisted": 20}
+    assert found.deferred == {"new": 100, "early": 7}
+    assert found.refused == {"denylisted": 3}
+    assert found.fates == {"stopped": 80, "delayed": 4, "evicted": 9}
+    assert (found.retried, found.share) == (20, 0.2)
+    assert found.delays == (0, 0, 0, 10, 10, 0, 0, 0, 0, 0, 0, 0)
+    assert (found.mean_delay, found.median_bound, found.median_delay) == (600, 600, 600)
+
+
+def test_of_no_figures_nothing_is_said() -> None:
+    found = summarised({})
+    assert (found.let_in, found.deferred, found.refused) == ({}, {}, {})
+    assert set(found.fates.values()) == {0}
+    assert (found.retried, found.share) == (0, None)
+    assert (found.mean_delay, found.median_bound, found.median_delay) == (None, None, None)
+
+
+@pytest.mark.parametrize("seconds", [0, *WAITED_BOUNDS, *(b + 1 for b in WAITED_BOUNDS)])
+def test_a_delay_is_read_where_it_was_written(seconds: int) -> None:
+    found = summarised(figures_of(Decision(Verdict.PASS, Reason.RETRIED, waited=seconds)))
+    assert found.delays[WAITED_BUCKETS.index(waited_bucket(seconds))] == 1
+    assert (sum(found.delays), found.waited, found.mean_delay) == (1, seconds, seconds)
+
+
+@pytest.mark.parametrize(
+    ("buckets", "median"),
+    [
+        ({}, None),
+        ({"60": 1}, 30),
+        ({"60": 1, "120": 1}, 60),
+        ({"300": 4}, 210),
+        ({"60": 1, "600": 2, "more": 1}, 450),
+        ({"60": 1, "more": 2}, 86400),
+        ({"more": 1}, 86400),
+        ({"86400": 2}, 57600),
+    ],
+)
+def test_median(buckets: dict[str, int], median: int | None) -> None:
+    assert summarised({f"waited:{name}": n for name, n in buckets.items()}).median_delay == median
+
+
+@pytest.mark.parametrize(
+    ("buckets", "bound"),
+    [({}, None), ({"60": 1}, 60), ({"60": 1, "600": 2}, 600), ({"60": 1, "more": 2}, None)],
+)
+def test_half_of_them_waited_no_longer(buckets: dict[str, int], bound: int | None) -> None:
+    assert summarised({f"waited:{b}": n for b, n in buckets.items()}).median_bound == bound
+
+
+def test_mean() -> None:
+    found = summarised({"waited:600": 2, "waited:more": 1, "waited:seconds": 100})
+    assert found.mean_delay == 33
+
+
+def test_names_of_figures_stand_in_one_file() -> None:
+    for path in SOURCE.rglob("*.py"):
+        if path != SOURCE / "core" / "figures.py":
+            assert not re.search(r"""["'](?:fate|waited):""", path.read_text()), path
