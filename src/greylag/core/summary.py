@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 from greylag.core.figures import (
     DELAYED,
@@ -67,7 +66,8 @@ class Summary:
         if not half:
             return None
         below = 0
-        for (low, high), inside in zip(pairwise((0, *WAITED_BOUNDS)), self.delays, strict=False):
+        lows = (0, *WAITED_BOUNDS)
+        for low, high, inside in zip(lows, WAITED_BOUNDS, self.delays, strict=False):
             if inside and below + inside >= half:
                 return round(low + (high - low) * (half - below) / inside)
             below += inside
