@@ -72,7 +72,7 @@ def read_all(greylag: Greylag, url: str) -> None:
         assert result.exit_code in CODES, (arguments, result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize("number", range(60 if SOAK else 4))
+@pytest.mark.parametrize("number", range(60) if SOAK else [0, 1, 2, 3, 25])
 def test_every_command_with_hostile_rows_of_mysql_t46(
     greylag: Greylag, database: Database, number: int
 ) -> None:

@@ -273,10 +273,12 @@ class MysqlStore:
             step = min(limit, STEP)
             with self._guard:
                 found = self._session.read(sql.SEARCH, (number, *parameters, step))
-            yield from ((row.triplet, row.record) for row in read_rows(found))
+                number = int(found[-1][0]) if found else 0
+                rows = [(row.triplet, row.record) for row in read_rows(found)]
+            yield from rows
             if len(found) < step:
                 return
-            number, limit = found[-1][0], limit - step
+            limit -= step
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
         with self.transaction(), self._guard:

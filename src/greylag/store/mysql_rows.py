@@ -52,8 +52,10 @@ def read_row(found: tuple[Any, ...]) -> Row | None:
     number, relay, sender, recipient, *numbers = found
     if not isinstance(relay, bytes) or len(relay) not in _PREFIX or recipient is None:
         return None
-    first_seen, defer_until, expires, blocked, passed = (int(x or 0) for x in numbers)
-    record = Record(first_seen, defer_until, expires, blocked, passed)
+    try:
+        record = Record(*(int(x or 0) for x in numbers))
+    except (ValueError, TypeError, OverflowError):  # a column that is no number any more
+        return None
     return Row(int(number), relay, str(sender or ""), str(recipient), record)
 
 
