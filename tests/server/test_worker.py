@@ -22,6 +22,7 @@ from greylag.server.maintenance import AFTER_JUMP_AHEAD
 from greylag.server.store_thread import Job
 from greylag.server.worker import (
     BUSY,
+    LISTS_EVERY,
     MAX_BATCH,
     MOST_BEHIND,
     MOST_LATER,
@@ -67,12 +68,14 @@ class Store(MemoryStore):
         self.refused: set[str] = set()
         self.figures_are_kept = True
         self.closed = 0
+        self.checks = 0
 
     def _fail(self, method: str) -> None:
         if method in self.errors:
             raise self.errors[method]
 
     def check(self) -> None:
+        self.checks += 1
         self._fail("check")
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
@@ -254,6 +257,15 @@ async def test_nobody_is_let_in_before_his_deadline() -> None:
 
 
 @running
+async def test_lists_are_looked_at_once_a_second_however_many_ask() -> None:
+    async with Site() as site:
+        began, checks = monotonic(), site.store.checks
+        for number in range(50):
+            assert await site.ask(f"s{number}@example.org") == [Reason.NEW]
+        assert site.store.checks - checks <= 1 + (monotonic() - began) / LISTS_EVERY
+
+
+@running
 async def test_one_count_that_is_written_shows_that_the_store_is_back() -> None:
     async with Site() as site:
         assert await site.ask("a@example.org") == [Reason.NEW]
@@ -428,6 +440,20 @@ async def test_counts_are_written_in_small_parts() -> None:
         await until(lambda: not site.desk.later and site.worker.queue_length == 0)
         await until(lambda: sum(site.store.batches[before:]) == len(senders))
         assert max(site.store.batches[before:]) <= MOST_LATER
+
+
+@running
+async def test_no_part_of_the_counts_waits_for_the_next_second() -> None:
+    async with Site() as site:
+        senders = [f"s{number}@example.org" for number in range(5 * MOST_LATER)]
+        await site.ask(*senders)
+        before = len(site.store.batches)
+        for sender in senders:
+            assert isinstance(site.at_desk(sender), Decision)
+        await until(lambda: len(site.store.batches) > before)
+        began = monotonic()
+        await until(lambda: sum(site.store.batches[before:]) == len(senders))
+        assert monotonic() - began < 3 * WRITE_LATER_EVERY
 
 
 @running
