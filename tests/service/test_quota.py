@@ -16,7 +16,7 @@ from greylag.core.policy import Policy, Room
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
-from greylag.server.maintenance import JUMP, PASS_EVERY, Maintenance
+from greylag.server.maintenance import JUMP, PASS_EVERY, STEP_EVERY, Maintenance
 from greylag.service.batch import Asked, decide_batch
 from greylag.service.later import Later
 from greylag.service.quota import Quota
@@ -403,10 +403,13 @@ def test_a_step_that_fails_is_told_and_tried_again_later() -> None:
     assert not work.step(Failing())
     assert work.take_error() == "/var/lib/x.db: database is locked"
     assert work.take_error() is None
+    assert work.has_failed
     clock[0] = 0.9
     assert not work.due()
     clock[0] = 1.1
     assert work.due()
+    assert work.step(MemoryStore())
+    assert not work.has_failed
 
 
 @pytest.mark.parametrize(
@@ -437,7 +440,9 @@ def test_a_walk_tells_how_many_records_there_are() -> None:
     work = Maintenance(quota, clock=lambda: NOW + clock[0], stopwatch=lambda: clock[0])
     assert work.step(site.store)
     before = work.records
-    clock[0] += 1
+    assert not work.due(), "there is a pause between steps"
+    clock[0] += STEP_EVERY
+    assert work.due()
     work.step(site.store)
     assert quota.waiting == 700
     assert (before, work.records) == (None, (700, 0))
@@ -446,6 +451,10 @@ def test_a_walk_tells_how_many_records_there_are() -> None:
     assert not work.due()
     clock[0] += 1
     assert work.due()
+    for _ in range(2):
+        work.step(site.store)
+        clock[0] += STEP_EVERY
+    assert work.records == (700, 0), "counted from nothing again"
 
 
 @dataclass
