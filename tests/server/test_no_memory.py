@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from greylag.server import watch
 from tests.server.daemon import Connection, Daemon, request, serving
 
 MOST = 3000  # connections; far fewer are enough
@@ -61,3 +63,18 @@ def test_without_memory_it_answers_or_ends_so_that_another_is_started_p1(filled:
 def test_without_memory_it_ends_at_sigterm_p1(filled: Daemon) -> None:
     filled.process.send_signal(signal.SIGTERM)
     filled.process.wait(ENDS_WITHIN)
+
+
+def test_a_process_that_was_stopped_is_not_ended_for_the_time_it_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A frozen container or a paused machine: looks are counted, not seconds."""
+    ended: list[bool] = []
+    monkeypatch.setattr(watch, "end_at_once", lambda: ended.append(True))
+    watching = watch.Watch(asyncio.new_event_loop(), lambda: None, ())
+    watching.stopping()
+    for looks in range(int(watch.ENDS_WITHIN / watch.LOOK)):
+        watching._tell(looks)
+    assert not ended
+    watching._tell(looks + 2)
+    assert ended

@@ -78,20 +78,19 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Look, until the end."""
-        signalled = 0.0
+        looks = 0  # since a signal; counted, as the time in which we were stopped is nobody's fault
         while not self._ended:
             rest(LOOK)
             with suppress(Exception):  # no memory: it is tried again
-                if not signalled and signal.sigpending() & SIGNALS:
-                    signalled = monotonic()
-                if signalled:
-                    self._tell(signalled)
+                if looks or signal.sigpending() & SIGNALS:
+                    looks += 1
+                    self._tell(looks)
                 else:
                     self._look_at_listeners()
 
-    def _tell(self, since: float) -> None:
+    def _tell(self, looks: int) -> None:
         patience = ENDS_WITHIN if self._stopping else HEARD_WITHIN
-        if monotonic() > since + patience and not self._ended:
+        if looks * LOOK > patience and not self._ended:
             end_at_once()
         if not self._stopping:
             self._loop.call_soon_threadsafe(self._stop)

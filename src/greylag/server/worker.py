@@ -68,7 +68,7 @@ class Worker:
         self._next_lists = 0.0
         self._next_later = 0.0
         self._asked = 0  # of the desk, up to the last tick
-        self._busy = False
+        self._busy, self._judged = False, 0.0
         self._ticks: Ticks | None = None
 
     @property
@@ -248,8 +248,9 @@ class Worker:
     def _tick(self) -> None:
         """Answer those whose time is over; write what may wait no longer; look at the lists."""
         now = monotonic()
-        asked, self._asked = self._asked, self._desk.hits + self._desk.misses
-        self._busy = self._asked - asked > BUSY
+        if now >= self._judged + TICK / 2:  # ticks that were late come together
+            asked, self._asked = self._asked, self._desk.hits + self._desk.misses
+            self._busy, self._judged = self._asked - asked > BUSY, now
         flying = self._flying.jobs if self._flying is not None else []
         late = [job for job in (*flying, *self._waiting) if job.reply and job.deadline <= now]
         if late:
