@@ -174,6 +174,9 @@ def test_json_schema(greylag: Greylag) -> None:
         "may_pass_at": "int",
         "at_data": "bool",
         "explicit": "bool",
+        "client_name": "NoneType",
+        "helo": "NoneType",
+        "log_line": "str",
     }
     assert shape(greylag.json(*CHECK, code=10)) == schema
     greylag.remember(KEY, first_seen=NOW - 60)
@@ -210,3 +213,26 @@ def test_one_attempt_is_not_told_as_two(greylag: Greylag) -> None:
     assert "came again" not in greylag.run(*CHECK).stdout
     greylag.at(NOW + 3000)
     assert "came again after" not in greylag.run(*CHECK).stdout
+
+
+NAMES = ("--client-name", "mx.example.org", "--helo", 'a "b" c')
+ADDRESSES = f"client_address={CLIENT} sender={SENDER} recipient={RECIPIENT}"
+
+
+def test_the_log_line_is_the_daemons_names_and_all(greylag: Greylag) -> None:
+    names = r'client_name=mx.example.org helo="a \x22b\x22 c"'
+    told = greylag.json(*CHECK, *NAMES, code=10)
+    line = f"verdict=defer reason=new {ADDRESSES} {names} retry_after=300"
+    assert told["log_line"] == line
+    assert (told["client_name"], told["helo"]) == (NAMES[1], NAMES[3])
+    assert f"log line        {line}\n" in greylag.run(*CHECK, *NAMES).stdout
+    greylag.remember(KEY, first_seen=NOW - 1000, passed=True)
+    passes = greylag.json(*CHECK, *NAMES)
+    assert passes["log_line"] == f"verdict=pass reason=known {ADDRESSES}"
+
+
+def test_the_log_line_of_a_connection(greylag: Greylag) -> None:
+    line = greylag.json("check", CLIENT, "--client-name", "mx.example.org", code=10)["log_line"]
+    assert line.startswith(
+        f"verdict=defer reason=new at=connect client_address={CLIENT} client_name=mx"
+    )

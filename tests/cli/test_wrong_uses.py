@@ -86,6 +86,7 @@ WRONG = [
     ("config --check --example", USAGE, "exclude each other"),
     ("search --waiting --passed", USAGE, "exclude each other"),
     ("search --connections --sender a", USAGE, "a connection has no sender and no recipient"),
+    ("check 192.0.2.1 --helo x", USAGE, "a connection is asked about before HELO"),
     ("check 192.0.2.1 a b --by-address", USAGE, "is for connections: ADDRESS alone"),
     ("deny import - --replace", USAGE, "--replace of standard input needs --source NAME"),
     # a bad value

@@ -31,6 +31,7 @@ from greylag.core.triplet import OF_CONNECTIONS, Triplet, connection_of, kind_of
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.service import Service
 from greylag.store.base import Store, StoreError
+from greylag.wire.logline import connection_line, decision_line
 
 _PAIR = 2  # a sender and a recipient
 _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
@@ -47,15 +48,28 @@ _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
 @click.argument("address")
 @click.argument("addresses", metavar="[SENDER RECIPIENT]", nargs=-1)
 @click.option("--by-address", is_flag=True, help="As JGREYLIST_BY_IP: each IPv4 address alone.")
+@click.option(
+    "--client-name", metavar="NAME", default="", help="The client's name, for the log line."
+)
+@click.option("--helo", metavar="NAME", default="", help="Its HELO name, for the log line.")
 @as_option
 @json_option
 @click.pass_obj
-def check(run: Run, address: str, addresses: tuple[str, ...], by_address: bool) -> int:
+def check(
+    run: Run,
+    address: str,
+    addresses: tuple[str, ...],
+    by_address: bool,
+    client_name: str,
+    helo: str,
+) -> int:
     """Explain what an attempt would be answered now. Nothing is written.
 
     ADDRESS is the client's; SENDER `<>` is the null sender. It is taken for a client that
     greylisting is turned on for, which may not relay and has not logged in. With ADDRESS alone it
     is about a connection, as jgreylist asks: with the usual delay, and no word of JGREYLIST.
+
+    The log line is what the daemon writes for it. No rule looks at the names yet.
 
     Exits with 0 for a pass, 10 for a deferral, 11 for a refusal.
     """
@@ -63,12 +77,31 @@ def check(run: Run, address: str, addresses: tuple[str, ...], by_address: bool) 
         raise click.UsageError("expected ADDRESS SENDER RECIPIENT, or ADDRESS alone")
     if addresses and by_address:
         raise click.UsageError("--by-address is for connections: ADDRESS alone")
+    if helo and not addresses:
+        raise click.UsageError("--helo is for attempts: a connection is asked about before HELO")
     packed = typed_client(address)
     question, triplet, policy = _asked(run, address, addresses, by_address=by_address)
-    failures: list[StoreError] = []
     run.tell_configuration()
     for line in for_root_alone(run):
         say(line)
+    decision, failures = _foretold(run, question, policy)
+    names = (os.fsencode(client_name), os.fsencode(helo))
+    line = _log_line(address, addresses, decision, names)
+    if run.json:
+        names_told = {"client_name": client_name or None, "helo": helo or None}
+        write_json({**_document(run, packed, triplet, decision), **names_told, "log_line": line})
+    else:
+        write_fields([*_fields(run, packed, triplet, decision), ("log line", line)])
+    for error in failures:
+        return report_store(error)
+    return _EXIT[decision.verdict]
+
+
+def _foretold(
+    run: Run, question: Decision | Question, policy: Policy
+) -> tuple[Decision, list[StoreError]]:
+    """Return the answer, and what failed."""
+    failures: list[StoreError] = []
     with ExitStack() as stack:
 
         def opened() -> Store:
@@ -82,14 +115,7 @@ def check(run: Run, address: str, addresses: tuple[str, ...], by_address: bool) 
             on_failure=run.settings.on_failure,
             clock=lambda: run.now,
         )
-        decision = service.foretell(question)
-    if run.json:
-        write_json(_document(run, packed, triplet, decision))
-    else:
-        write_fields(_fields(run, packed, triplet, decision))
-    for error in failures:
-        return report_store(error)
-    return _EXIT[decision.verdict]
+        return service.foretell(question), failures
 
 
 def _asked(
@@ -107,6 +133,18 @@ def _asked(
     sender, recipient = typed_address(addresses[0]), typed_recipient(addresses[1])
     attempt = Attempt(os.fsencode(address), sender, recipient)
     return precheck(attempt, policy), triplet_of(packed, sender, recipient, policy), policy
+
+
+def _log_line(
+    address: str, addresses: tuple[str, ...], decision: Decision, names: tuple[bytes, bytes]
+) -> str:
+    """Return what the daemon writes; names are told of deferrals and refusals alone."""
+    client_name, helo = (b"", b"") if decision.verdict is Verdict.PASS else names
+    client = os.fsencode(address)
+    if not addresses:
+        return connection_line(client, decision, client_name)
+    attempt = Attempt(client, typed_address(addresses[0]), typed_recipient(addresses[1]))
+    return decision_line(attempt, decision, client_name, helo)
 
 
 def _may_pass_at(decision: Decision, now: int) -> int | None:
