@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from greylag.app.config import CONFIG_VARIABLE, DEFAULT_PATH
+from greylag.store.plain_file import read_plain
 
 _PROGRAMS = ("greylisting-oneshot", "greylisting")  # beside the C plugin, or alone
 _NAMED = re.compile(rb"setdefault\(b'GREYLAG_CONFIG', (b[^\n]+)\)\n")
@@ -19,7 +20,7 @@ def named_config(folder: Path) -> str | None:
     """Return the greylag.toml that the plugins in a folder read; None: the usual one."""
     for name in _PROGRAMS:
         try:
-            if found := _NAMED.search((folder / name).read_bytes()[:_HEAD]):
+            if found := _NAMED.search(read_plain(str(folder / name))[:_HEAD]):
                 return os.fsdecode(literal_eval(found[1].decode()))
         except (OSError, ValueError, SyntaxError):
             continue
