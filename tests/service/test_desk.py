@@ -68,7 +68,20 @@ def test_a_record_is_believed_longer_where_the_store_tells_of_removals(
     counter = Counter()
     counter.desk.heed(removals)
     counter.settle(1)
+    counter.now += POLICY.delay
+    assert counter.settle(1) is Reason.RETRIED
     counter.watch += seconds - 0.1
+    assert counter.remembers(1)
+    counter.watch += 0.1
+    assert not counter.remembers(1)
+
+
+def test_one_that_waits_is_believed_for_a_moment() -> None:
+    """An admin may have changed its row with SQL to let it in."""
+    counter = Counter()
+    counter.desk.heed(0)
+    counter.settle(1)
+    counter.watch += BRIEFLY - 0.1
     assert counter.remembers(1)
     counter.watch += 0.1
     assert not counter.remembers(1)

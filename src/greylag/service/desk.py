@@ -5,7 +5,8 @@ settle the verdict. A first contact and a first pass do: they are on the disk be
 out. The cache is bounded. What the `greylag` command removes, on whatever host, is seen within
 seconds: the store counts such removals, and after one the cache is dropped. For what nobody tells
 us, as a row that was deleted with SQL, an entry is trusted for some minutes only; where the store
-cannot count removals, for a moment.
+cannot count removals, for a moment. So is always one that waits: an admin may have let it in with
+SQL, and mail that has to wait for nothing is worse than mail that is let in once more.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from greylag.core.verdict import Decision
 from greylag.service.batch import Answered, Asked
 from greylag.service.later import Later, only_counts
 
-TRUSTED_FOR = 300.0  # seconds that a cached record is believed without asking the store
-BRIEFLY = 2.0  # the same where a store does not tell of removals
+TRUSTED_FOR = 300.0  # seconds that the record of a known triplet is believed without being read
+BRIEFLY = 2.0  # the same of one that waits, and where a store does not tell of removals
 CACHE_SIZE = 100_000  # records; about 60 MB
 
 
@@ -110,7 +111,8 @@ class Desk:
         triplet = asked.question.triplet
         self._cache.pop(triplet, None)  # so that it goes to the end: the oldest go first
         if answered.record is not None:
-            self._cache[triplet] = Known(answered.record, self._stopwatch() + self._trusted_for)
+            trusted_for = self._trusted_for if answered.record.passed else BRIEFLY
+            self._cache[triplet] = Known(answered.record, self._stopwatch() + trusted_for)
             while len(self._cache) > self._size:
                 self._cache.popitem(last=False)
 
