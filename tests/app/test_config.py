@@ -453,3 +453,41 @@ def test_what_is_no_plain_file_leaves_no_descriptor_open(home: Path) -> None:
         with pytest.raises(ConfigError):
             load({}, str(home))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "policy.delay." + ".".join(["x"] * 990) + " = 1\n",
+        "[policy]\ndelay." + ".".join(["x"] * 300_000) + " = 1\n",
+        "[policy]\n" + "".join(f"k{n:05d} = 1\n" for n in range(20_000)),
+        "".join(f"[k{n:05d}]\n" for n in range(20_000)),
+    ],
+    ids=["deep", "deeper", "many keys", "many sections"],
+)
+def test_a_file_of_nothing_but_errors_is_told_in_a_few_lines(home: Path, text: str) -> None:
+    """T44: a wrong file, or a hostile one, must not hold a reload of the daemon for hours."""
+    errors = errors_of(home, text)
+    assert 1 <= len(errors) <= 51
+    assert all(line.startswith("greylag.toml") and len(line) < 5000 for line in errors)
+    if len(errors) > 1:
+        assert "there may be more" in errors[-1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_file_of_the_kernels_that_has_to_be_waited_for_is_no_plain_file(home: Path) -> None:
+    """T44: /proc/kmsg is a file by its type, and has no end."""
+    (home / "control" / "greylisting").symlink_to("/proc/kmsg")
+    try:
+        handle = os.open("/proc/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        pytest.skip("the kernel's messages cannot be read here")
+    try:
+        while os.read(handle, 65536):
+            pass
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(handle)
+    with pytest.raises(ConfigError, match="control/greylisting: expected a plain file"):
+        load({}, str(home))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,41 @@ def test_programs_stay_for_sessions_that_have_read_our_lines(home: Path) -> None
         assert sorted(path.name for path in (home / "plugins").iterdir()) == sorted(PLUGINS)
     assert run(home, "uninstall").exit_code == 0
     assert list((home / "plugins").iterdir()) == []
+
+
+NAMED = """import ctypes, sys
+ctypes.CDLL(None).prctl(15, b"\\xff) \\xfe", 0, 0, 0)  # PR_SET_NAME
+print(flush=True)
+sys.stdin.read()"""
+
+
+def test_a_process_with_a_strange_name_does_not_stop_uninstall_t44(home: Path) -> None:
+    """T44: any user of the machine chooses the names of his processes."""
+    run(home, "install", "--edit")
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", NAMED], stdin=pipe, stdout=pipe) as strange:
+        assert strange.stdout is not None
+        strange.stdout.readline()
+        result = run(home, "uninstall")
+        strange.communicate()
+    assert result.exit_code == 0, result.output
+    assert list((home / "plugins").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_control_file_that_has_to_be_waited_for_is_passed_over_t44(home: Path) -> None:
+    """T44: a link to the kernel's messages, which are a file without an end."""
+    run(home, "install", "--edit")
+    (home / "control" / "planted").symlink_to("/proc/kmsg")
+    command = [
+        sys.executable,
+        "-c",
+        UNINSTALL,
+        str(Path(smtpplugins.__file__).parents[2]),
+        str(home),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_upgrade_keeps_the_kind_that_is_there(home: Path) -> None:

@@ -125,6 +125,39 @@ def test_files_that_include_each_other_are_an_error(tmp_path: Path) -> None:
         read_option_file(path)
 
 
+def test_files_that_include_more_and_more_files_are_an_error(tmp_path: Path) -> None:
+    """T44: nine files that each name the next one twenty times are 20**9 files to read."""
+    for depth in range(9):
+        line = f"!include {tmp_path}/{depth + 1}.cnf\n"
+        option_file(tmp_path, PLAIN + line * 20, f"{depth}.cnf")
+    option_file(tmp_path, PLAIN, "9.cnf")
+    with pytest.raises(StoreError, match="expected at most 200 files"):
+        read_option_file(f"{tmp_path}/0.cnf")
+
+
+@pytest.mark.parametrize("word", ["!include", "!includedir"])
+def test_a_zero_byte_in_the_name_of_an_included_file_is_told(tmp_path: Path, word: str) -> None:
+    path = option_file(tmp_path, f"{PLAIN}{word} /nowhere/a\0b\n")
+    with pytest.raises(StoreError, match=r"/nowhere/a.*: No such file"):
+        read_option_file(path)
+
+
+def test_a_user_who_has_no_name_is_told_to_name_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = option_file(tmp_path, "[client]\ndatabase=mail\n")
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(StoreError, match=r"expected user=NAME .* user 54321 has no name"):
+        read_option_file(path)
+
+
+@pytest.mark.parametrize("port", ["\u00b2", "1" * 5000])
+def test_a_port_that_is_no_number_is_told_as_others_are(tmp_path: Path, port: str) -> None:
+    path = option_file(tmp_path, f"{PLAIN}port={port}\n")
+    with pytest.raises(StoreError, match="expected a port from 1 to 65535"):
+        read_option_file(path)
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority, another one, and a certificate of the first for `localhost`."""

@@ -6,6 +6,8 @@ from greylag.app.options import BY_KEY
 from greylag.store import shown_wrong
 from greylag.wire.oldplugin import Given
 
+_MOST_DOTS = 1000  # of a line: for a key of 30,000 parts tomllib needs 12 seconds
+_MOST_ERRORS = 50  # that are told: to find the line of each, the file is walked through
 _SHOWN = 80  # characters of a wrong value that an error quotes
 
 
@@ -15,17 +17,28 @@ def read_toml(data: bytes, path: str) -> tuple[list[Given], list[str]]:
 
     try:
         text = data.decode("utf-8-sig")
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.count(".") > _MOST_DOTS:
+                return [], [f"{path}:{number}: expected at most {_MOST_DOTS} dots in a line"]
         tables = tomllib.loads(text)
     except UnicodeDecodeError as error:
         return [], [f"{path}: expected UTF-8 text, got byte 0x{data[error.start]:02x}"]
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond measure
         return [], [f"{path}: not TOML: {error}"]
+    return _read_tables(tables, (path, text))
+
+
+def _read_tables(tables: dict[str, object], file: tuple[str, str]) -> tuple[list[Given], list[str]]:
+    path, text = file
     given: list[Given] = []
     errors: list[str] = []
     for section, content in tables.items():
+        if len(errors) >= _MOST_ERRORS:
+            break
         if isinstance(content, dict) and any(key.startswith(f"{section}.") for key in BY_KEY):
             for name, raw in content.items():
-                _read_one(f"{section}.{name}", raw, (path, text), given, errors)
+                if len(errors) < _MOST_ERRORS:
+                    _read_one(f"{section}.{name}", raw, file, given, errors)
         elif section in _sections():
             where = _place(path, text, section, None)
             errors.append(f"{where}: expected a section [{section}], not a value or a list")
@@ -35,6 +48,8 @@ def read_toml(data: bytes, path: str) -> tuple[list[Given], list[str]]:
                 f"{where}: unknown section or key {_shown(section, secret=False)}"
                 f"{_hint(section, _sections())}"
             )
+    if len(errors) >= _MOST_ERRORS:
+        errors.append(f"{path}: these are {_MOST_ERRORS} errors, and there may be more")
     return given, errors
 
 
@@ -57,7 +72,10 @@ def _read_one(
 
 def _shown(raw: object, *, secret: bool) -> str:
     """Quote a wrong value, unless it may hold a password, in whatever place it was put (T43)."""
-    text = repr(raw)
+    try:
+        text = repr(raw)
+    except RecursionError:  # keys within keys, thousands deep
+        return type(raw).__name__
     return (shown_wrong(raw) if secret or "://" in text or "@" in text else text)[:_SHOWN]
 
 

@@ -76,7 +76,7 @@ class Folder:
         with open(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 return None
-            content = file.read(LONGEST + 1)
+            content = file.read(LONGEST + 1) or b""  # None: as a pipe that is empty
         return content if len(content) <= LONGEST else None
 
     def put(self, name: str, content: bytes, mode: int, keep_as: str | None = None) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator
 from glob import glob
 from pathlib import Path
 
+from greylag.store.plain_file import read_plain
+
 NAME = "smtpplugins"
 # In this order: who has logged in is passed over before greylisting is asked.
 LINES = (b"plugins/ifauthskip", b"plugins/greylisting")
@@ -29,7 +31,6 @@ SCRIPTS = (
     "/etc/xinetd.d/*",
     "/etc/systemd/system/*.service",
 )
-_LARGEST = 1 << 20  # bytes; no run script is larger
 _STARTED = 19  # place of a process's start among the fields behind its name (proc_pid_stat(5))
 _UNSURE = 0.1  # seconds: the kernel tells starts in hundredths
 
@@ -91,9 +92,7 @@ def references(home: Path, programs: Collection[str]) -> Iterator[str]:
         if path.name.endswith(".before-greylag"):
             continue
         try:
-            if not path.is_file() or path.stat().st_size > _LARGEST:
-                continue
-            lines = path.read_bytes().splitlines()
+            lines = read_plain(str(path)).splitlines()  # no script is larger than it reads
         except OSError:
             continue
         for number, line in enumerate(lines, 1):
@@ -114,12 +113,12 @@ def sessions(home: Path) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            _, _, fields = (process / "stat").read_text().rpartition(") ")
-            name = (process / "comm").read_text().strip()
+            _, _, fields = (process / "stat").read_bytes().rpartition(b") ")
+            name = (process / "comm").read_bytes().strip()  # any bytes that its user chose
             inside = (process / "cwd").samefile(home)
         except OSError:
             continue  # it has ended, or is none of ours to look at
         began = booted + int(fields.split()[_STARTED]) / os.sysconf("SC_CLK_TCK")
-        if name == "qmail-smtpd" and inside and began < changed + _UNSURE:
+        if name == b"qmail-smtpd" and inside and began < changed + _UNSURE:
             found.append(int(process.name))
     return found

@@ -16,6 +16,7 @@ from greylag.store.mysql_tls import Tls, read_tls
 from greylag.store.plain_file import read_plain
 
 PORT = 3306
+_DIGITS = 5  # of a port
 SOCKET = "/run/mysqld/mysqld.sock"  # Debian's; what the server's own clients try first
 EXPECTED = "mysql://USER[:PASSWORD]@HOST[:PORT][,HOST...]/DATABASE or mysql:?default_file=/path"
 _SCHEME = "mysql://"
@@ -26,6 +27,7 @@ _BLANKS = " \t\r\n\v\f"
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "s": " ", '"': '"', "'": "'", "\\": "\\"}
 _ESCAPE = re.compile(r"\\([ntrbs\"'\\])")
 _MOST_INCLUDES = 10  # files within files
+_MOST_FILES = 200  # in all: ten files that each name the next 20 times would be read for years
 
 
 @value
@@ -71,7 +73,8 @@ def read_url(url: str) -> Place:
 
 def _host(text: str, port: int = PORT) -> tuple[str, int]:
     host, _colon, number = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
-    if number and not (number.isdigit() and 0 < int(number) < 65536):
+    digits = number.isascii() and number.isdigit() and len(number) <= _DIGITS
+    if number and not (digits and 0 < int(number) < 65536):
         raise ValueError("expected a port from 1 to 65535")  # not quoted: maybe a password
     if not host.strip("[]"):
         raise ValueError("expected a host name or address")
@@ -85,7 +88,7 @@ def read_option_file(path: str) -> Place:
     clients, is the user of this process. Raises StoreError with the path.
     """
     found: dict[str, str] = {}
-    _read_client_section(path, found)
+    _read_client_section(path, found, [])
     database = found.get("database")
     if not database:
         raise StoreError(f"{path}: expected database=NAME in its [client] section")
@@ -99,17 +102,20 @@ def read_option_file(path: str) -> Place:
         raise StoreError(f"{path}: {error}") from error
     if hosts == (("localhost", port),):
         hosts = ()  # to MySQL's clients that name means the socket
-    socket, user = found.get("socket") or SOCKET, found.get("user") or _own_name()
+    socket, user = found.get("socket") or SOCKET, found.get("user") or _own_name(path)
     return Place(hosts, socket, user, found.get("password", ""), database, tls)
 
 
-def _read_client_section(path: str, found: dict[str, str], depth: int = 0) -> None:
+def _read_client_section(path: str, found: dict[str, str], read: list[str], depth: int = 0) -> None:
     """Read `key=value` lines as MySQL's own clients do; later ones win, and `_` is `-`.
 
     Files that are named by `!include`, and those below `!includedir`, are read in their place.
     """
     if depth > _MOST_INCLUDES:
         raise StoreError(f"{path}: expected files that do not include each other for ever")
+    if len(read) == _MOST_FILES:
+        raise StoreError(f"{path}: expected at most {_MOST_FILES} files that include each other")
+    read.append(path)
     try:
         text = read_plain(path).decode("utf-8", "surrogateescape")
         section = ""
@@ -118,7 +124,7 @@ def _read_client_section(path: str, found: dict[str, str], depth: int = 0) -> No
                 section = bare[1:].partition("]")[0].rstrip(_BLANKS).lower()
             elif bare.startswith("!"):
                 for other in _included(bare):
-                    _read_client_section(other, found, depth + 1)
+                    _read_client_section(other, found, read, depth + 1)
             elif section in _SECTIONS and bare and bare[0] not in "#;":
                 key, _equals, raw = _without_comment(bare).partition("=")
                 found[key.strip(_BLANKS).lower().replace("_", "-")] = _value(raw.strip(_BLANKS))
@@ -128,7 +134,7 @@ def _read_client_section(path: str, found: dict[str, str], depth: int = 0) -> No
 
 def _included(line: str) -> list[str]:
     word, _blank, rest = line.replace("\t", " ").partition(" ")
-    place = rest.strip()
+    place = rest.strip().replace("\0", "\\0")  # no path holds a zero byte
     if word == "!include":
         return [place]
     if word == "!includedir":
@@ -155,7 +161,11 @@ def _value(word: str) -> str:
     return _ESCAPE.sub(lambda found: _ESCAPES[found[1]], word)
 
 
-def _own_name() -> str:
+def _own_name(path: str) -> str:
     import pwd
 
-    return pwd.getpwuid(os.geteuid()).pw_name
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        cause = f"expected user=NAME in its [client] section: user {os.geteuid()} has no name"
+        raise StoreError(f"{path}: {cause}") from None

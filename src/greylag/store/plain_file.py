@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from stat import S_ISREG
 
+NOT_PLAIN = "expected a plain file"
 MOST = 1 << 20  # bytes: the largest files that are read here have some thousands
 
 
@@ -21,6 +22,8 @@ def read_plain(path: str) -> bytes:
             data = file.read(MOST + 1)
     finally:
         os.close(handle)
+    if data is None:  # /proc/kmsg, and such: a file by its type, but one that has to be waited for
+        raise OSError(0, NOT_PLAIN, path)
     if len(data) > MOST:
         raise OSError(0, "expected a file of at most 1 MiB", path)
     return data
@@ -28,4 +31,4 @@ def read_plain(path: str) -> bytes:
 
 def _refuse_others(path: str, found: os.stat_result) -> None:
     if not S_ISREG(found.st_mode):
-        raise OSError(0, "expected a plain file", path)
+        raise OSError(0, NOT_PLAIN, path)
