@@ -169,3 +169,4 @@ def test_taking_it_out(debian: Machine) -> None:
     debian.run(SECTIONS["Taking it out"])
     assert mail(debian, OUTSIDE, "d@example.org", "alice@example.net", MESSAGE).startswith("250")
     assert "check_policy_service" not in debian.run("postconf -n")
+    assert debian.run("find /etc/systemd /var/spool/postfix -name '*greylag*'") == ""
