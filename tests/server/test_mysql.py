@@ -171,7 +171,7 @@ def test_locks_of_another_account_are_told_as_such_t35(
         try:
             during = [ask(client, number) for number in range(20)]
             assert during[-1] == LET_IN
-            assert daemon.logged("Lock wait timeout exceeded", seconds=20)
+            assert daemon.logged("Lock wait timeout exceeded", seconds=20), daemon.log.read_text()
         finally:
             mend()
         until_deferred(client, "after@example.org")

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,8 @@ def test_a_process_that_was_stopped_is_not_ended_for_the_time_it_lost(
     """A frozen container or a paused machine: looks are counted, not seconds."""
     ended: list[bool] = []
     monkeypatch.setattr(watch, "end_at_once", lambda: ended.append(True))
-    watching = watch.Watch(asyncio.new_event_loop(), lambda: None, ())
+    with closing(asyncio.new_event_loop()) as loop:
+        watching = watch.Watch(loop, lambda: None, ())
     watching.stopping()
     for looks in range(int(watch.ENDS_WITHIN / watch.LOOK)):
         watching._tell(looks)
