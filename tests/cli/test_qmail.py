@@ -248,6 +248,16 @@ def test_a_plain_install_tells_that_the_plugins_read_other_settings_than_before(
     assert told not in CliRunner().invoke(cli, words).stderr  # they do no longer
 
 
+def test_a_planted_program_names_no_settings_and_ends_nothing(tmp_path: Path) -> None:
+    """What stands in the place of a plugin may hold anything (T44)."""
+    (tmp_path / "plugins").mkdir()
+    planted = tmp_path / "plugins" / "greylisting"
+    planted.write_text("setdefault(b'GREYLAG_CONFIG', b'x', 1)\n")
+    done = CliRunner().invoke(cli, ["qmail", "install", "--qmail-home", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "the plugins read" not in done.stderr
+
+
 def test_native_and_python_exclude_each_other(tmp_path: Path) -> None:
     done = run(tmp_path, "install", "--native", "--python")
     assert done.exit_code == 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from greylag.store.owner import name_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -63,13 +65,3 @@ def _opened(folder: str, who: str) -> str:
     except (OSError, KeyError):
         pass
     return f"chmod o+x {folder}"
-
-
-def name_of(user: int) -> str:
-    """Return a user's name, or the number of one that has none."""
-    from pwd import getpwuid  # where something is wrong, and nowhere else
-
-    try:
-        return getpwuid(user).pw_name
-    except KeyError:
-        return str(user)

@@ -14,11 +14,12 @@ from contextlib import suppress
 import click
 
 from greylag.app.config import CONFIG_VARIABLE, DEFAULT_PATH
-from greylag.app.entering import closed_to, closed_to_us, name_of
+from greylag.app.entering import closed_to, closed_to_us
 from greylag.cli.common import USAGE, CommandError, F, Run, missing_file
 from greylag.store import MYSQL_BY_FILE
 from greylag.store.base import StoreError
 from greylag.store.mysql_options import read_url
+from greylag.store.owner import name_of
 
 _SQLITE = "sqlite://"
 _ROOT = 0

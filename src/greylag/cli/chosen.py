@@ -22,7 +22,7 @@ def named_config(folder: Path) -> str | None:
         try:
             if found := _NAMED.search(read_plain(str(folder / name))[:_HEAD]):
                 return os.fsdecode(literal_eval(found[1].decode()))
-        except (OSError, ValueError, SyntaxError):
+        except (OSError, ValueError, TypeError, SyntaxError):
             continue
     return None
 

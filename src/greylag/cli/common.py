@@ -12,13 +12,13 @@ from typing import IO, Any, TypeVar
 import click
 
 from greylag.app.config import CONFIG_VARIABLE, OLD_PATH, Settings, load
-from greylag.app.entering import name_of
 from greylag.cli.chosen import another_configuration
 from greylag.cli.output import say
 from greylag.core.policy import Policy
 from greylag.store import open_store
 from greylag.store.base import Store, StoreError, StoreUnavailable
 from greylag.store.memory import MemoryStore
+from greylag.store.owner import name_of
 
 OK, NOTHING, USAGE = 0, 1, 2
 DEFER, REJECT = 10, 11  # of `check`, beside 0 for a pass

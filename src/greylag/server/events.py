@@ -33,10 +33,10 @@ class Events(Protocol):
         """So many rows of the lists name nothing; told each time that lists are loaded."""
 
     def maintenance_failed(self, error: str) -> None:
-        """Records that have had their time could not be forgotten; told at a limited rate."""
+        """Expired records could not be deleted; told at a limited rate."""
 
     def clock_jumped(self, seconds: int, pause: int) -> None:
-        """The wall clock jumped, so for so many seconds no record is forgotten."""
+        """The wall clock jumped, so no record is deleted for so many seconds."""
 
     def batch_done(self, seconds: float, attempts: int) -> None:
         """A batch is written."""

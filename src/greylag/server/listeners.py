@@ -12,6 +12,7 @@ import socket
 import stat
 
 from greylag.core.value import value
+from greylag.store.owner import name_of
 
 _FOLDER_MODE = 0o750  # of the socket's folder: as systemd units make it
 BACKLOG = 1024  # connections that wait; the event loop's own default, 100, is soon full
@@ -69,15 +70,8 @@ class UnixListener:
         os.close(self._lock)
 
 
-def _name_of(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)
-
-
 def _strange(folder: str, found: os.stat_result) -> str:
-    us, them = _name_of(os.geteuid()), _name_of(found.st_uid)
+    us, them = name_of(os.geteuid()), name_of(found.st_uid)
     if found.st_mode & stat.S_IWOTH:
         return f"{folder}: every user may write in it: chmod o-w {folder}"
     return f"{folder}: belongs to {them}, and we run as {us}: run the daemon as {them}, or chown it"

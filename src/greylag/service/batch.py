@@ -111,7 +111,7 @@ def decide_batch(
 def _meanwhile(
     store: Store, asked: Sequence[Asked], now: int, before_commit: Callable[[Found], None]
 ) -> None:
-    """Another writer holds the store up: who only counts needs not wait for that."""
+    """Answer repeats while another writer holds the store up: they need no write."""
     records = store.load(list({item.question.triplet for item in asked}))
     known = look(asked, records, lambda _asked: None, now)
     early = [(item, one) for item, one in zip(asked, known, strict=True) if one is not None]

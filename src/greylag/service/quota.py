@@ -89,7 +89,9 @@ class Quota:
             nonlocal counted
             question = asked.question
             network = question.triplet.network
-            if not self._waiting.is_calm(network, len(admitted)):  # else who they are is no matter
+            if not self._waiting.is_calm(
+                network, len(admitted)
+            ):  # only then it matters who they are
                 for one in admitted[counted:]:
                     made[one.triplet.network, _NETWORK] += 1
                     made[one.triplet.network, one.client] += 1
