@@ -130,9 +130,9 @@ def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> 
     try:
         session.connect()
         with session.cursor() as cursor:
-            # The server is to give up a table's lock before we give up its answer: it says why.
-            rows, tables = max(1, int(timeout)), max(1, int(timeout) - 1)
-            cursor.execute(sql.SESSION, (rows, tables))
+            # The server is to give up a lock before we give up its answer: it says why.
+            longest = max(1, int(timeout) - 1)
+            cursor.execute(sql.SESSION, (longest, longest))
             cursor.execute(sql.READ_ONLY)
             row = cursor.fetchone()
             if row is not None and row[0] not in (0, "OFF"):
