@@ -22,7 +22,7 @@ from bench.common import build, heading, load, processor, serving, target, write
 from bench.mysql import admin, in_parts, make_database, mariadb
 from greylag.core.accesslist import NEVER
 from greylag.store import open_store
-from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql.schema import DATA, LISTS
 
 ENTRIES = 300_000
 START = 2.0  # seconds until the first right answer

@@ -37,7 +37,7 @@ from bench.plugin import FLOOR
 from bench.plugin import install as install_plugin
 from bench.plugin import measure as measure_plugin
 from bench.plugin import report as report_plugin
-from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql.schema import DATA, LISTS
 
 RECORDS, ENTRIES = 200_000, 50_000
 USER, PASSWORD = "greylisting", "loopback"

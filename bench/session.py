@@ -31,7 +31,7 @@ from bench.mysql import admin, make_database, mariadb
 from bench.mysql import committing as committing_mysql
 from bench.plugin import committing, install
 from greylag.store import open_store
-from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql.schema import DATA, LISTS
 
 OLD_PLUGIN = 8.1  # empty static plugins
 KNOWN_SHARE = 0.10

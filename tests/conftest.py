@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql.schema import DATA, LISTS
 from tests.servers.mariadb import Database, MariaDb, running
 
 _ROOT = "PYTEST_DEBUG_TEMPROOT"

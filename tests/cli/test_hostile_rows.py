@@ -13,7 +13,7 @@ import pymysql
 import pytest
 
 from greylag.cli.common import INTERNAL_ERROR
-from greylag.store.mysql_schema import FIGURES
+from greylag.store.mysql.schema import FIGURES
 from tests.cli.conftest import EVIL, NETWORK, NOW, RECIPIENT, SENDER, Greylag
 from tests.cli.test_hostile_store import CODES, COMMANDS, SOAK
 from tests.servers.mariadb import Database

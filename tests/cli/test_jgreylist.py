@@ -32,7 +32,7 @@ def program(tmp_path: Path) -> Jgreylist:
     config = tmp_path / "greylag.toml"
     config.write_text(f'[store]\nurl = "sqlite://{tmp_path}/greylag.db"\n')
     path = tmp_path / "jgreylist"
-    path.write_text(script("greylag.cli.jgreylist"))
+    path.write_text(script("greylag.plugin.jgreylist"))
     path.chmod(0o755)
     return Jgreylist(path, tmp_path, {"GREYLAG_CONFIG": str(config), "GREYLAG_SOCKET": ""})
 
@@ -62,7 +62,7 @@ def test_who_is_let_in_finds_everything_untouched(program: Jgreylist) -> None:
 def test_the_settings_of_the_installation_do_not_reach_the_program(program: Jgreylist) -> None:
     """The name of its file is no variable of the environment."""
     program.program.write_text(
-        script("greylag.cli.jgreylist", str(program.folder / "greylag.toml"))
+        script("greylag.plugin.jgreylist", str(program.folder / "greylag.toml"))
     )
     bare = replace(program, environ={})
     bare.run(JGREYLIST_HOLDTIME="0")

@@ -10,7 +10,7 @@ import pytest
 
 from greylag.cli import listimport
 from greylag.core.accesslist import Entry
-from greylag.store.sqlite import SqliteStore
+from greylag.store.sqlite.store import SqliteStore
 from tests.cli.conftest import Greylag
 from tests.cli.test_lists import BAD, LISTS
 

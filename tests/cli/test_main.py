@@ -172,7 +172,7 @@ def test_a_bug_is_one_line_and_an_exit_code_of_its_own_t46(
         raise bug
 
     greylag.remember(KEY)
-    monkeypatch.setattr("greylag.store.sqlite.SqliteStore.figures", stumbles)
+    monkeypatch.setattr("greylag.store.sqlite.store.SqliteStore.figures", stumbles)
     result = greylag.run("stats", *json)
     assert (result.exit_code, result.stdout) == (INTERNAL_ERROR, "")
     (line,) = result.stderr.splitlines()

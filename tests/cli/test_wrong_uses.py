@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.store.sqlite import SqliteStore
+from greylag.store.sqlite.store import SqliteStore
 from tests.cli.conftest import Greylag
 from tests.cli.test_main import commands
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql.schema import DATA, LISTS
 from tests.e2e.plugin import BIN, Plugin
 from tests.servers.mariadb import MariaDb
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql.schema import DATA, LISTS
 from tests.host.server import Client
 
 ROOT = Path(__file__).parents[2]

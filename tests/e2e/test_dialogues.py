@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql.schema import DATA, LISTS
 from tests.e2e.dialogues import (
     ONESHOTS,
     SESSIONS,

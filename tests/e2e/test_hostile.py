@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from greylag.cli import oneshot
+from greylag.plugin import oneshot
 from tests.e2e.plugin import BIN, Plugin, Value
 from tests.evil import EVIL
 
@@ -219,7 +219,7 @@ def refuse(event, arguments):
     if event == "open" and "w" in str(arguments[1] or "") :
         os._exit(98)
 sys.addaudithook(refuse)
-from greylag.cli.oneshot import main
+from greylag.plugin.oneshot import main
 main()
 """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql.schema import DATA, LISTS
 from tests.e2e.plugin import Plugin, at
 from tests.servers.mariadb import Database, MariaDb, running
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from greylag.cli.oneshot import BUDGET, left_of_budget
 from greylag.cli.plugins import script as plugin_script
+from greylag.plugin.oneshot import BUDGET, left_of_budget
 from tests.e2e.plugin import Value
 from tests.native.building import Builder
 from tests.native.conftest import Client

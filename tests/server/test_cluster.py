@@ -16,7 +16,7 @@ from greylag.core.record import Blocked, Created
 from greylag.core.triplet import Triplet
 from greylag.store import open_store
 from greylag.store.base import Filter, StoreConflict, StoreError
-from greylag.store.mysql_schema import DATA, FIGURES, LISTS
+from greylag.store.mysql.schema import DATA, FIGURES, LISTS
 from tests.server.daemon import Daemon, serving
 from tests.server.test_failure import DEFERRED, LET_IN, Load, until_deferred
 from tests.servers.galera import DATABASE, NODES, Node, cluster, url

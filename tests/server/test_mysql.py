@@ -12,7 +12,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql.schema import DATA, LISTS
 from tests.server.daemon import Connection, Daemon, serving
 from tests.server.test_failure import DEFERRED, LET_IN, until_deferred
 from tests.servers import faults

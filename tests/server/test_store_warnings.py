@@ -14,7 +14,7 @@ import pytest
 from greylag.core.record import Created, Passed
 from greylag.core.triplet import Triplet
 from greylag.store import open_store
-from greylag.store.mysql_schema import DATA, FIGURES, LISTS
+from greylag.store.mysql.schema import DATA, FIGURES, LISTS
 from tests.server.daemon import Daemon, serving
 from tests.server.test_failure import until_deferred
 from tests.servers.mariadb import MariaDb

@@ -23,7 +23,7 @@ from greylag.service.desk import Desk
 from greylag.service.later import Later
 from greylag.store.base import Filter, Store, StoreConflict, StoreError, StoreUnavailable
 from greylag.store.memory import MemoryStore
-from greylag.store.sqlite import SqliteStore
+from greylag.store.sqlite.store import SqliteStore
 from tests.reports import no_failure
 
 NOW = 1_700_000_000

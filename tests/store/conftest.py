@@ -10,7 +10,7 @@ import pytest
 
 from greylag.store import open_store
 from greylag.store.base import Store
-from greylag.store.mysql_schema import DATA, LISTS, TRIGGERS
+from greylag.store.mysql.schema import DATA, LISTS, TRIGGERS
 
 URLS: dict[str, Callable[[Path], str]] = {
     "memory": lambda _path: "memory:",

@@ -16,10 +16,12 @@ from greylag.core.record import Blocked, Change, Created, Passed, Record
 from greylag.core.subject import Domain, Network, parse_subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
-from greylag.store import mysql, open_store, sqlite
+from greylag.store import open_store
 from greylag.store.base import Filter, Store, Stretch
 from greylag.store.memory import MemoryStore
-from greylag.store.mysql_schema import DATA, LISTS
+from greylag.store.mysql import store as mysql
+from greylag.store.mysql.schema import DATA, LISTS
+from greylag.store.sqlite import store as sqlite
 from tests.servers.mariadb import MariaDb
 
 NOW = 1_700_000_000

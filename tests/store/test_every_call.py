@@ -18,9 +18,10 @@ from greylag.core.record import Blocked, Created, Passed, Record
 from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
-from greylag.store import mysql_sql, open_store
+from greylag.store import open_store
 from greylag.store.base import Filter, Store, StoreConflict, StoreError
-from greylag.store.mysql_schema import TABLES, TRIGGERS
+from greylag.store.mysql import sql as mysql_sql
+from greylag.store.mysql.schema import TABLES, TRIGGERS
 
 NOW = 1_700_000_000
 ERRORS = {  # SQLite's number and words, and MySQL's

@@ -15,10 +15,11 @@ import pytest
 from greylag.core.record import Blocked, Change, Created, Passed, Record
 from greylag.core.triplet import Triplet
 from greylag.service.conflict import settled
-from greylag.store import mysql_lists, open_store
+from greylag.store import open_store
 from greylag.store.base import Store, StoreConflict, StoreUnavailable
-from greylag.store.mysql_lists import _LOOK as LOOK
-from greylag.store.mysql_session import Session
+from greylag.store.mysql import lists as mysql_lists
+from greylag.store.mysql.lists import _LOOK as LOOK
+from greylag.store.mysql.session import Session
 from tests.servers.mariadb import Database, MariaDb
 
 NOW = 1_750_000_000

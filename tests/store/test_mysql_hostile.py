@@ -90,7 +90,7 @@ def test_a_server_that_proves_nothing_does_not_get_the_password_t37(
 def test_the_cause_is_told_where_a_package_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greylag.store.mysql_driver.find_spec", lambda _name: None)
+    monkeypatch.setattr("greylag.store.mysql.driver.find_spec", lambda _name: None)
     with hostile(sha2(b"caching_sha2_password")) as (port, _met):
         cnf = tmp_path / "my.cnf"
         cnf.write_text(

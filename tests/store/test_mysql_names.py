@@ -14,7 +14,7 @@ from greylag.core.verdict import Reason
 from greylag.service import Service
 from greylag.store import open_store
 from greylag.store.base import Filter, Store
-from greylag.store.mysql_schema import DATA, FIGURES, LISTS
+from greylag.store.mysql.schema import DATA, FIGURES, LISTS
 from tests.reports import no_failure
 from tests.servers.mariadb import Database, MariaDb
 

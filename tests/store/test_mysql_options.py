@@ -12,9 +12,9 @@ import pytest
 
 from greylag.store import open_store
 from greylag.store.base import StoreError
-from greylag.store.mysql_options import read_option_file, read_url
-from greylag.store.mysql_schema import DATA, LISTS
-from greylag.store.mysql_tls import Tls, arguments
+from greylag.store.mysql.options import read_option_file, read_url
+from greylag.store.mysql.schema import DATA, LISTS
+from greylag.store.mysql.tls import Tls, arguments
 from tests.e2e.plugin import needed
 from tests.e2e.postfix import free_port
 from tests.servers.mariadb import PASSWORD, USER, Database, MariaDb, open_to_all, running

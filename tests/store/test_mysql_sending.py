@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from pymysql.err import OperationalError
 
-from greylag.store.mysql_driver import Bounded
-from greylag.store.mysql_tls import Tls
+from greylag.store.mysql.driver import Bounded
+from greylag.store.mysql.tls import Tls
 from tests.e2e.plugin import needed
 
 TIMEOUT = 1.0

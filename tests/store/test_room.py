@@ -18,9 +18,9 @@ from greylag.core.triplet import Triplet
 from greylag.service.shares import LOOK, STEP
 from greylag.store import open_store
 from greylag.store.base import Store
-from greylag.store.mysql import MysqlStore
-from greylag.store.mysql_schema import DATA, LISTS, TRIGGERS
-from greylag.store.sqlite import SqliteStore
+from greylag.store.mysql.schema import DATA, LISTS, TRIGGERS
+from greylag.store.mysql.store import MysqlStore
+from greylag.store.sqlite.store import SqliteStore
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 RECORDS = 10_000_000 if SOAK else 100_000  # of one network that have passed

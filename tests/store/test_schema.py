@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from greylag.core.accesslist import NEVER
-from greylag.store import sqlite_sql
 from greylag.store.base import Filter, StoreError
-from greylag.store.schema import APPLICATION_ID, MIGRATIONS
-from greylag.store.sqlite import SqliteStore
-from greylag.store.sqlite_file import Guard, connect
+from greylag.store.sqlite import sql as sqlite_sql
+from greylag.store.sqlite.file import Guard, connect
+from greylag.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from greylag.store.sqlite.store import SqliteStore
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 RELEASED = range(1, len(MIGRATIONS) + 1)

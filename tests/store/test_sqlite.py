@@ -19,9 +19,10 @@ from greylag.core.accesslist import NEVER, AccessIndex, Entry, last_word
 from greylag.core.record import Blocked, Created
 from greylag.core.subject import Domain, parse_subject
 from greylag.core.triplet import Triplet
-from greylag.store import open_store, sqlite_sql, without_password
+from greylag.store import open_store, without_password
 from greylag.store.base import Filter, Store, StoreError, StoreRefused, StoreUnavailable
-from greylag.store.sqlite import SqliteStore
+from greylag.store.sqlite import sql as sqlite_sql
+from greylag.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000
 KEY = Triplet(b"\xc0\x00\x02\x00", "a@example.org", "b@example.net")

@@ -27,8 +27,8 @@ from greylag.core.triplet import Triplet, connection_of
 from greylag.service import Service
 from greylag.store import check_url, open_store
 from greylag.store.base import Filter, StoreError, StoreRefused, StoreUnavailable, Stretch
-from greylag.store.tree import TreeStore
-from greylag.store.tree_files import DAY, Root, Times, names_of, network_of
+from greylag.store.tree.files import DAY, Root, Times, names_of, network_of
+from greylag.store.tree.store import TreeStore
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 FLOOD, FILES = (1_000_000, 100_000) if SOAK else (600, 400)  # clients, and the disk's room

@@ -18,7 +18,7 @@ from greylag.app.entering import closed_to, closed_to_us
 from greylag.cli.common import USAGE, CommandError, F, Run, missing_file
 from greylag.store import MYSQL_BY_FILE
 from greylag.store.base import StoreError
-from greylag.store.mysql_options import read_url
+from greylag.store.mysql.options import read_url
 from greylag.store.owner import name_of
 
 _SQLITE = "sqlite://"
@@ -57,11 +57,11 @@ def _become(name: str) -> None:
 
 def _load_stores() -> None:
     """Load what is loaded late otherwise: the program may lie where that user cannot read it."""
-    import greylag.store.sqlite
-    import greylag.store.tree
+    import greylag.store.sqlite.store
+    import greylag.store.tree.store
 
     with suppress(ImportError):
-        import greylag.store.mysql  # noqa: F401
+        import greylag.store.mysql.store  # noqa: F401
 
 
 def refuse_unusable(url: str) -> None:

@@ -36,8 +36,8 @@ from greylag.core.value import replace
 from greylag.store import check_url, holds_password, shown_wrong
 from greylag.store.base import Filter, Store
 from greylag.store.memory import MemoryStore
-from greylag.store.mysql import MysqlStore
-from greylag.store.tree import TreeStore
+from greylag.store.mysql.store import MysqlStore
+from greylag.store.tree.store import TreeStore
 
 PAGE = 2000  # records in one transaction
 _NOT_AMONG_ARGUMENTS = (

@@ -25,10 +25,10 @@ from greylag.cli.copying import copy
 from greylag.cli.output import say, write, write_json
 from greylag.core.subject import Network
 from greylag.store import without_password
-from greylag.store.mysql_admin import Admin, Finding, statements
-from greylag.store.mysql_options import read_url
-from greylag.store.sqlite_rows import sound_entries
-from greylag.store.sqlite_sql import ENTRIES
+from greylag.store.mysql.admin import Admin, Finding, statements
+from greylag.store.mysql.options import read_url
+from greylag.store.sqlite.rows import sound_entries
+from greylag.store.sqlite.sql import ENTRIES
 
 _SQLITE = "sqlite://"
 _MODE = 0o007  # nobody else reads who mails whom

@@ -14,7 +14,7 @@ from greylag.core.accesslist import NEVER
 from greylag.core.duration import EXPECTED, parse_duration
 from greylag.core.subject import Domain, Subject, parse_subject
 
-MAX_COMMENT = 255  # characters: varchar(255) in the old plugin's tables (store/mysql_schema.py)
+MAX_COMMENT = 255  # characters: varchar(255) in the old plugin's tables (store/mysql/schema.py)
 _NAME = re.compile(r"[a-z0-9.-]*[a-z][a-z0-9-]*", re.IGNORECASE | re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _BOM = b"\xef\xbb\xbf"

@@ -14,7 +14,7 @@ from greylag.cli.seeding import TOGETHER, Found, Reader, parts_of, remember
 from greylag.cli.treecopy import is_connection
 from greylag.core.policy import Policy
 from greylag.store.base import Store
-from greylag.store.tree import TreeStore
+from greylag.store.tree.store import TreeStore
 
 _DAY = 86400
 _EXPECTED = (

@@ -17,8 +17,8 @@ from greylag.cli.expire import MANY, SILENCE
 from greylag.cli.main import Ending
 from greylag.cli.output import moment, progress, write, write_json
 from greylag.core.client import IPV4_BYTES, format_address
-from greylag.store.tree import TreeStore
-from greylag.store.tree_files import KEPT, OLD, ONCE, Times, names_of, network_of, why_gone
+from greylag.store.tree.files import KEPT, OLD, ONCE, Times, names_of, network_of, why_gone
+from greylag.store.tree.store import TreeStore
 
 TREE = "jgreylist"  # in the qmail home
 SAID = {

@@ -15,10 +15,10 @@ from greylag.cli.common import DEFAULT_HOME, InputFolder, Run
 from greylag.cli.folder import Folder
 
 PLUGINS = {
-    "greylisting": "greylag.cli.oneshot",
-    "ifauthskip": "greylag.cli.ifauthskip",
-    "skipifauth": "greylag.cli.ifauthskip",
-    "jgreylist": "greylag.cli.jgreylist",
+    "greylisting": "greylag.plugin.oneshot",
+    "ifauthskip": "greylag.plugin.ifauthskip",
+    "skipifauth": "greylag.plugin.ifauthskip",
+    "jgreylist": "greylag.plugin.jgreylist",
 }
 NATIVE = {**{name: name for name in PLUGINS}, "skipifauth": "ifauthskip"}
 # What the C programs execute where no daemon answers.

@@ -15,8 +15,8 @@ from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet, connection_of
 from greylag.core.value import replace
-from greylag.store.tree import TreeStore
-from greylag.store.tree_files import Times, network_of
+from greylag.store.tree.files import Times, network_of
+from greylag.store.tree.store import TreeStore
 
 
 def as_record(times: Times, policy: Policy) -> Record:

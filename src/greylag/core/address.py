@@ -19,7 +19,7 @@ from enum import Enum
 
 from greylag.core.escape import escapes
 
-MAX_LENGTH = 255  # characters: varchar(255) in the old plugin's tables (store/mysql_schema.py)
+MAX_LENGTH = 255  # characters: varchar(255) in the old plugin's tables (store/mysql/schema.py)
 _DIGEST_BYTES = 20  # 160 bits: no two long addresses collide, even if chosen to
 _PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x5C)
 ESCAPES = escapes(_PLAIN)  # of each byte

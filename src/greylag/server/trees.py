@@ -15,7 +15,7 @@ from greylag.server.journal import WARN, Journal
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.store.base import Page, Position
-from greylag.store.tree import TreeStore
+from greylag.store.tree.store import TreeStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

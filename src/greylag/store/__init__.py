@@ -43,8 +43,8 @@ def _check_tree(url: str) -> str:
 
 
 def _check_mysql(url: str) -> str:
-    from greylag.store.mysql_options import EXPECTED as MYSQL
-    from greylag.store.mysql_options import read_url
+    from greylag.store.mysql.options import EXPECTED as MYSQL
+    from greylag.store.mysql.options import read_url
 
     if url.startswith("mysql:?"):
         if url == MYSQL_BY_FILE or not url.startswith(MYSQL_BY_FILE) or "&" in url:
@@ -59,8 +59,8 @@ def _mysql(url: str, timeout: float) -> Store:
 
     if find_spec("pymysql") is None:
         raise StoreError(f"{without_password(url)}: needs PyMySQL (pip install 'greylag[mysql]')")
-    from greylag.store.mysql import MysqlStore
-    from greylag.store.mysql_options import read_url
+    from greylag.store.mysql.options import read_url
+    from greylag.store.mysql.store import MysqlStore
 
     return MysqlStore(read_url(url), timeout=timeout)
 
@@ -106,9 +106,9 @@ def open_store(url: str, *, timeout: float, create: bool = True) -> Store:
     if url.startswith("mysql"):
         return _mysql(url, timeout)
     if url.startswith(_TREE):
-        from greylag.store.tree import TreeStore
+        from greylag.store.tree.store import TreeStore
 
         return TreeStore(url.removeprefix(_TREE))  # the folder is the admin's to make
-    from greylag.store.sqlite import SqliteStore
+    from greylag.store.sqlite.store import SqliteStore
 
     return SqliteStore(url.removeprefix(_SQLITE), timeout=timeout, create=create)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from greylag.core.oldname import in_its_script, text_of
 from greylag.core.triplet import Triplet
-from greylag.store import mysql_sql as sql
-from greylag.store.mysql_session import Session
+from greylag.store.mysql import sql
+from greylag.store.mysql.session import Session
 
 # What MySQL calls latin1 is cp1252. A column of another character set is taken for ASCII.
 _CODECS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8", "utf8": "utf-8", "latin1": "cp1252"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from greylag.core.subject import Network, Subject
 from greylag.core.value import value
-from greylag.store.mysql_link import Guard, connect
-from greylag.store.mysql_options import Place
-from greylag.store.mysql_rows import read_entries
-from greylag.store.mysql_schema import COLUMNS, INDEXES, TABLES, TRIGGERS
+from greylag.store.mysql.link import Guard, connect
+from greylag.store.mysql.options import Place
+from greylag.store.mysql.rows import read_entries
+from greylag.store.mysql.schema import COLUMNS, INDEXES, TABLES, TRIGGERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import errno
 import os
 
 from greylag.store.base import StoreUnavailable
-from greylag.store.tree_files import DEPTH, SIXTH, Root, Strange, Times, walk
+from greylag.store.tree.files import DEPTH, SIXTH, Root, Strange, Times, walk
 
 _WHOLE = "000"  # beside the records of its addresses, the name of the /24's
 

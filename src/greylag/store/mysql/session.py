@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from greylag.store import mysql_sql as sql
 from greylag.store.base import StoreConflict, StoreError
-from greylag.store.mysql_link import Guard, connect, suppress_conflict
-from greylag.store.mysql_options import Place
+from greylag.store.mysql import sql
+from greylag.store.mysql.link import Guard, connect, suppress_conflict
+from greylag.store.mysql.options import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

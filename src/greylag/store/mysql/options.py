@@ -12,7 +12,7 @@ import re
 
 from greylag.core.value import value
 from greylag.store.base import StoreError
-from greylag.store.mysql_tls import Tls, read_tls
+from greylag.store.mysql.tls import Tls, read_tls
 from greylag.store.plain_file import read_plain
 
 PORT = 3306

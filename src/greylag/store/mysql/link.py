@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-from greylag.store import mysql_sql as sql
 from greylag.store.base import StoreConflict, StoreError, StoreRefused, StoreUnavailable
-from greylag.store.mysql_options import Place
-from greylag.store.mysql_tls import Tls, arguments
+from greylag.store.mysql import sql
+from greylag.store.mysql.options import Place
+from greylag.store.mysql.tls import Tls, arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pymysql.cursors import Cursor
 
-    from greylag.store.mysql_driver import Bounded
+    from greylag.store.mysql.driver import Bounded
 
 _CONFLICTS = (1205, 1213)  # lock wait time-out, deadlock (with Galera: certification failed)
 _DENIED = (1044, 1045, 1142, 1143, 1146, 1227, 1049)  # an admin has to do something
@@ -109,7 +109,7 @@ def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> 
     import pymysql
     from pymysql.constants import CLIENT
 
-    from greylag.store.mysql_driver import Bounded
+    from greylag.store.mysql.driver import Bounded
 
     where: dict[str, Any] = {"unix_socket": place.socket, "ssl_disabled": True}
     if host is not None:
@@ -124,7 +124,7 @@ def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> 
         autocommit=True,
         connect_timeout=max(1, int(timeout)),
         local_infile=False,
-        client_flag=CLIENT.MULTI_STATEMENTS,  # see mysql_session
+        client_flag=CLIENT.MULTI_STATEMENTS,  # see session.py
         **where,
     )
     try:

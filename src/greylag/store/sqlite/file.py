@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic, sleep
 
 from greylag.store.base import StoreError, StoreRefused, StoreUnavailable
-from greylag.store.schema import APPLICATION_ID, MIGRATIONS
+from greylag.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 
 MODE = 0o660  # the daemon's and the mail server's user share it; nobody else reads who mails whom
 # Beside a long reader the write-ahead log grows; it shrinks to these bytes when that has ended.

@@ -1,8 +1,8 @@
 """The store on MySQL and MariaDB: the old plugin's tables, found and used as they are.
 
 The old program may go on using them beside us. Its tables have no unique key: writers of ours take
-turns at a row (`mysql_session.Transaction`), and where several rows of a triplet are
-there all the same, readers see the one record that they mean (`mysql_rows.merged`).
+turns at a row (`session.Transaction`), and where several rows of a triplet are
+there all the same, readers see the one record that they mean (`rows.merged`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, hour_of
 from greylag.core.record import CLOCK_TOLERANCE, Change, Created, Record, applied, joined
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
-from greylag.store import mysql_sql as sql
 from greylag.store.base import EntryPage, Filter, Page, Position, Stretch
-from greylag.store.mysql_link import NO_TABLE, Guard
-from greylag.store.mysql_lists import Lists
-from greylag.store.mysql_names import Names
-from greylag.store.mysql_options import Place
-from greylag.store.mysql_rows import (
+from greylag.store.mysql import sql
+from greylag.store.mysql.link import NO_TABLE, Guard
+from greylag.store.mysql.lists import Lists
+from greylag.store.mysql.names import Names
+from greylag.store.mysql.options import Place
+from greylag.store.mysql.rows import (
     Known,
     addresses_of,
     assigned,
@@ -32,8 +32,8 @@ from greylag.store.mysql_rows import (
     new_row,
     read_rows,
 )
-from greylag.store.mysql_schema import FIGURES
-from greylag.store.mysql_session import Session, Transaction, parts
+from greylag.store.mysql.schema import FIGURES
+from greylag.store.mysql.session import Session, Transaction, parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

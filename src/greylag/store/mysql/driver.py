@@ -16,7 +16,7 @@ from pymysql.connections import Connection
 from pymysql.constants import CR
 from pymysql.err import OperationalError
 
-from greylag.store.mysql_tls import Tls
+from greylag.store.mysql.tls import Tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

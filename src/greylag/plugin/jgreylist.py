@@ -15,7 +15,7 @@ import os
 import sys
 from time import monotonic
 
-from greylag.cli.oneshot import (
+from greylag.plugin.oneshot import (
     BUDGET_VARIABLE,
     NO_MEMORY,
     STACK,
@@ -170,7 +170,7 @@ def _act(connection: Connection, decision: Decision, log: Log, program: Program)
 
 
 def _converse(refusal: bytes, log: Log) -> End:
-    from greylag.cli.conversation import converse
+    from greylag.plugin.conversation import converse
     from greylag.wire.tempfail import read_manner, shown
 
     manner = read_manner(lambda name: os.environb.get(b"JGREYLIST_" + name))
@@ -220,7 +220,7 @@ def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision
     from greylag.core.connection import policy_of, precheck_connection
     from greylag.core.policy import Policy
     from greylag.service import Service
-    from greylag.store.tree import TreeStore
+    from greylag.store.tree.store import TreeStore
 
     path = os.fsdecode(directory)
     if not os.path.isdir(path) or not os.access(path, os.R_OK | os.W_OK | os.X_OK):

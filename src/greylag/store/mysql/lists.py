@@ -12,11 +12,11 @@ from greylag.core.accesslist import Entry, networks_around
 from greylag.core.address import canonical_domain
 from greylag.core.client import last_address, network
 from greylag.core.subject import Domain, Network, Subject
-from greylag.store import mysql_sql as sql
 from greylag.store.base import EntryPage
-from greylag.store.mysql_names import Names
-from greylag.store.mysql_rows import date, read_entries
-from greylag.store.mysql_session import Session
+from greylag.store.mysql import sql
+from greylag.store.mysql.names import Names
+from greylag.store.mysql.rows import date, read_entries
+from greylag.store.mysql.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from greylag.store.base import (
     Stretch,
 )
 from greylag.store.memory import fits
-from greylag.store.tree_files import (
+from greylag.store.tree.files import (
     DEPTH,
     KEPT,
     SIXTH,
@@ -45,7 +45,7 @@ from greylag.store.tree_files import (
     walk,
     why_gone,
 )
-from greylag.store.tree_places import Places
+from greylag.store.tree.places import Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

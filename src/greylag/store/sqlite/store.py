@@ -18,10 +18,10 @@ from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
 from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passed, Record, joined
 from greylag.core.subject import Network, Subject
 from greylag.core.triplet import Triplet
-from greylag.store import sqlite_sql as sql
 from greylag.store.base import EntryPage, Filter, Page, Position, StoreUnavailable, Stretch
-from greylag.store.sqlite_file import Guard, Transaction, connect, grown_log
-from greylag.store.sqlite_rows import (
+from greylag.store.sqlite import sql
+from greylag.store.sqlite.file import Guard, Transaction, connect, grown_log
+from greylag.store.sqlite.rows import (
     entry_row,
     facts_of,
     read_entry,

@@ -1,0 +1,1 @@
+"""Processes that a mail server starts: one for each recipient or connection."""

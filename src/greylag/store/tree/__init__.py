@@ -1,0 +1,1 @@
+"""The store in jgreylist's files: for connections alone."""
