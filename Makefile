@@ -35,7 +35,7 @@ test: test-packages lint
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 check: lint
-	$(BIN)/python -m pytest -q tests/core tests/wire tests/store tests/service tests/app
+	$(BIN)/python -m pytest -q tests/core tests/wire tests/store tests/service tests/admin tests/app
 
 # Three nodes of Galera; `make test` has them too.
 cluster-test: test-packages .venv/dev

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from greylag.cli.seeding import Found, Reader
+from greylag.admin.seeding import Found, Reader
 from greylag.core.address import MAX_LENGTH, canonical
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address, parse_address

@@ -13,6 +13,7 @@ from itertools import islice
 
 import click
 
+from greylag.admin.treecopy import into_tree, is_connection, tree_pages
 from greylag.cli.common import (
     USAGE,
     CommandError,
@@ -24,7 +25,6 @@ from greylag.cli.common import (
     tell_made,
 )
 from greylag.cli.output import progress, say, write_fields, write_json
-from greylag.cli.treecopy import into_tree, is_connection, tree_pages
 from greylag.core.accesslist import NEVER, Entry, speaking_of
 from greylag.core.client import is_packed, network
 from greylag.core.oldname import bytes_of, name_of

@@ -7,11 +7,11 @@ from contextlib import closing
 
 import click
 
+from greylag.admin.seeding import TOGETHER, Found, Reader, parts_of, remember
+from greylag.admin.treecopy import is_connection
 from greylag.cli.common import NOTHING, CommandError, Group, Run, examples, json_option
 from greylag.cli.logfiles import lines_of
 from greylag.cli.output import progress, write_fields, write_json
-from greylag.cli.seeding import TOGETHER, Found, Reader, parts_of, remember
-from greylag.cli.treecopy import is_connection
 from greylag.core.policy import Policy
 from greylag.store.base import Store
 from greylag.store.tree.store import TreeStore

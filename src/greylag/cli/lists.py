@@ -10,9 +10,9 @@ from contextlib import closing
 
 import click
 
+from greylag.admin.entries import read_comment, read_expires, read_subjects
 from greylag.cli.common import NOTHING, OK, USAGE, CommandError, Group, Run, examples, json_option
 from greylag.cli.effects import Which, kind_of
-from greylag.cli.entries import read_comment, read_expires, read_subjects
 from greylag.cli.listimport import import_command
 from greylag.cli.listput import confirm, entries_for, put, refuse, yes_option
 from greylag.cli.output import moment, say, when, write_json, write_table

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from greylag.cli.logpattern import Nearest
-from greylag.cli.logtimes import is_multilog, seconds_of, split_stamp
-from greylag.cli.postfixlog import Queue
-from greylag.cli.smtplog import client_of
-from greylag.cli.treecopy import is_connection
+from greylag.admin.logs.lines import client_of
+from greylag.admin.logs.pattern import Nearest
+from greylag.admin.logs.postfix import Queue
+from greylag.admin.logs.times import is_multilog, seconds_of, split_stamp
+from greylag.admin.treecopy import is_connection
 from greylag.core.client import IPV4_BYTES, host_of
 from greylag.core.connection import HOLD
 from greylag.core.policy import Policy

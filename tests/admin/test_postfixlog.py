@@ -1,49 +1,27 @@
-"""Seeding from Postfix's log: client, sender and recipients of a mail, by its queue id."""
+"""Postfix's log: client, sender and recipients of a mail, put together by its queue id."""
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
-from pathlib import Path
-
 import pytest
 
-from greylag.cli import postfixlog
-from greylag.cli.seeding import Found, Reader
+from greylag.admin.logs import postfix
+from greylag.admin.seeding import Found, Reader
 from greylag.core.connection import HOLD
 from greylag.core.policy import Policy
-from greylag.core.triplet import Triplet, connection_of
-from tests.cli.conftest import NOW, Greylag
-
-DAY = 86400
-AT = NOW - 2 * DAY
-NETWORK = bytes((192, 0, 2, 0))
-CONNECTION = connection_of(NETWORK, 24)
-
-
-def stamped(seconds: int, text: str, host: str = "mx") -> str:
-    when = datetime.fromtimestamp(seconds).strftime("%b %e %H:%M:%S")  # noqa: DTZ006
-    return f"{when} {host} {text}".replace("  postfix", " postfix")
-
-
-def client(mail: str = "4F1AB2", address: str = "192.0.2.17", more: str = "") -> str:
-    return f"postfix/smtpd[12]: {mail}: client=mail.example.org[{address}]{more}"
-
-
-def active(mail: str = "4F1AB2", sender: str = "user@example.org") -> str:
-    return f"postfix/qmgr[14]: {mail}: from=<{sender}>, size=1234, nrcpt=1 (queue active)"
-
-
-def sent(mail: str = "4F1AB2", recipient: str = "info@example.net", status: str = "sent") -> str:
-    dsn = "2.0.0" if status == "sent" else "4.2.0"
-    return (
-        f"postfix/lmtp[15]: {mail}: to=<{recipient}>, relay=mx.example.net[private/lmtp], "
-        f"delay=1.2, delays=0.1/0.01/0.5/0.6, dsn={dsn}, status={status} (250 2.0.0 Saved)"
-    )
-
-
-REMOVED = "postfix/qmgr[14]: 4F1AB2: removed"
-MAIL = [client(), active(), sent(), REMOVED]
+from greylag.core.triplet import Triplet
+from tests.admin.loglines import (
+    AT,
+    CONNECTION,
+    DAY,
+    MAIL,
+    NETWORK,
+    NOW,
+    REMOVED,
+    active,
+    client,
+    sent,
+    stamped,
+)
 
 
 def found_in(lines: list[str], *, triplets: bool = True) -> dict[Triplet, tuple[int, int]]:
@@ -188,7 +166,7 @@ def test_what_a_sender_chose_is_never_taken_for_what_postfix_wrote(line: str) ->
 
 
 def test_mails_that_never_end_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postfixlog, "MOST_HELD", 100)
+    monkeypatch.setattr(postfix, "MOST_HELD", 100)
     kept: list[Found] = []
     reader = Reader(NOW, 0, Policy(), None, by_address=False, triplets=True, write=kept.append)
     for number in range(1000):
@@ -200,7 +178,7 @@ def test_mails_that_never_end_take_bounded_memory(monkeypatch: pytest.MonkeyPatc
 
 
 def test_much_that_is_found_is_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("greylag.cli.seeding.MOST_FOUND", 10)
+    monkeypatch.setattr("greylag.admin.seeding.MOST_FOUND", 10)
     kept: list[Found] = []
     reader = Reader(NOW, 0, Policy(), None, by_address=False, triplets=True, write=kept.append)
     for number in range(50):
@@ -213,58 +191,3 @@ def test_much_that_is_found_is_written_in_parts(monkeypatch: pytest.MonkeyPatch)
     reader.flush()
     assert max(map(len, kept)) <= 10
     assert len({key for found in kept for key in found}) == 51
-
-
-def test_into_the_store_and_the_mail_passes(greylag: Greylag, tmp_path: Path) -> None:
-    path = tmp_path / "mail.log"
-    path.write_text("".join(f"{stamped(AT + n, text)}\n" for n, text in enumerate(MAIL)))
-    wanted = {"accepted": 1, "networks": 1, "added": 1, "triplets": 1, "added_triplets": 1}
-    assert greylag.json("import", "smtp-log", str(path)).items() >= wanted.items()
-    asked = ("check", "192.0.2.99", "user@example.org", "info@example.net")
-    assert greylag.json(*asked)["reason"] == "known"
-    with greylag.store() as store:
-        before = store.load(greylag.keys())
-    assert {record.expires for record in before.values()} == {AT + 36 * DAY}
-    assert greylag.json("import", "smtp-log", str(path))["added_triplets"] == 0
-    with greylag.store() as store:
-        assert store.load(greylag.keys()) == before
-        assert store.figures(0, NOW + DAY) == {}
-
-
-def test_a_later_mail_makes_what_has_passed_last_longer(greylag: Greylag, tmp_path: Path) -> None:
-    key = Triplet(NETWORK, "user@example.org", "info@example.net")
-    greylag.remember(key, first_seen=NOW - 20 * DAY, passed=True)
-    path = tmp_path / "mail.log"
-    path.write_text("".join(f"{stamped(AT + n, text)}\n" for n, text in enumerate(MAIL)))
-    greylag.run("import", "smtp-log", str(path))
-    with greylag.store() as store:
-        record = store.load([key])[key]
-    assert (record.first_seen, record.expires) == (NOW - 20 * DAY, AT + 36 * DAY)
-
-
-def test_mail_that_waits_goes_on_waiting(greylag: Greylag, tmp_path: Path) -> None:
-    key = Triplet(NETWORK, "user@example.org", "info@example.net")
-    greylag.remember(key, first_seen=NOW - 60)
-    path = tmp_path / "mail.log"
-    path.write_text("".join(f"{stamped(AT + n, text)}\n" for n, text in enumerate(MAIL)))
-    assert greylag.json("import", "smtp-log", str(path))["added_triplets"] == 0
-    with greylag.store() as store:
-        assert store.load([key])[key].passed == 0
-
-
-def test_a_tree_takes_connections_alone(greylag: Greylag, tmp_path: Path) -> None:
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    path = tmp_path / "mail.log"
-    path.write_text("".join(f"{stamped(AT + n, text)}\n" for n, text in enumerate(MAIL)))
-    shown = greylag.run("import", "smtp-log", "--tree", str(tree), str(path), "--json").stdout
-    assert json.loads(shown)["triplets"] == 0
-    assert (tree / "192/000/002").stat().st_atime == AT
-
-
-def test_begun_and_never_accepted_is_told(greylag: Greylag, tmp_path: Path) -> None:
-    path = tmp_path / "mail.log"
-    path.write_text(stamped(AT, client()) + "\n")
-    result = greylag.run("import", "smtp-log", str(path))
-    assert result.exit_code == 1
-    assert "smtpd began 1 mails, but no line of qmgr with the same queue id" in result.stderr

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from greylag.cli.smtplog import packed
+from greylag.admin.logs.lines import packed
 from greylag.core.value import value
 
 MOST_HELD = 20_000  # mails under way: queue ids that never end push out the oldest

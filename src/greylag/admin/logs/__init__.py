@@ -1,0 +1,1 @@
+"""Reading the logs of mail servers: whose mail was accepted, and when."""
