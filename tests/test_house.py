@@ -139,6 +139,15 @@ def test_files_and_functions_stay_small(path: Path) -> None:
             assert size <= 40, f"{node.name} has {size} lines"
 
 
+@pytest.mark.parametrize("path", sorted((SOURCE / "admin").rglob("*.py")), ids=lambda p: p.stem)
+def test_use_cases_return_values_and_say_nothing(path: Path) -> None:
+    """They serve the command and a page in a browser alike."""
+    text = path.read_text()
+    assert not {"click", "rich"} & set(imports_of(path))
+    assert not {"print", "input", "sys.exit"} & {name for name, _call in calls_in(path)}
+    assert not [name for name in ("sys.std", "os.environ", "isatty") if name in text]
+
+
 def tracked_files() -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 
 import click
 
+from greylag.admin.lists import denying
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import (
     DEFER,
@@ -17,9 +18,9 @@ from greylag.cli.common import (
     json_option,
     report_store,
 )
-from greylag.cli.effects import EXPLICIT
+from greylag.cli.listput import EXPLICIT
 from greylag.cli.output import moment, say, span, when, write_fields, write_json
-from greylag.cli.shown import denying, entry_json, network_text, record_json, subject_text
+from greylag.cli.shown import entry_json, network_text, record_json, subject_text
 from greylag.cli.typed import typed_address, typed_client, typed_recipient
 from greylag.core.accesslist import NEVER
 from greylag.core.attempt import Attempt

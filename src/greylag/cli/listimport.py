@@ -7,8 +7,8 @@ from typing import BinaryIO
 import click
 
 from greylag.admin.entries import Reading, read_lines, source_of
+from greylag.admin.lists import Which
 from greylag.cli.common import USAGE, CommandError, InputFile, Run, examples, json_option
-from greylag.cli.effects import Which
 from greylag.cli.listput import confirm, put, refuse, yes_option
 from greylag.cli.output import say
 from greylag.core.accesslist import NEVER

@@ -1,35 +1,24 @@
-"""Putting entries on a list: confirming, storing in parts, telling what was done."""
+"""Putting entries on a list: confirming, and telling what was stored and what it does to mail."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from time import sleep
 
 import click
 
+from greylag.admin.lists import ALLOW, DENY, Stored, Which, far_reaching, kind_of
+from greylag.admin.lists import put as put_entries
 from greylag.cli.common import NO_TERMINAL, NOTHING, OK, USAGE, CommandError, Run, ask, interactive
-from greylag.cli.effects import (
-    ALLOW,
-    DENY,
-    EXPLICIT,
-    MOST_TOLD,
-    Which,
-    effect_of,
-    far_reaching,
-    kind_of,
-    tell_effects,
-)
 from greylag.cli.output import progress, say, write_json
 from greylag.cli.shown import subject_text
-from greylag.core.accesslist import Entry, speaking_of
-from greylag.core.subject import Network, Subject
-from greylag.store.base import Store
+from greylag.core.subject import Domain, Subject
 
-AT_ONCE = 5000  # entries in one transaction: some 50 ms
-PAUSE = 0.12  # seconds between them: whoever waits for SQLite's lock looks every 0.1
-MANY = 500  # subjects; for more of them, reading the whole list once is faster
+MOST_TOLD = 20  # subjects that are told one by one
+EXPLICIT = (
+    "explicit mode (policy.explicit): a recipient domain on the allowlist is what gets greylisted, "
+    "and mail that no entry names is let in"
+)
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -54,16 +43,6 @@ def refuse(errors: list[str]) -> None:
         raise CommandError([*errors, "nothing was stored"], USAGE)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What became of the subjects that were put on a list."""
-
-    subjects: list[Subject]
-    renewed: set[Subject]  # on this list before
-    switched: list[Subject]  # on the other list before
-    removed: list[Subject] | None = None  # what an import replaced; None where none was asked for
-
-
 def put(
     run: Run,
     which: Which,
@@ -72,61 +51,13 @@ def put(
     *,
     instead_of: str = "",
 ) -> int:
-    """Store entries with their comments and tell what became of each; return the exit code.
-
-    A comment that is None leaves the one that is there, on either list. With `instead_of`, other
-    entries of this list whose comments begin with that are removed.
-    """
-    denied_until = expires if which is DENY else 0
+    """Store entries as `admin.lists.put` does, and tell what became of each; return OK."""
     with closing(run.open_store(create=True)) as store:
-        there_now = entries_for(store, list(comments))
-        before = {s: e for s, e in there_now.items() if e.live(run.now)}
-        entries = []
-        for subject, comment in comments.items():
-            text = comment
-            if text is None:
-                text = before[subject].comment if subject in before else ""
-            entries.append(Entry(subject, denied_until, expires, text, run.now))
-        parts = [entries[at : at + AT_ONCE] for at in range(0, len(entries), AT_ONCE)]
-        for part in progress(parts, len(entries), "storing", step=AT_ONCE):
-            store.put_entries(part)
-            if part is not parts[-1]:
-                sleep(PAUSE)  # let the plugins have their turn
-        removed = _remove_others(store, run, which, instead_of, comments) if instead_of else None
-    switched = [s for s in comments if s in before and not which.holds(before[s], run.now)]
-    renewed = {s for s in comments if s in before}.difference(switched)
-    _tell(run, which, Stored(list(comments), renewed, switched, removed), instead_of)
+        stored = put_entries(
+            *(store, which, comments, expires, run.now), instead_of=instead_of, progress=progress
+        )
+    _tell(run, which, stored, instead_of)
     return OK
-
-
-def _remove_others(
-    store: Store, run: Run, which: Which, source: str, kept: Container[Subject]
-) -> list[Subject]:
-    """Remove from a list what a source brought once and has no more."""
-    with store.transaction():
-        gone = [
-            entry.subject
-            for entry in store.entries()
-            if (entry.comment == source or entry.comment.startswith(f"{source} "))
-            and entry.subject not in kept
-            and which.holds(entry, run.now)
-        ]
-        store.remove_entries(gone)
-    return gone
-
-
-def entries_for(store: Store, subjects: list[Subject]) -> dict[Subject, Entry]:
-    """Return the entries that there are for these subjects, without a lock on the lists."""
-    wanted = set(subjects)
-    if len(wanted) > MANY:
-        return speaking_of(entry for entry in store.entries() if entry.subject in wanted)
-    found: list[Entry] = []
-    for subject in wanted:
-        network = isinstance(subject, Network)
-        client = subject.packed if isinstance(subject, Network) else bytes(4)
-        near = store.matching(client, "" if network else str(subject))
-        found += (entry for entry in near if entry.subject == subject)
-    return speaking_of(found)
 
 
 def _tell(run: Run, which: Which, stored: Stored, source: str) -> None:
@@ -158,3 +89,33 @@ def _document(which: Which, stored: Stored) -> dict[str, object]:
     if stored.removed is not None:
         document["removed"] = [subject_text(s) for s in stored.removed]
     return document
+
+
+def effect_of(which: Which, subject: Subject, *, explicit: bool, asked: bool = False) -> str:
+    """Return a sentence: which kind a subject is, and what happens to its mail."""
+    domain = isinstance(subject, Domain)
+    effect = "is refused" if which is DENY else "is let in"
+    if asked:  # before it is done
+        effect = effect.replace("is", "would be", 1)
+    if which is ALLOW and domain and explicit:
+        effect = "is greylisted (policy.explicit is on)"
+    side = "TO" if domain else "FROM"
+    return f"{kind_of(subject)} {subject_text(subject)}: mail {side} it {effect}"
+
+
+def tell_effects(which: Which, subjects: Iterable[Subject], *, explicit: bool) -> None:
+    """Say what was stored: each subject, or of many how many there are of each kind."""
+    stored = list(subjects)
+    if len(stored) <= MOST_TOLD:
+        for subject in stored:
+            say(effect_of(which, subject, explicit=explicit))
+        return
+    kinds: dict[str, int] = {}
+    for subject in stored:
+        kinds[kind_of(subject)] = kinds.get(kind_of(subject), 0) + 1
+    for kind, number in sorted(kinds.items()):
+        say(f"{kind}: {number}, such as {_first(stored, kind)}")
+
+
+def _first(subjects: list[Subject], kind: str) -> str:
+    return next(subject_text(subject) for subject in subjects if kind_of(subject) == kind)

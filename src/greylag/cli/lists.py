@@ -5,16 +5,16 @@ A subject has one entry, so putting it on one list takes it from the other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 
 import click
 
+from greylag.admin import lists
 from greylag.admin.entries import read_comment, read_expires, read_subjects
+from greylag.admin.lists import Which, kind_of
 from greylag.cli.common import NOTHING, OK, USAGE, CommandError, Group, Run, examples, json_option
-from greylag.cli.effects import Which, kind_of
 from greylag.cli.listimport import import_command
-from greylag.cli.listput import confirm, entries_for, put, refuse, yes_option
+from greylag.cli.listput import confirm, put, refuse, yes_option
 from greylag.cli.output import moment, say, when, write_json, write_table
 from greylag.cli.shown import entry_json, subject_text
 from greylag.core.accesslist import Entry
@@ -105,28 +105,25 @@ def _remove(which: Which) -> click.Command:
         found, errors = read_subjects(subjects, domain=domain)
         if errors:
             raise CommandError([*errors, "nothing was removed"], USAGE)
-        wanted = list(dict.fromkeys(found))
-        with closing(run.open_store()) as store, store.transaction():
-            there = entries_for(store, wanted)
-            gone = [s for s in wanted if s in there and which.holds(there[s], run.now)]
-            if gone:
-                store.remove_entries(gone)
-        missing = [subject for subject in wanted if subject not in gone]
-        for subject in gone:
+        with closing(run.open_store()) as store:
+            removed = lists.remove(store, which, found, run.now)
+        for subject in removed.gone:
             say(f"{subject_text(subject)}: removed from the {which.name}")
-        for subject in missing:
-            say(_why_not(which, subject, there))
+        for subject in removed.missing:
+            say(_why_not(which, subject, on_the_other=subject in removed.on_the_other))
         if run.json:
-            names = [[subject_text(s) for s in group] for group in (gone, missing)]
-            write_json({"list": which.command, "removed": names[0], "missing": names[1]})
-        return NOTHING if missing else OK
+            gone, missing = (
+                [subject_text(s) for s in group] for group in (removed.gone, removed.missing)
+            )
+            write_json({"list": which.command, "removed": gone, "missing": missing})
+        return NOTHING if removed.missing else OK
 
     return remove
 
 
-def _why_not(which: Which, subject: Subject, there: Mapping[Subject, Entry]) -> str:
+def _why_not(which: Which, subject: Subject, *, on_the_other: bool) -> str:
     shown = subject_text(subject)
-    if subject not in there:
+    if not on_the_other:
         return f"{shown}: not on the {which.name} (greylag {which.command} list shows what is)"
     instead = f"greylag {which.other_command} remove {shown}"
     return f"{shown}: on the {which.other}, not on the {which.name} ({instead})"
@@ -145,9 +142,7 @@ def _list(which: Which) -> click.Command:
     @click.pass_obj
     def list_(run: Run, everything: bool) -> None:
         with closing(run.open_store()) as store:
-            entries = [e for e in store.entries() if which.holds(e, run.now)]
-        if not everything:
-            entries = [entry for entry in entries if entry.live(run.now)]
+            entries = lists.listed(store, which, run.now, ended=everything)
         if run.json:
             shown = [entry_json(entry, run.now) for entry in entries]
             write_json({"list": which.command, "entries": shown})

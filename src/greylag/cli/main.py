@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from greylag import __version__
+from greylag.admin.lists import ALLOW, DENY
 from greylag.app.config import DEFAULT_PATH, ConfigError
 from greylag.app.spelling import close
 from greylag.cli.check import check
@@ -31,7 +32,6 @@ from greylag.cli.common import (
 from greylag.cli.completion import completion
 from greylag.cli.config import config
 from greylag.cli.db import db
-from greylag.cli.effects import ALLOW, DENY
 from greylag.cli.expire import expire
 from greylag.cli.forget import forget
 from greylag.cli.imports import import_group

@@ -5,6 +5,7 @@ A database may hold what no greylag wrote, so nothing here trusts that a packed 
 
 from __future__ import annotations
 
+from greylag.admin.lists import denying
 from greylag.cli.output import clean
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.client import is_packed, network
@@ -38,11 +39,6 @@ def addresses_text(key: Triplet) -> tuple[str, str]:
         return "(connections, for jgreylist)", ""
     recipient = "(several recipients)" if kind == OF_SEVERAL else key.recipient
     return key.sender or "<>", recipient
-
-
-def denying(entry: Entry, now: int) -> bool:
-    """Tell a denylist entry, also one that has ended, from an allowlist entry."""
-    return entry.denies(min(now, entry.expires - 1))
 
 
 def entry_json(entry: Entry, now: int) -> dict[str, object]:

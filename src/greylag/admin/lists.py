@@ -1,0 +1,166 @@
+"""The two lists: what is on them, and putting entries there and taking them away.
+
+A subject has one entry, so putting it on one list takes it from the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from time import sleep
+
+from greylag.admin import Progress, unseen
+from greylag.core.accesslist import Entry, speaking_of
+from greylag.core.client import IPV4_BYTES
+from greylag.core.subject import Domain, Network, Subject
+from greylag.store.base import Store
+
+AT_ONCE = 5000  # entries in one transaction: some 50 ms
+PAUSE = 0.12  # seconds between them: whoever waits for SQLite's lock looks every 0.1
+MANY = 500  # subjects; for more of them, reading the whole list once is faster
+# A range that is wider holds whole providers: refusing it by mistake loses mail from all of them.
+_WIDEST_IPV4, _WIDEST_IPV6 = 8, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """One of the two lists: its command, its name, the other's, and what its entries do."""
+
+    command: str
+    name: str
+    other_command: str
+    other: str
+    effect: str
+
+    def holds(self, entry: Entry, now: int) -> bool:
+        """Tell whether an entry is on this list."""
+        return denying(entry, now) == (self is DENY)
+
+
+ALLOW = Which("allow", "allowlist", "deny", "denylist", "is let in at once, and never greylisted")
+DENY = Which("deny", "denylist", "allow", "allowlist", "is refused for good")
+
+
+def denying(entry: Entry, now: int) -> bool:
+    """Tell a denylist entry, also one that has ended, from an allowlist entry."""
+    return entry.denies(min(now, entry.expires - 1))
+
+
+def kind_of(subject: Subject) -> str:
+    """Return what kind of thing a subject names."""
+    if isinstance(subject, Domain):
+        return "recipient domain"
+    return "client address" if subject.prefix == 8 * len(subject.packed) else "client range"
+
+
+def far_reaching(which: Which, subjects: Iterable[Subject]) -> list[Subject]:
+    """Return the subjects that refuse so much mail that an admin has to confirm them."""
+    return [s for s in subjects if which is DENY and (isinstance(s, Domain) or _wide(s))]
+
+
+def _wide(subject: Network) -> bool:
+    widest = _WIDEST_IPV4 if len(subject.packed) == IPV4_BYTES else _WIDEST_IPV6
+    return subject.prefix < widest
+
+
+def listed(store: Store, which: Which, now: int, *, ended: bool) -> list[Entry]:
+    """Return the entries of a list, in the order they were made in; `ended`: old ones too."""
+    entries = [entry for entry in store.entries() if which.holds(entry, now)]
+    return entries if ended else [entry for entry in entries if entry.live(now)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of the subjects that were put on a list."""
+
+    subjects: list[Subject]
+    renewed: set[Subject]  # on this list before
+    switched: list[Subject]  # on the other list before
+    removed: list[Subject] | None = None  # what an import replaced; None where none was asked for
+
+
+def put(  # noqa: PLR0913 - a store, a clock, and what to put there
+    store: Store,
+    which: Which,
+    comments: Mapping[Subject, str | None],
+    expires: int,
+    now: int,
+    *,
+    instead_of: str = "",
+    progress: Progress = unseen,
+) -> Stored:
+    """Store entries with their comments, in parts; return what became of each.
+
+    A comment that is None leaves the one that is there, on either list. With `instead_of`, other
+    entries of this list whose comments begin with that are removed.
+    """
+    denied_until = expires if which is DENY else 0
+    there_now = entries_for(store, list(comments))
+    before = {s: e for s, e in there_now.items() if e.live(now)}
+    entries = []
+    for subject, comment in comments.items():
+        text = comment
+        if text is None:
+            text = before[subject].comment if subject in before else ""
+        entries.append(Entry(subject, denied_until, expires, text, now))
+    parts = [entries[at : at + AT_ONCE] for at in range(0, len(entries), AT_ONCE)]
+    for part in progress(parts, len(entries), "storing", step=AT_ONCE):
+        store.put_entries(part)
+        if part is not parts[-1]:
+            sleep(PAUSE)  # let the plugins have their turn
+    removed = _remove_others(store, which, instead_of, comments, now) if instead_of else None
+    switched = [s for s in comments if s in before and not which.holds(before[s], now)]
+    renewed = {s for s in comments if s in before}.difference(switched)
+    return Stored(list(comments), renewed, switched, removed)
+
+
+def _remove_others(
+    store: Store, which: Which, source: str, kept: Container[Subject], now: int
+) -> list[Subject]:
+    """Remove from a list what a source brought once and has no more."""
+    with store.transaction():
+        gone = [
+            entry.subject
+            for entry in store.entries()
+            if (entry.comment == source or entry.comment.startswith(f"{source} "))
+            and entry.subject not in kept
+            and which.holds(entry, now)
+        ]
+        store.remove_entries(gone)
+    return gone
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Which subjects were taken from a list, and which are not on it."""
+
+    gone: list[Subject]
+    missing: list[Subject]
+    on_the_other: set[Subject]  # of those that are missing
+
+
+def remove(store: Store, which: Which, subjects: Sequence[Subject], now: int) -> Removed:
+    """Take subjects from a list; what is on the other stays there."""
+    wanted = list(dict.fromkeys(subjects))
+    with store.transaction():
+        there = entries_for(store, wanted)
+        gone = [s for s in wanted if s in there and which.holds(there[s], now)]
+        if gone:
+            store.remove_entries(gone)
+    removed = set(gone)
+    missing = [subject for subject in wanted if subject not in removed]
+    return Removed(gone, missing, {subject for subject in missing if subject in there})
+
+
+def entries_for(store: Store, subjects: list[Subject]) -> dict[Subject, Entry]:
+    """Return the entries that there are for these subjects, without a lock on the lists."""
+    wanted = set(subjects)
+    if len(wanted) > MANY:
+        return speaking_of(entry for entry in store.entries() if entry.subject in wanted)
+    found: list[Entry] = []
+    for subject in wanted:
+        network = isinstance(subject, Network)
+        client = subject.packed if isinstance(subject, Network) else bytes(4)
+        near = store.matching(client, "" if network else str(subject))
+        found += (entry for entry in near if entry.subject == subject)
+    return speaking_of(found)
