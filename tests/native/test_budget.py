@@ -46,7 +46,7 @@ def locked_store(folder: Path, on_failure: str = "pass") -> Iterator[Path]:
 def real_oneshot(folder: Path, program: str, config: Path) -> Path:
     """Write the Python program that is run in the C program's place."""
     path = folder / f"{program}-oneshot"
-    path.write_text(plugin_script(f"greylag.cli.{program}", str(config)))
+    path.write_text(plugin_script(f"greylag.plugin.{program}", str(config)))
     path.chmod(0o755)
     return path
 
