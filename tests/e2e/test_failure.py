@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.plugin.oneshot import write_in_time
+from greylag.plugin.greylisting import write_in_time
 from tests.e2e.plugin import BIN, Plugin, held, needed
 
 UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
@@ -174,7 +174,12 @@ def test_softlimit_does_not_stop_it(plugin: Plugin, megabytes: int) -> None:
 def run_main(plugin: Plugin, before: str) -> subprocess.CompletedProcess[bytes]:
     """Run the plugin's main in an interpreter in which something was broken first."""
     return subprocess.run(
-        [BIN / "python", "-I", "-c", before + "from greylag.plugin.oneshot import main\nmain()\n"],
+        [
+            BIN / "python",
+            "-I",
+            "-c",
+            before + "from greylag.plugin.greylisting import main\nmain()\n",
+        ],
         env=plugin.variables({}),
         cwd=plugin.home,
         capture_output=True,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from greylag.plugin import oneshot
+from greylag.plugin import greylisting
 from tests.e2e.plugin import BIN, Plugin, Value
 from tests.evil import EVIL
 
@@ -67,7 +67,9 @@ def test_any_bytes_many_times_in_one_process_t13(
 ) -> None:
     """The same property on the same code, without the price of a process."""
     environ = plugin.variables({**changes, "GLLOGLEVEL": changes.get("GLLOGLEVEL", b"5")})
-    oneshot.answer(environ, oneshot.Log(), oneshot.Answer(), time.monotonic() + oneshot.BUDGET)
+    greylisting.answer(
+        environ, greylisting.Log(), greylisting.Answer(), time.monotonic() + greylisting.BUDGET
+    )
     printed = capfd.readouterr()
     check(printed.out.encode(), printed.err)
 
@@ -219,7 +221,7 @@ def refuse(event, arguments):
     if event == "open" and "w" in str(arguments[1] or "") :
         os._exit(98)
 sys.addaudithook(refuse)
-from greylag.plugin.oneshot import main
+from greylag.plugin.greylisting import main
 main()
 """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from greylag.cli.plugins import script as plugin_script
-from greylag.plugin.oneshot import BUDGET, left_of_budget
+from greylag.plugin.greylisting import BUDGET, left_of_budget
 from tests.e2e.plugin import Value
 from tests.native.building import Builder
 from tests.native.conftest import Client
@@ -66,7 +66,7 @@ def test_a_late_hang_up_and_a_locked_database_are_answered_in_one_budget_t33_p1(
     client: Client, build: Builder, tmp_path: Path, on_failure: str
 ) -> None:
     with locked_store(tmp_path, on_failure) as config:
-        oneshot = real_oneshot(tmp_path, "oneshot", config)
+        oneshot = real_oneshot(tmp_path, "greylisting", config)
         late = client.of(build(budget_ms=BUDGET_MS, oneshot=oneshot))
         with running(client.socket, hanging_up_late):
             began = time.monotonic()

@@ -162,7 +162,7 @@ def test_a_oneshot_that_is_the_client_itself_does_not_go_round_for_ever(
 
 def test_the_real_oneshot_answers_in_its_place(client: Client, build: Builder) -> None:
     oneshot = build.folder / "real-oneshot"
-    oneshot.write_text(plugin_script("greylag.plugin.oneshot"))
+    oneshot.write_text(plugin_script("greylag.plugin.greylisting"))
     oneshot.chmod(0o755)
     config = client.record.with_name("greylag.toml")
     config.write_text(f'[store]\nurl = "sqlite://{config.parent}/greylag.db"\n')

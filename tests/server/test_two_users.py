@@ -27,7 +27,7 @@ from greylag.app.serve import serve
 serve(os.environb, ".")"""
 ONE_SHOT = """import sys
 sys.path.append(sys.argv[1])
-from greylag.plugin.oneshot import main
+from greylag.plugin.greylisting import main
 main()"""
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")

@@ -15,7 +15,7 @@ from greylag.cli.common import DEFAULT_HOME, InputFolder, Run
 from greylag.cli.folder import Folder
 
 PLUGINS = {
-    "greylisting": "greylag.plugin.oneshot",
+    "greylisting": "greylag.plugin.greylisting",
     "ifauthskip": "greylag.plugin.ifauthskip",
     "skipifauth": "greylag.plugin.ifauthskip",
     "jgreylist": "greylag.plugin.jgreylist",

@@ -15,7 +15,7 @@ import os
 import sys
 from time import monotonic
 
-from greylag.plugin.oneshot import (
+from greylag.plugin.greylisting import (
     BUDGET_VARIABLE,
     NO_MEMORY,
     STACK,
