@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.native.building import Builder
 from tests.native.conftest import SANITIZERS, Client
 from tests.native.daemon import answering, hanging, running
 from tests.native.greylisted import Jgreylist, write_recorder
+from tests.native.test_budget import real_oneshot
 
 DEADLINE = 8.0  # seconds: 5 for the answer, and for a busy machine
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
@@ -167,6 +170,60 @@ def test_a_low_softlimit_is_told(
     assert client.record.exists() == ran
     assert (b"softlimit" in log) == (told is not None)
     assert told is None or told.encode() in log
+
+
+@pytest.mark.parametrize(
+    ("limit", "told", "ran"),
+    [
+        ("data=5000000", "softlimit -d is too low for the one-shot: letting the mail in", False),
+        ("data=15000000", "softlimit -d is under 20000000: the one-shot may fail", True),
+        ("stack=100000", "softlimit -s is too low for the one-shot: letting the mail in", False),
+        ("stack=200000", None, True),
+    ],
+)
+def test_a_low_limit_of_one_kind_of_memory_is_told(
+    client: Client, build: Builder, limit: str, told: str | None, *, ran: bool
+) -> None:
+    """Python would end by a signal, which the host turns into a refusal."""
+    if build.sanitized:
+        pytest.skip("ASan takes more memory than any limit leaves")
+    command = [str(client.program)]
+    process = start(command, client.variables({}), stderr=subprocess.PIPE, limit=limit)
+    _none, log = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
+    assert client.record.exists() == ran
+    assert (b"softlimit" in log) == (told is not None)
+    assert told is None or told.encode() in log
+
+
+# Starts the program in the background of a terminal that stops who writes to it from there.
+BACKGROUND = """\
+import os, subprocess, sys, termios
+flags = termios.tcgetattr(0)
+flags[3] |= termios.TOSTOP
+termios.tcsetattr(0, termios.TCSANOW, flags)
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, process_group=0)
+_pid, status = os.waitpid(process.pid, os.WUNTRACED)
+process.kill()
+os._exit(7 if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.parametrize("program", ["greylisting", "jgreylist", "one-shot"])
+def test_a_terminal_does_not_stop_who_writes_in_the_background_t33(
+    client: Client, tmp_path: Path, program: str
+) -> None:
+    oneshot = real_oneshot(tmp_path, "greylisting", tmp_path / "none.toml")  # it tells of that
+    command = [str(oneshot if program == "one-shot" else client.program.with_name(program))]
+    environ = client.variables({"JGREYLIST": ""})
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, ["python", "-c", BACKGROUND, *command, "/bin/true"], environ)
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while os.read(terminal, 1024):
+            pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_jgreylist_tells_a_low_softlimit_and_lets_in(program: Jgreylist, build: Builder) -> None:

@@ -8,10 +8,20 @@
 
 #include <sys/resource.h>
 
-/* Memory that softlimit has to leave to Python: with less than the first it may fail, with less
- * than the second it always does. */
-#define ONESHOT_BYTES 60000000U
-#define ONESHOT_LEAST_BYTES 20000000U
+/* What limits have to leave to Python: with less than the first it may fail, with less than the
+ * second it always does. `softlimit -m` sets all of them, -a, -d and -s one each. */
+static const struct {
+    int resource;
+    rlim_t enough, least;
+    const char *is_under, *is_too_low;
+} memory_limits[] = {
+    {RLIMIT_AS, 60000000, 20000000, "softlimit -m is under 60000000",
+     "softlimit -m is too low for the one-shot"},
+    {RLIMIT_DATA, 20000000, 8000000, "softlimit -d is under 20000000",
+     "softlimit -d is too low for the one-shot"},
+    {RLIMIT_STACK, 131072, 131072, "",
+     "softlimit -s is too low for the one-shot"},
+};
 
 /* A question has one budget from start to end, so the one-shot is told the milliseconds that are
  * left of it. What the environment held under this name before is left out. */
@@ -19,21 +29,26 @@
 
 enum { MOST_VARIABLES = 2000 };
 
-/* Tells, in the log too, whether softlimit leaves enough for the one-shot. Python that has too
+/* Tells, in the log too, whether the limits leave enough for the one-shot. Python that has too
  * little ends without a word, or by a signal. */
 static inline bool has_memory_for_oneshot(const char *consequence)
 {
-    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    const char *is_under = NULL;
 
-    (void)getrlimit(RLIMIT_AS, &limit);
-    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= ONESHOT_BYTES)
-        return true;
-    if (limit.rlim_cur >= ONESHOT_LEAST_BYTES) {
-        log_line(LEVEL_WARN, "softlimit -m is under 60000000", ": the one-shot may fail");
-        return true;
+    for (size_t i = 0; i < COUNT(memory_limits); i++) {
+        struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+
+        (void)getrlimit(memory_limits[i].resource, &limit);
+        if (limit.rlim_cur < memory_limits[i].least) { /* no limit is the largest of numbers */
+            log_line(LEVEL_ERROR, memory_limits[i].is_too_low, consequence);
+            return false;
+        }
+        if (is_under == NULL && limit.rlim_cur < memory_limits[i].enough)
+            is_under = memory_limits[i].is_under;
     }
-    log_line(LEVEL_ERROR, "softlimit -m is too low for the one-shot", consequence);
-    return false;
+    if (is_under != NULL)
+        log_line(LEVEL_WARN, is_under, ": the one-shot may fail");
+    return true;
 }
 
 /* Returns only if it could not be done; the environment is then as it was. One that is too large

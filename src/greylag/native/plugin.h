@@ -131,30 +131,32 @@ static inline bool wait_for(int descriptor, short events, int64_t deadline)
 /* When everything is to be over: what waits beyond that is dropped. */
 static int64_t ends_at;
 
-/* What these signals did before: a program that we execute must find them so. */
-static struct sigaction before_pipe, before_size;
+/* Those who read our output and the log may be gone, files may be limited in size, and a terminal
+ * may stop who writes to it in the background (stty tostop): none of it must end or stop us. */
+static const int spared[] = {SIGPIPE, SIGXFSZ, SIGTTOU};
 
-/* Those who read our output and the log may be gone, and files may be limited in size: neither
- * must kill us. */
+/* What these signals did before: a program that we execute must find them so. */
+static struct sigaction found[COUNT(spared)];
+
 static inline void begin(void)
 {
     struct sigaction ignored = {.sa_handler = SIG_IGN};
 
     ends_at = now_ms() + BUDGET_MS;
-    (void)sigaction(SIGPIPE, &ignored, &before_pipe);
-    (void)sigaction(SIGXFSZ, &ignored, &before_size);
+    for (size_t i = 0; i < COUNT(spared); i++)
+        (void)sigaction(spared[i], &ignored, &found[i]);
 }
 
 /* Executes a program in our place, as if we had never been. Returns only if that failed. */
 static inline void execute(const char *path, char **arguments)
 {
-    (void)sigaction(SIGPIPE, &before_pipe, NULL);
-    (void)sigaction(SIGXFSZ, &before_size, NULL);
+    for (size_t i = 0; i < COUNT(spared); i++)
+        (void)sigaction(spared[i], &found[i], NULL);
     (void)execve(path, arguments, environ);
     int cause = errno;
 
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN);
+    for (size_t i = 0; i < COUNT(spared); i++)
+        (void)signal(spared[i], SIG_IGN);
     errno = cause;
 }
 

@@ -80,6 +80,8 @@ def write_in_time(descriptor: int, data: bytes, patience: int) -> bool:
 
     def write() -> None:
         try:
+            if os.isatty(descriptor):
+                _may_write_in_the_background()
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
             rest = data
@@ -100,6 +102,13 @@ def write_in_time(descriptor: int, data: bytes, patience: int) -> bool:
         write()  # no memory for a thread
     out.acquire(timeout=(patience + GRACE) / 1000)
     return bool(written and written[0])
+
+
+def _may_write_in_the_background() -> None:
+    """Keep this thread from being stopped by a terminal (`stty tostop`)."""
+    from signal import SIG_BLOCK, SIGTTOU, pthread_sigmask
+
+    pthread_sigmask(SIG_BLOCK, (SIGTTOU,))
 
 
 class Answer:
