@@ -72,10 +72,10 @@ def ask(
     question = precheck(attempt, policy)
     if isinstance(question, Decision):
         return question
-    decision = listed(question, entries or [], policy, now)
+    decision = listed(question, entries or [], now)
     if decision is not None:
         return decision
-    return decide(question, records.get(question.triplet), policy, now)
+    return decide(question, records.get(question.triplet), now)
 
 
 def write(decision: Decision, records: dict[Triplet, Record], now: int) -> None:

@@ -16,7 +16,7 @@ NOW = 1_700_000_000
 def ask(record: Record | None, policy: Policy, now: int) -> tuple[Decision, Record | None]:
     question = precheck(Attempt(b"192.0.2.7", b"a@example.org", b"b@example.net"), policy)
     assert isinstance(question, Question)
-    decision = decide(question, record, policy, now)
+    decision = decide(question, record, now)
     for change in decision.changes:
         record = applied(change, record, now)
     return decision, record

@@ -113,13 +113,12 @@ def test_no_recipient_shares_a_connections_record(sender: bytes, recipient: byte
 
 def answers(hold: int, *times: int) -> list[tuple[Verdict, Reason]]:
     """Connect at these seconds; return the answers."""
-    policy = policy_of(replace(PLAIN, hold=hold), POLICY)
-    question = precheck_connection(PLAIN, policy)
+    question = precheck_connection(replace(PLAIN, hold=hold), POLICY)
     assert isinstance(question, Question)
     record: Record | None = None
     found = []
     for at in times:
-        decision = decide(question, record, policy, NOW + at)
+        decision = decide(question, record, NOW + at)
         for change in decision.changes:
             record = applied(change, record, NOW + at)
         found.append((decision.verdict, decision.reason))
@@ -155,8 +154,9 @@ def test_the_delay_of_now_counts_not_that_of_the_first_time(passed: int) -> None
     assert isinstance(question, Question)
     record = Record(NOW, NOW + 120, NOW + 86400, blocked=1, passed=passed)
     for hold, verdict in ((59, Verdict.PASS), (60, Verdict.PASS), (61, Verdict.DEFER)):
-        policy = policy_of(replace(PLAIN, hold=hold), POLICY)
-        decision = decide(question, record, policy, NOW + 60)
+        question = precheck_connection(replace(PLAIN, hold=hold), POLICY)
+        assert isinstance(question, Question)
+        decision = decide(question, record, NOW + 60)
         assert decision.verdict is verdict
         assert decision.retry_after == max(hold - 60, 0)
 
@@ -166,8 +166,7 @@ def test_a_first_contact_in_the_future_keeps_nobody_who_is_known_p18() -> None:
     question = precheck_connection(PLAIN, POLICY)
     assert isinstance(question, Question)
     record = Record(NOW + 365 * 86400, NOW, NOW + 400 * 86400, blocked=1, passed=1)
-    policy = policy_of(PLAIN, POLICY)
-    assert decide(question, record, policy, NOW).reason is Reason.KNOWN
+    assert decide(question, record, NOW).reason is Reason.KNOWN
 
 
 @pytest.mark.parametrize(
@@ -182,7 +181,7 @@ def test_servers_clocks_may_differ_by_so_much_p18(ahead: int, reason: Reason) ->
     question = precheck_connection(PLAIN, POLICY)
     assert isinstance(question, Question)
     record = Record(NOW + ahead, NOW, NOW + 86400, blocked=1, passed=1)
-    assert decide(question, record, policy_of(PLAIN, POLICY), NOW).reason is reason
+    assert decide(question, record, NOW).reason is reason
 
 
 def test_whoever_is_held_for_long_has_a_day_to_come_back() -> None:

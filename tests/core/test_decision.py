@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greylag.core.attempt import Attempt, Stage
+from greylag.core.client import format_address
 from greylag.core.engine import Question, decide, listed, precheck, unanswered
 from greylag.core.policy import Policy
 from greylag.core.record import Record
@@ -51,6 +52,7 @@ def test_a_question_is_made_of_canonical_parts() -> None:
         b"\xc0\x00\x02\x11",
         Triplet(b"\xc0\x00\x00\x00", "a@example.org", r"\xc9\x20b@example.net"),
         "example.net",
+        Policy(ipv4_prefix=16),
     )
 
 
@@ -59,16 +61,46 @@ def test_what_waits_for_data_leaves_no_record_before_even_without_lists() -> Non
     question = precheck(attempt, Policy())
     assert isinstance(question, Question)
     wanted = Decision(Verdict.PASS, Reason.OTHER_STAGE)
-    assert decide(question, None, Policy(), T) == wanted
-    assert listed(question, [], Policy(), T) == wanted
+    assert decide(question, None, T) == wanted
+    assert listed(question, [], T) == wanted
 
 
-@pytest.mark.parametrize("reason", [Reason.STORE_UNAVAILABLE, Reason.CONFIG_ERROR])
-def test_without_an_answer_mail_is_let_in_or_deferred(reason: Reason) -> None:
-    policy = Policy(delay=60)
-    assert unanswered(reason, Verdict.PASS, policy) == Decision(Verdict.PASS, reason)
-    deferred = Decision(Verdict.DEFER, reason, retry_after=60)
-    assert unanswered(reason, Verdict.DEFER, policy) == deferred
+def question_of(client: bytes = b"192.0.2.17", policy: Policy = Policy()) -> Question:  # noqa: B008
+    question = precheck(Attempt(client, b"a@example.org", b"b@example.net"), policy)
+    assert isinstance(question, Question)
+    return question
+
+
+def test_without_an_answer_mail_is_let_in_or_deferred() -> None:
+    question, client = question_of(policy=Policy(delay=60)), bytes((192, 0, 2, 17))
+    reason = Reason.STORE_UNAVAILABLE
+    let_in = Decision(Verdict.PASS, reason, client=client)
+    assert unanswered(question, Verdict.PASS) == let_in
+    deferred = Decision(Verdict.DEFER, reason, retry_after=60, client=client)
+    assert unanswered(question, Verdict.DEFER) == deferred
+
+
+@pytest.mark.parametrize(
+    ("client", "shown"),
+    [
+        (b"192.0.2.17", "192.0.2.17"),
+        (b"::FFFF:192.0.2.17", "192.0.2.17"),
+        (b"2001:DB8:0::1%eth0", "2001:db8::1"),
+        (b"0.0.0.0", "0.0.0.0"),
+        (b"64:ff9b::192.0.2.17", "64:ff9b::c000:211"),
+    ],
+)
+def test_a_decision_carries_the_client_that_the_mail_server_told(client: bytes, shown: str) -> None:
+    """Not the IPv4 address within: the client is told what its administrator looks for."""
+    question = question_of(client)
+    waiting = replace(WAITING, first_seen=T)
+    decisions = [
+        decide(question, None, T),
+        decide(question, waiting, T + 1),
+        listed(question, [deny("0.0.0.0/0"), deny("::/0")], T),
+        unanswered(question, Verdict.DEFER),
+    ]
+    assert [decision and format_address(decision.client) for decision in decisions] == [shown] * 4
 
 
 def test_every_reason_has_a_meaning_of_its_own() -> None:

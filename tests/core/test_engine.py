@@ -310,7 +310,7 @@ def test_rule(given: Given, wanted: Decision, newest_first: bool) -> None:
     changes = tuple(
         replace(c, client=b"") if isinstance(c, Created) else c for c in decision.changes
     )
-    assert replace(decision, entry=None, record=None, changes=changes) == wanted
+    assert replace(decision, entry=None, record=None, client=b"", changes=changes) == wanted
 
 
 def test_a_first_contact_tells_the_whole_address_of_the_client() -> None:

@@ -245,7 +245,7 @@ def test_when_the_time_is_over_the_configured_answer_is_given(plugin: Plugin) ->
 
 
 def test_a_failure_of_our_own_is_said_and_lets_in(plugin: Plugin) -> None:
-    code = "import greylag.service\ngreylag.service.precheck = lambda *a: 1 / 0\n"
+    code = "import greylag.core.engine\ngreylag.core.engine.precheck = lambda *a: 1 / 0\n"
     done = run_main(plugin, code)
     assert done.stdout == b""
     assert b'level=fatal reason=internal-error error="ZeroDivisionError' in done.stderr

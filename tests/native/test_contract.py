@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from greylag.core.attempt import Attempt
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.policy import (
     PLUGIN,
@@ -25,7 +24,7 @@ DECISIONS = [
     Decision(Verdict.PASS, Reason.KNOWN),
     Decision(Verdict.DEFER, Reason.NEW, retry_after=300),
     Decision(Verdict.DEFER, Reason.NEW, retry_after=300, at_data=True),
-    Decision(Verdict.REJECT, Reason.DENYLISTED),
+    Decision(Verdict.REJECT, Reason.DENYLISTED, client=bytes((192, 0, 2, 17))),
 ]
 LONGEST = Replies("451 " + "x" * 496, "553 " + "~" * 496)
 
@@ -37,11 +36,10 @@ LONGEST = Replies("451 " + "x" * 496, "553 " + "~" * 496)
 def test_the_client_prints_what_the_oneshot_would(
     client: Client, decision: Decision, replies: Replies
 ) -> None:
-    attempt = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
-    response = write_plugin_action(decision, replies, "192.0.2.17")
+    response = write_plugin_action(decision, replies)
     with running(client.socket, answering(response)):
         answer = client.run()
-    assert answer.output == write_command(decision, replies, attempt)
+    assert answer.output == write_command(decision, replies)
     assert answer.log == ""
 
 

@@ -22,10 +22,11 @@ import pytest
 
 from greylag.core.accesslist import AccessIndex
 from greylag.core.attempt import Attempt
+from greylag.core.engine import Question
 from greylag.core.policy import Policy, Room
 from greylag.server.journal import Journal
 from greylag.server.worker import Worker
-from greylag.service.batch import Answered, Asked
+from greylag.service.batch import Answered
 from greylag.service.desk import Desk
 from greylag.store.base import StoreError, StoreUnavailable
 from greylag.store.memory import MemoryStore
@@ -199,7 +200,7 @@ async def asked(worker: Worker, desk: Desk, number: int) -> Answered | None:
     answer: asyncio.Future[Answered | None] = asyncio.get_running_loop().create_future()
     attempt = Attempt(b"192.0.2.17", b"s%d@example.org" % number, b"b@example.net")
     found = desk.ask(attempt, Policy())
-    assert isinstance(found, Asked)
+    assert isinstance(found, Question)
     worker.ask(found, answer.set_result)
     return await asyncio.wait_for(answer, 10)
 
@@ -237,7 +238,7 @@ def test_every_call_that_fails_leaves_before_or_after_p7(error: str) -> None:
 class Forgetful(Desk):
     """A desk that has no memory left."""
 
-    def learn(self, asked: Asked, answered: Answered) -> None:
+    def learn(self, asked: Question, answered: Answered) -> None:
         raise MemoryError
 
 

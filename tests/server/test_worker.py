@@ -30,7 +30,7 @@ from greylag.server.worker import (
     WRITE_LATER_EVERY,
     Worker,
 )
-from greylag.service.batch import Answered, Asked
+from greylag.service.batch import Answered
 from greylag.service.breaker import RETRY_EVERY
 from greylag.service.desk import Desk
 from greylag.store.base import EntryPage, Page, Position, StoreError, StoreRefused, StoreUnavailable
@@ -105,18 +105,18 @@ class Store(MemoryStore):
         self.closed += 1
 
     def passed(self, sender: str) -> int:
-        (record,) = self.load([asked(sender).question.triplet]).values()
+        (record,) = self.load([asked(sender).triplet]).values()
         return record.passed
 
     def blocked(self, sender: str) -> int:
-        (record,) = self.load([asked(sender).question.triplet]).values()
+        (record,) = self.load([asked(sender).triplet]).values()
         return record.blocked
 
 
-def asked(sender: str, client: bytes = b"192.0.2.17") -> Asked:
+def asked(sender: str, client: bytes = b"192.0.2.17") -> Question:
     question = precheck(Attempt(client, sender.encode(), b"b@example.net"), POLICY)
     assert isinstance(question, Question)
-    return Asked(question, POLICY)
+    return question
 
 
 class Site:
@@ -168,8 +168,8 @@ class Site:
         answers = await asyncio.wait_for(asyncio.gather(*self.put(*senders)), 2 * PATIENCE)
         return [None if one is None else one.decision.reason for one in answers]
 
-    def at_desk(self, sender: str) -> Decision | Asked:
-        return self.desk.look_up(asked(sender).question, POLICY)
+    def at_desk(self, sender: str) -> Decision | Question:
+        return self.desk.look_up(asked(sender))
 
 
 async def until(found: Callable[[], object], seconds: float = PATIENCE) -> None:
@@ -294,7 +294,7 @@ async def test_who_waits_for_too_long_is_answered_without_the_store() -> None:
         assert 0.2 <= monotonic() - began < PATIENCE
         assert site.events.of("store_failed") == [["no answer within 0.2 s"]]
         assert site.worker.store_is_down
-        assert isinstance(site.at_desk("known@example.org"), Asked), "nothing is believed"
+        assert isinstance(site.at_desk("known@example.org"), Question), "nothing is believed"
         (third,) = site.put("c@example.org")
         assert third.done(), "at once"
         assert third.result() is None
@@ -361,7 +361,7 @@ async def test_after_a_batch_that_failed_the_lists_go_on_deciding_and_are_not_re
         for number in range(3):
             store.errors["load"] = StoreUnavailable("locked")
             assert await site.ask(f"{number}@example.org") == [None]
-            decision = site.desk.look_up(asked("x@example.org", client).question, POLICY)
+            decision = site.desk.look_up(asked("x@example.org", client))
             assert isinstance(decision, Decision)
             assert decision.reason is Reason.DENYLISTED
             store.errors.clear()
@@ -399,7 +399,7 @@ async def test_counts_are_written_without_a_question() -> None:
     async with Site() as site:
         assert await site.ask("a@example.org") == [Reason.NEW]
         assert isinstance(site.at_desk("a@example.org"), Decision)
-        assert isinstance(site.at_desk("new@example.org"), Asked)
+        assert isinstance(site.at_desk("new@example.org"), Question)
         await until(lambda: site.store.blocked("a@example.org") == 2)
         await asyncio.sleep(0.2)
         assert site.store.blocked("a@example.org") == 2, "once"
@@ -430,8 +430,8 @@ async def test_what_is_removed_elsewhere_is_asked_for_again() -> None:
         await site.ask("a@example.org")
         await until(lambda: site.worker.queue_length == 0)
         assert isinstance(site.at_desk("a@example.org"), Decision)
-        site.store.forget([asked("a@example.org").question.triplet])
-        await until(lambda: isinstance(site.at_desk("a@example.org"), Asked))
+        site.store.forget([asked("a@example.org").triplet])
+        await until(lambda: isinstance(site.at_desk("a@example.org"), Question))
         assert await site.ask("a@example.org") == [Reason.NEW]
 
 
@@ -524,7 +524,7 @@ async def test_lists_are_read_and_changes_seen() -> None:
         assert isinstance(denied, Decision)
         assert denied.reason is Reason.DENYLISTED
         store.remove_entries([parse_subject("192.0.2.17")])
-        await until(lambda: isinstance(site.at_desk("a@example.org"), Asked))
+        await until(lambda: isinstance(site.at_desk("a@example.org"), Question))
 
 
 @running
@@ -541,7 +541,7 @@ async def test_that_no_figures_are_kept_is_told_once() -> None:
 @running
 async def test_expired_records_are_deleted_between_batches() -> None:
     store = Store()
-    triplet = asked("old@example.org").question.triplet
+    triplet = asked("old@example.org").triplet
     store.apply([Created(triplet, NOW - 9000, NOW - 8900, NOW - 1)], {}, NOW - 9000)
     async with Site(store) as site:
         await until(lambda: not store.load([triplet]))
@@ -559,7 +559,7 @@ async def test_a_failure_of_the_expiry_is_told_and_harms_nobody() -> None:
         assert await site.ask("b@example.org") == [Reason.NEW]
         assert site.events.of("store_failed") == []
         assert site.store.closed >= 1, "the session is not used again"
-        triplet = asked("old@example.org").question.triplet
+        triplet = asked("old@example.org").triplet
         store.apply([Created(triplet, NOW - 9000, NOW - 8900, NOW - 1)], {}, NOW - 9000)
         store.errors.clear()
         await until(lambda: not store.load([triplet]))

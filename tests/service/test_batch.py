@@ -9,16 +9,17 @@ import pytest
 
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.attempt import Attempt
-from greylag.core.connection import Connection, policy_of, precheck_connection
+from greylag.core.connection import Connection, precheck_connection
 from greylag.core.engine import Question, precheck
 from greylag.core.figures import EVICTED
 from greylag.core.policy import Policy
 from greylag.core.record import Passed
 from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet
+from greylag.core.value import replace
 from greylag.core.verdict import Reason
 from greylag.service import deciding
-from greylag.service.batch import Asked, decide_batch
+from greylag.service.batch import decide_batch
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
 from greylag.store.base import StoreError, StoreRefused, StoreUnavailable
@@ -35,17 +36,17 @@ def asked(
     policy: Policy = POLICY,
     listed: bool = True,
     counts: bool | None = None,
-) -> Asked:
+) -> Question:
     question = precheck(Attempt(client, sender.encode(), b"b@example.net"), policy)
     assert isinstance(question, Question)
-    return Asked(question, policy, listed, counts)
+    return replace(question, listed=listed, counts=counts)
 
 
 def key(sender: str) -> Triplet:
-    return asked(sender).question.triplet
+    return asked(sender).triplet
 
 
-def everyone() -> Callable[[Asked], bool]:
+def everyone() -> Callable[[Question], bool]:
     return lambda _asked: True
 
 
@@ -152,10 +153,9 @@ def test_a_connection_asks_after_the_first_pass_of_another_in_its_batch() -> Non
     store, items = MemoryStore(), []
     for hold in (60, 600):
         connection = Connection(b"192.0.2.17", hold=hold)
-        policy = policy_of(connection, POLICY)
-        question = precheck_connection(connection, policy)
+        question = precheck_connection(connection, POLICY)
         assert isinstance(question, Question)
-        items.append(Asked(question, policy))
+        items.append(question)
     decide_batch(store, items[:1], Later(), NOW)
     assert reasons(Deciding(everyone).look(store, items, NOW + 60)) == [None, None]
     found = decide_batch(store, items, Later(), NOW + 60)
@@ -175,11 +175,11 @@ def test_who_is_not_admitted_is_deferred_and_not_recorded() -> None:
     """And nobody but a first contact has to be admitted."""
     store, seen = MemoryStore(), []
 
-    def admits(one: Asked) -> bool:
-        seen.append(one.question.triplet)
+    def admits(one: Question) -> bool:
+        seen.append(one.triplet)
         return False
 
-    def nobody() -> Callable[[Asked], bool]:
+    def nobody() -> Callable[[Question], bool]:
         return admits
 
     decide_batch(store, [asked("known@example.org")], Later(), NOW)

@@ -6,10 +6,11 @@ import pytest
 
 from greylag.core.accesslist import NEVER, AccessIndex, Entry
 from greylag.core.attempt import Attempt
+from greylag.core.engine import Question
 from greylag.core.policy import Policy
 from greylag.core.subject import parse_subject
 from greylag.core.verdict import Decision, Reason
-from greylag.service.batch import Answered, Asked, decide_batch
+from greylag.service.batch import Answered, decide_batch
 from greylag.service.desk import BRIEFLY, TRUSTED_FOR, Desk
 from greylag.service.later import Later
 from greylag.store.memory import MemoryStore
@@ -27,7 +28,7 @@ class Counter:
         self.desk.use_lists(AccessIndex(list(entries)))
         self.store = MemoryStore()
 
-    def ask(self, number: int) -> Decision | Asked:
+    def ask(self, number: int) -> Decision | Question:
         """Return what the desk says to one of many triplets."""
         attempt = Attempt(b"192.0.2.17", b"a@example.org", b"b%d@example.net" % number)
         return self.desk.ask(attempt, POLICY)
@@ -35,7 +36,7 @@ class Counter:
     def settle(self, number: int) -> Reason:
         """Ask, the store too if need be; return the reason."""
         found = self.ask(number)
-        if isinstance(found, Asked):
+        if isinstance(found, Question):
             (answered,) = decide_batch(self.store, [found], Later(), int(self.now))
             self.desk.learn(found, answered)
             found = answered.decision
@@ -48,13 +49,13 @@ class Counter:
 
 def test_first_contact_and_first_pass_are_the_stores() -> None:
     counter = Counter()
-    assert isinstance(counter.ask(1), Asked)
+    assert isinstance(counter.ask(1), Question)
     assert counter.settle(1) is Reason.NEW
     early = counter.ask(1)
     assert isinstance(early, Decision)
     assert early.reason is Reason.EARLY
     counter.now += POLICY.delay  # and the record is believed still
-    assert isinstance(counter.ask(1), Asked)
+    assert isinstance(counter.ask(1), Question)
     assert counter.settle(1) is Reason.RETRIED
     known = counter.ask(1)
     assert isinstance(known, Decision)
@@ -124,7 +125,7 @@ def test_who_has_no_record_takes_no_room_in_memory() -> None:
     counter = Counter(size=1)
     counter.settle(1)
     unrecorded = counter.ask(2)
-    assert isinstance(unrecorded, Asked)
+    assert isinstance(unrecorded, Question)
     (answered,) = decide_batch(MemoryStore(), [unrecorded], Later(), int(counter.now))
     counter.desk.learn(unrecorded, Answered(answered.decision, None))
     assert counter.remembers(1)
@@ -186,11 +187,11 @@ def test_the_store_is_told_whether_the_lists_were_asked() -> None:
     counter = Counter()
     assert counter.desk.ready
     found = counter.ask(1)
-    assert isinstance(found, Asked)
+    assert isinstance(found, Question)
     assert found.listed
     counter.desk = Desk()
     found = counter.ask(1)
-    assert isinstance(found, Asked)
+    assert isinstance(found, Question)
     assert not found.listed
 
 

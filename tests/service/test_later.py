@@ -23,7 +23,7 @@ def decided(record: Record | None, number: int = 0, now: int = NOW) -> Decision:
     attempt = Attempt(b"192.0.2.17", b"a%d@example.org" % number, b"b@example.net")
     question = precheck(attempt, POLICY)
     assert isinstance(question, Question)
-    return decide(question, record, POLICY, now)
+    return decide(question, record, now)
 
 
 def triplet_of(decision: Decision) -> Triplet:

@@ -17,7 +17,7 @@ from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
 from greylag.server.maintenance import JUMP, PASS_EVERY, STEP_EVERY, Maintenance
-from greylag.service.batch import Asked, decide_batch
+from greylag.service.batch import decide_batch
 from greylag.service.later import Later
 from greylag.service.quota import Quota
 from greylag.service.shares import (
@@ -64,13 +64,15 @@ class Site:
         """Begin anew with the same store, as another daemon does."""
         self.quota = Quota(self.room, stopwatch=lambda: float(self.now))
 
-    def asked(self, client: bytes, sender: bytes | None = None, policy: Policy = POLICY) -> Asked:
+    def asked(
+        self, client: bytes, sender: bytes | None = None, policy: Policy = POLICY
+    ) -> Question:
         fresh = b"s%d@example.org" % next(self.numbers) if sender is None else sender
         question = precheck(Attempt(client, fresh, b"b@example.net"), policy)
         assert isinstance(question, Question)
-        return Asked(question, policy)
+        return question
 
-    def ask_all(self, asked: list[Asked]) -> list[Reason]:
+    def ask_all(self, asked: list[Question]) -> list[Reason]:
         answers = decide_batch(self.store, asked, Later(), self.now, self.quota.admission)
         for one, answered in zip(asked, answers, strict=True):
             self.quota.answered(one, answered)
@@ -219,7 +221,7 @@ def test_a_flood_beside_one_shots_that_record_all_t41() -> None:
     site.ask_all([site.asked(flooder(n % 20)) for n in range(2000)])
     assert site.waiting() <= 2000
     assert site.ask(VICTIM, b"friend@example.org") is Reason.NEW
-    assert site.store.load([site.asked(VICTIM, b"friend@example.org").question.triplet])
+    assert site.store.load([site.asked(VICTIM, b"friend@example.org").triplet])
 
 
 def test_an_address_that_flooded_once_is_not_shut_out() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 from greylag.core.accesslist import AccessIndex
 from greylag.core.attempt import Attempt
-from greylag.core.engine import precheck
+from greylag.core.engine import Question, precheck
 from greylag.core.verdict import Decision, Reason
-from greylag.service.batch import Answered, Asked, decide_batch
+from greylag.service.batch import Answered, decide_batch
 from greylag.service.deciding import WINDOW, Deciding
 from greylag.service.desk import TRUSTED_FOR, Desk
 from greylag.service.later import Later
@@ -34,9 +34,9 @@ class Batches:
     def __init__(self, store: Any) -> None:
         self.store = store
         self.deciding = Deciding(everyone)
-        self.before_commit: list[Asked] = []
+        self.before_commit: list[Question] = []
 
-    def settle(self, items: Sequence[Asked], now: int = NOW) -> list[Answered | None]:
+    def settle(self, items: Sequence[Question], now: int = NOW) -> list[Answered | None]:
         self.before_commit = []
         found = self.deciding.look(self.store, items, now)
         rest = [item for item, one in zip(items, found, strict=True) if one is None]
@@ -109,7 +109,7 @@ def test_a_repeat_among_first_contacts_is_answered_before_the_commit() -> None:
     found = batches.settle([first, repeat, second])
     assert reasons(found) == [Reason.NEW, Reason.EARLY, Reason.EARLY]
     assert batches.before_commit == [repeat]
-    assert store.load([repeat.question.triplet])[repeat.question.triplet].blocked == 2
+    assert store.load([repeat.triplet])[repeat.triplet].blocked == 2
 
 
 def test_repeats_are_read_first_again_once_there_are_many() -> None:
@@ -144,7 +144,7 @@ def test_who_was_answered_before_a_commit_that_is_tried_again_is_counted_once() 
     told: list[Any] = []
     decide_batch(store, [one], Later(), NOW, before_commit=told.extend)
     assert [item for item, _answered in told] == [one, one]  # the second time nobody waits
-    assert store.load([one.question.triplet])[one.question.triplet].blocked == 2
+    assert store.load([one.triplet])[one.triplet].blocked == 2
 
 
 def test_memory_tells_who_only_counts_by_what_it_holds() -> None:
@@ -154,23 +154,23 @@ def test_memory_tells_who_only_counts_by_what_it_holds() -> None:
     desk.use_lists(AccessIndex())
     store = MemoryStore()
 
-    def ask() -> Asked | Decision:
+    def ask() -> Question | Decision:
         question = precheck(Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net"), POLICY)
         assert not isinstance(question, Decision)
-        return desk.look_up(question, POLICY)
+        return desk.look_up(question)
 
     found = ask()
-    assert isinstance(found, Asked)
+    assert isinstance(found, Question)
     assert found.counts is None
     desk.learn(found, decide_batch(store, [found], Later(), NOW)[0])
     assert isinstance(ask(), Decision)
     watch[0] += TRUSTED_FOR
     found = ask()
-    assert isinstance(found, Asked)
+    assert isinstance(found, Question)
     assert found.counts is True
     clock[0] += POLICY.delay
     found = ask()
-    assert isinstance(found, Asked)
+    assert isinstance(found, Question)
     assert found.counts is False
 
 
@@ -203,7 +203,7 @@ def test_a_repeat_among_first_contacts_waits_for_no_other_writer(tmp_path: Path)
         batches.settle([asked("early@example.org")])
         batches.flood(most=2 * WINDOW)
         other.execute("BEGIN IMMEDIATE")
-        told: list[list[tuple[Asked, Reason]]] = []
+        told: list[list[tuple[Question, Reason]]] = []
 
         def tell(found: Any) -> None:
             told.append([(item, answered.decision.reason) for item, answered in found])
@@ -214,4 +214,4 @@ def test_a_repeat_among_first_contacts_waits_for_no_other_writer(tmp_path: Path)
         answers = batches.deciding.write(store, [first, repeat], Later(), NOW, tell)
         assert reasons(answers) == [Reason.NEW, Reason.EARLY]
         assert told == [[(repeat, Reason.EARLY)]] * 2
-        assert store.load([repeat.question.triplet])[repeat.question.triplet].blocked == 2
+        assert store.load([repeat.triplet])[repeat.triplet].blocked == 2

@@ -18,7 +18,7 @@ from greylag.core.subject import parse_subject
 from greylag.core.value import replace
 from greylag.core.verdict import Reason, Verdict
 from greylag.service import Service
-from greylag.service.batch import Asked, decide_batch, word_of_lists
+from greylag.service.batch import decide_batch, word_of_lists
 from greylag.service.desk import Desk
 from greylag.service.later import Later
 from greylag.store.base import Filter, Store, StoreConflict, StoreError, StoreUnavailable
@@ -81,12 +81,12 @@ def test_both_addresses_of_a_translated_client_are_looked_up(
     assert service_of(store, clock).explain(attempt).verdict is verdict
     desk = Desk(clock=clock)
     unlisted = desk.ask(attempt, Policy())
-    assert isinstance(unlisted, Asked)
+    assert isinstance(unlisted, Question)
     word = word_of_lists(store, unlisted, NOW)
     assert (Verdict.DEFER if word is None else word.verdict) is verdict
     desk.use_lists(AccessIndex(store.entries()))
     found = desk.ask(attempt, Policy())
-    assert (Verdict.DEFER if isinstance(found, Asked) else found.verdict) is verdict
+    assert (Verdict.DEFER if isinstance(found, Question) else found.verdict) is verdict
 
 
 def test_the_life_of_a_triplet(store: Store, clock: Clock) -> None:
@@ -302,6 +302,6 @@ def test_a_conflict_with_another_writer_is_tried_a_few_times(times: int, reason:
     question = precheck(attempt, Policy())
     assert isinstance(question, Question)
     store = Contested(1)
-    (answered,) = decide_batch(store, [Asked(question, Policy())], Later(), NOW)
+    (answered,) = decide_batch(store, [question], Later(), NOW)
     assert answered.decision.reason is Reason.NEW
     assert store.count(NOW) == (1, 0)

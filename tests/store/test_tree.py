@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greylag.core.client import parse_address
-from greylag.core.connection import Connection, policy_of, precheck_connection
+from greylag.core.connection import Connection, precheck_connection
 from greylag.core.engine import Question
 from greylag.core.policy import Policy
 from greylag.core.record import Blocked, Created, Passed
@@ -92,10 +92,9 @@ def ask(
 ) -> str:
     """Connect at a time; return the reason of what the client hears."""
     connection = Connection(address, by_address=by_address, hold=hold)
-    policy = policy_of(connection, Policy())
     store = TreeStore(str(root), hold=hold if opened_with is None else opened_with)
-    service = Service(policy, lambda: store, report=lambda _: None, clock=lambda: at)
-    decision = service.answer(precheck_connection(connection, policy))
+    service = Service(Policy(), lambda: store, report=lambda _: None, clock=lambda: at)
+    decision = service.answer(precheck_connection(connection, Policy()))
     store.close()
     return decision.reason.value
 

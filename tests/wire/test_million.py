@@ -123,7 +123,7 @@ def wounded(source: random.Random, seeds: list[bytes]) -> bytes:
 
 
 def decision_of(question: Decision | Question) -> Decision:
-    return question if isinstance(question, Decision) else decide(question, None, POLICY, NOW)
+    return question if isinstance(question, Decision) else decide(question, None, NOW)
 
 
 def answered(attempt: Attempt) -> None:
@@ -132,9 +132,9 @@ def answered(attempt: Attempt) -> None:
     line = decision_line(attempt, decision)
     assert parse_event(line)["verdict"] == decision.verdict.value.encode()
     assert "\n" not in line
-    assert RESPONSE.fullmatch(write_action(decision, REPLIES, "192.0.2.17", header=True))
-    assert RESPONSE.fullmatch(write_plugin_action(decision, REPLIES, "192.0.2.17"))
-    assert COMMAND.fullmatch(write_command(decision, REPLIES, attempt))
+    assert RESPONSE.fullmatch(write_action(decision, REPLIES, header=True))
+    assert RESPONSE.fullmatch(write_plugin_action(decision, REPLIES))
+    assert COMMAND.fullmatch(write_command(decision, REPLIES))
 
 
 def policy(data: bytes) -> None:

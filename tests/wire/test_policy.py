@@ -133,7 +133,7 @@ def test_many_requests_at_once_are_no_long_one() -> None:
 
 def test_a_header_is_for_who_asks_for_it() -> None:
     late = Decision(Verdict.PASS, Reason.RETRIED, waited=300)
-    assert write_action(late, Replies(), "192.0.2.17") == b"action=DUNNO\n\n"
+    assert write_action(late, Replies()) == b"action=DUNNO\n\n"
 
 
 def answers(pieces: list[bytes]) -> list[bytes]:
@@ -147,7 +147,7 @@ def answers(pieces: list[bytes]) -> list[bytes]:
                 out.append(b"hang up")
             else:
                 decision = service.decide(read_attempt(event))
-                out.append(write_action(decision, Replies(), "192.0.2.17"))
+                out.append(write_action(decision, Replies()))
     return out
 
 
@@ -191,19 +191,19 @@ def test_cut_anywhere_the_same_decisions_p4(batch: int) -> None:
             b"action=DEFER_IF_PERMIT temporary failure (#4.3.0)\n\n",
         ),
         (
-            Decision(Verdict.REJECT, Reason.DENYLISTED),
+            Decision(Verdict.REJECT, Reason.DENYLISTED, client=bytes((192, 0, 2, 17))),
             Replies(),
             b"action=553 5.7.1 Mail from 192.0.2.17 is not accepted here\n\n",
         ),
     ],
 )
 def test_actions(decision: Decision, replies: Replies, wanted: bytes) -> None:
-    assert write_action(decision, replies, "192.0.2.17") == wanted
+    assert write_action(decision, replies) == wanted
 
 
 def test_a_deferral_fits_the_one_read_of_qmail_postgrey() -> None:
     """It reads 64 bytes once and looks at the first 22."""
-    action = write_action(Decision(Verdict.DEFER, Reason.NEW), Replies(), "192.0.2.17")
+    action = write_action(Decision(Verdict.DEFER, Reason.NEW), Replies())
     assert action[:22] == b"action=DEFER_IF_PERMIT"
 
 
@@ -244,7 +244,7 @@ def test_what_tcprules_set_comes_by_its_own_names() -> None:
     ],
 )
 def test_actions_for_the_plugin(decision: Decision, wanted: bytes) -> None:
-    assert write_plugin_action(decision, OLD_REPLIES, "192.0.2.17") == wanted
+    assert write_plugin_action(decision, OLD_REPLIES) == wanted
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_a_header_says_how_long_mail_had_to_wait_t14(
     waited: int | None, header: bool, wanted: bytes
 ) -> None:
     decision = Decision(Verdict.PASS, Reason.RETRIED, waited=waited)
-    assert write_action(decision, OLD_REPLIES, "192.0.2.17", header=header) == wanted
+    assert write_action(decision, OLD_REPLIES, header=header) == wanted
 
 
 def test_a_reader_knows_whether_it_is_inside_a_request() -> None:

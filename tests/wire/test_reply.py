@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from ipaddress import IPv6Address
 
 import pytest
 from hypothesis import given
@@ -11,19 +12,21 @@ from hypothesis import strategies as st
 
 from greylag.core.accesslist import Entry
 from greylag.core.subject import Domain
+from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.reply import MAX_LENGTH, OLD_REPLIES, Replies, check_template, render
 from tests.core.asking import refusal
 from tests.strategies import PROPERTY
 from tests.wire.hostile import VALUES
 
-DEFER = Decision(Verdict.DEFER, Reason.NEW, retry_after=300)
-REJECT = Decision(Verdict.REJECT, Reason.DENYLISTED)
+CLIENT = bytes((192, 0, 2, 17))
+DEFER = Decision(Verdict.DEFER, Reason.NEW, retry_after=300, client=CLIENT)
+REJECT = Decision(Verdict.REJECT, Reason.DENYLISTED, client=CLIENT)
 REJECT_DOMAIN = Decision(
     Verdict.REJECT, Reason.DENYLISTED, entry=Entry(Domain("example.net"), denied_until=1)
 )
 REPLY = re.compile(rb"[45][0-9][0-9] [ -~]{1,496}")
-WIDEST = "2001:db8:1111:2222:3333:4444:5555:6666"
+WIDEST = IPv6Address("2001:db8:1111:2222:3333:4444:5555:6666").packed
 
 
 @pytest.mark.parametrize(
@@ -42,7 +45,7 @@ WIDEST = "2001:db8:1111:2222:3333:4444:5555:6666"
     ],
 )  # fmt: skip
 def test_render(decision: Decision, replies: Replies, wanted: bytes) -> None:
-    assert render(decision, replies, "192.0.2.17") == wanted
+    assert render(decision, replies) == wanted
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ def test_templates_of_every_length_make_one_short_line(piece: str) -> None:
     for length in range(1001):
         template = "451 " + (piece * (length // len(piece) + 1))[:length]
         for decision in (DEFER, REJECT):
-            reply = render(decision, Replies(template, template), WIDEST)
+            reply = render(replace(decision, client=WIDEST), Replies(template, template))
             assert len(reply + b"\r\n") <= 510
             assert re.fullmatch(rb"451 [ -~]*", reply)
         if piece in ("%A", "%s%n", "{0.__class__}", "x"):  # nothing in them is replaced
@@ -147,15 +150,15 @@ def test_a_placeholder_is_not_cut_into_another_by_the_limit(template: str) -> No
     """What is over-long is cut after it was filled in, so a reply is never half a placeholder."""
     for fill in range(MAX_LENGTH + 20):
         text = template.replace("{}", "x" * fill + "{retry_after}")
-        reply = render(DEFER, Replies(defer=text), WIDEST)
+        reply = render(DEFER, Replies(defer=text))
         assert b"{" not in reply
         assert reply == text.replace("{retry_after}", "300")[:MAX_LENGTH].encode()
 
 
 def test_no_client_address_reaches_a_reply_raw_t14() -> None:
-    """T13, T14: callers pass an address; should one ever pass anything else, it is one line."""
+    """T13, T14: a decision has an address; should it ever have anything else, it is one line."""
     for value in VALUES:
-        reply = render(REJECT, Replies(), value.decode("utf-8", "surrogateescape"))
+        reply = render(replace(REJECT, client=value), Replies())
         assert REPLY.fullmatch(reply)
 
 
@@ -166,6 +169,6 @@ def test_what_is_accepted_renders_to_a_legal_reply_t13(text: str, digit: str) ->
     told = refusal(lambda text: check_template(text, digit), template)
     if told is None:
         assert check_template(template, digit) == template
-        assert REPLY.fullmatch(render(DEFER, Replies(template, template), WIDEST))
+        assert REPLY.fullmatch(render(DEFER, Replies(template, template)))
     else:
         assert told.startswith("expected ")

@@ -25,9 +25,8 @@ from greylag.cli.typed import typed_address, typed_client, typed_recipient
 from greylag.core.accesslist import NEVER
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address
-from greylag.core.connection import Connection, policy_of, precheck_connection
+from greylag.core.connection import Connection, precheck_connection
 from greylag.core.engine import Question, precheck
-from greylag.core.policy import Policy
 from greylag.core.triplet import OF_CONNECTIONS, Triplet, connection_of, kind_of, triplet_of
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.service import Service
@@ -81,11 +80,11 @@ def check(
     if helo and not addresses:
         raise click.UsageError("--helo is for attempts: a connection is asked about before HELO")
     packed = typed_client(address)
-    question, triplet, policy = _asked(run, address, addresses, by_address=by_address)
+    question, triplet = _asked(run, address, addresses, by_address=by_address)
     run.tell_configuration()
     for line in for_root_alone(run):
         say(line)
-    decision, failures = _foretold(run, question, policy)
+    decision, failures = _foretold(run, question)
     names = (os.fsencode(client_name), os.fsencode(helo))
     line = _log_line(address, addresses, decision, names)
     if run.json:
@@ -98,9 +97,7 @@ def check(
     return _EXIT[decision.verdict]
 
 
-def _foretold(
-    run: Run, question: Decision | Question, policy: Policy
-) -> tuple[Decision, list[StoreError]]:
+def _foretold(run: Run, question: Decision | Question) -> tuple[Decision, list[StoreError]]:
     """Return the answer, and what failed."""
     failures: list[StoreError] = []
     with ExitStack() as stack:
@@ -110,7 +107,7 @@ def _foretold(
             return stack.enter_context(closing(run.open_store()))
 
         service = Service(
-            policy,
+            run.policy,
             opened,
             report=failures.append,
             on_failure=run.settings.on_failure,
@@ -121,19 +118,18 @@ def _foretold(
 
 def _asked(
     run: Run, address: str, addresses: tuple[str, ...], *, by_address: bool
-) -> tuple[Decision | Question, Triplet, Policy]:
-    """Return what is asked, about which key, under which policy."""
+) -> tuple[Decision | Question, Triplet]:
+    """Return what is asked, and about which key."""
     packed, policy = typed_client(address), run.policy
     if not addresses:
         name = b"named"  # what becomes of nameless clients, tcprules say: not known here
         connection = Connection(os.fsencode(address), client_name=name, by_address=by_address)
-        policy = policy_of(connection, policy)
         question = precheck_connection(connection, policy)
         key = connection_of(packed, policy.prefix_of(packed))
-        return question, question.triplet if isinstance(question, Question) else key, policy
+        return question, question.triplet if isinstance(question, Question) else key
     sender, recipient = typed_address(addresses[0]), typed_recipient(addresses[1])
     attempt = Attempt(os.fsencode(address), sender, recipient)
-    return precheck(attempt, policy), triplet_of(packed, sender, recipient, policy), policy
+    return precheck(attempt, policy), triplet_of(packed, sender, recipient, policy)
 
 
 def _log_line(

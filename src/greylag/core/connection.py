@@ -38,7 +38,10 @@ class Connection:
 
 
 def precheck_connection(connection: Connection, policy: Policy) -> Decision | Question:
-    """Answer what needs no store, or return the question for the store."""
+    """Answer what needs no store, or return the question for the store.
+
+    `policy` is that of attempts: a connection has a delay and a retry window of its own.
+    """
     if connection.word is not None:
         if connection.word:
             return Decision(Verdict.REJECT, Reason.DENYLISTED)
@@ -54,7 +57,8 @@ def precheck_connection(connection: Connection, policy: Policy) -> Decision | Qu
     by_address = connection.by_address and len(client) == IPV4_BYTES
     prefix = _IPV4_BITS if by_address else policy.prefix_of(client)
     key = connection_of(client, prefix)
-    return Question(client, key, "", connection=True, carrier=carrier)
+    own = policy_of(connection, policy)
+    return Question(client, key, "", own, connection=True, carrier=carrier)
 
 
 def policy_of(connection: Connection, policy: Policy) -> Policy:

@@ -34,21 +34,30 @@ _CLEAR, _AMBIGUOUS = Spelling.CLEAR, Spelling.AMBIGUOUS
 
 @value
 class Question:
-    """An attempt that the lists and the records have to answer."""
+    """An attempt that the lists and the records have to answer, with all that this takes."""
 
     client: bytes  # packed; the IPv4 address where it is embedded in an IPv6 address
     triplet: Triplet
     domain: str  # of the recipient, canonical
+    policy: Policy  # that holds for this attempt
     at_data: bool = False  # a deferral is given at DATA rather than at this RCPT
     lists_only: bool = False  # the record is for DATA: before that only the denylist counts
     connection: bool = False  # it is about a connection: see core.connection
     spelling: Spelling = Spelling.CLEAR  # how surely that is the recipient's domain
     carrier: bytes = b""  # the IPv6 address that the client's IPv4 address was embedded in
+    # What memory said before the store is asked (`service.desk`).
+    listed: bool = True  # the lists were asked; else the store's are to be asked
+    counts: bool | None = None  # whether it is likely to only count; None: memory has no record
 
     @property
     def null_sender(self) -> bool:
         """Tell whether it is about mail from the null sender."""
         return not self.triplet.sender and not self.connection
+
+    @property
+    def told_client(self) -> bytes:
+        """Return the client's packed address as the mail server told it."""
+        return self.carrier or self.client
 
 
 def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
@@ -82,7 +91,7 @@ def _question(
         client, carrier = host_of(client)
     if recipient is None:
         several = several_of(client, sender, policy)
-        return Question(client, several, "", spelling=_AMBIGUOUS, carrier=carrier)
+        return Question(client, several, "", policy, spelling=_AMBIGUOUS, carrier=carrier)
     name, domain, spelling = recipient_of(recipient)
     if policy.old_tables and not recipient.isascii():  # its domain stays in the script it is in
         name = policy.recipient_name(recipient)
@@ -90,6 +99,7 @@ def _question(
         client,
         Triplet(network(client, policy.prefix_of(client)), sender, name),
         domain,
+        policy,
         # Once in a transaction: a qmail-spp host answers DATA once for each deferral that waits for
         # it, and a second answer would put the client out of step.
         at_data=waits and stage is _RCPT and not attempt.further,
@@ -107,11 +117,12 @@ def entries_about(question: Question, matching: Callable[[bytes, str], list[Entr
     return found
 
 
-def listed(question: Question, entries: list[Entry], policy: Policy, now: int) -> Decision | None:
+def listed(question: Question, entries: list[Entry], now: int) -> Decision | None:
     """Answer from the lists, or None where the record has to decide."""
+    policy = question.policy
     entry = last_word(entries, question.client, question.domain, now, question.carrier)
     if entry is not None and entry.denies(now):
-        return Decision(Verdict.REJECT, Reason.DENYLISTED, entry=entry)
+        return Decision(Verdict.REJECT, Reason.DENYLISTED, entry=entry, client=question.told_client)
     if question.lists_only:
         return _let_in(Reason.OTHER_STAGE)
     # A recipient whose spelling may mean another domain is always greylisted. The denylist uses
@@ -127,42 +138,45 @@ def listed(question: Question, entries: list[Entry], policy: Policy, now: int) -
     return None
 
 
-def decide(question: Question, record: Record | None, policy: Policy, now: int) -> Decision:
+def decide(question: Question, record: Record | None, now: int) -> Decision:
     """Answer from the triplet's record. None is a first contact."""
     if question.lists_only:  # where the lists were not asked before
         return _let_in(Reason.OTHER_STAGE)
     if record is None or not record.live(now):
-        return _first_contact(question, record, policy, now)
-    if _too_early(question, record, policy, now):
+        return _first_contact(question, record, now)
+    if _too_early(question, record, now):
         # Moves neither first_seen nor the expiry: retrying early is neither punished nor
         # rewarded (RFC 6647 5.2).
         return Decision(
             Verdict.DEFER,
             Reason.EARLY,
-            retry_after=_until(question, record, policy) - now,
+            retry_after=_until(question, record) - now,
             at_data=question.at_data,
             changes=(Blocked(question.triplet),),
             record=record,
+            client=question.told_client,
         )
     return Decision(
         Verdict.PASS,
         Reason.KNOWN if record.passed else Reason.RETRIED,
         waited=None if record.passed else now - record.first_seen,
-        changes=(Passed(question.triplet, now + policy.lifetime),),
+        changes=(Passed(question.triplet, now + question.policy.lifetime),),
         record=record,
     )
 
 
-def _until(question: Question, record: Record, policy: Policy) -> int:
+def _until(question: Question, record: Record) -> int:
     """Return the time from which a retry passes.
 
     For a connection the delay that is set now counts, as in the old program, and not the delay at
     the first contact: it may be set for each client.
     """
-    return record.first_seen + policy.delay if question.connection else record.defer_until
+    if question.connection:
+        return record.first_seen + question.policy.delay
+    return record.defer_until
 
 
-def _too_early(question: Question, record: Record, policy: Policy, now: int) -> bool:
+def _too_early(question: Question, record: Record, now: int) -> bool:
     """Tell whether an attempt on a live record has to wait.
 
     A triplet that has passed need not wait. A connection that has passed must, as in the old
@@ -171,11 +185,12 @@ def _too_early(question: Question, record: Record, policy: Policy, now: int) -> 
     if record.passed and not question.connection:
         return False
     began = not record.passed or record.first_seen <= now + CLOCK_TOLERANCE
-    return began and now < _until(question, record, policy)
+    return began and now < _until(question, record)
 
 
-def _first_contact(question: Question, record: Record | None, policy: Policy, now: int) -> Decision:
+def _first_contact(question: Question, record: Record | None, now: int) -> Decision:
     """Defer a triplet that is new, or whose record is no longer live. Its record starts anew."""
+    policy = question.policy
     defer_until = now + policy.delay
     expires = now + policy.retry_window
     client = b"" if question.connection else question.client
@@ -187,12 +202,18 @@ def _first_contact(question: Question, record: Record | None, policy: Policy, no
         at_data=question.at_data,
         changes=(remember,),
         record=record,
+        client=question.told_client,
     )
 
 
-def unanswered(reason: Reason, verdict: Verdict, policy: Policy) -> Decision:
-    """Answer where greylag itself could not (RFC 6647 8.2): let in, or defer if so configured."""
-    return Decision(verdict, reason, retry_after=policy.delay if verdict is Verdict.DEFER else 0)
+def unanswered(question: Question, on_failure: Verdict) -> Decision:
+    """Answer where the store does not (RFC 6647 8.2): let in, or defer if so configured."""
+    return Decision(
+        on_failure,
+        Reason.STORE_UNAVAILABLE,
+        retry_after=question.policy.delay if on_failure is Verdict.DEFER else 0,
+        client=question.told_client,
+    )
 
 
 def _let_in(reason: Reason) -> Decision:

@@ -170,3 +170,4 @@ class Decision:
     changes: tuple[Change, ...] = ()
     record: Record | None = None  # as it was before this attempt
     entry: Entry | None = None  # the list entry that decided
+    client: bytes = b""  # packed, as the mail server told it; empty where it may be unreadable

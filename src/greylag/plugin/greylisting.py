@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from greylag.app.config import Settings
     from greylag.core.attempt import Attempt
+    from greylag.core.engine import Question
     from greylag.core.verdict import Decision
     from greylag.store.base import Store
 
@@ -157,8 +158,7 @@ def left_of_budget(environ: Mapping[bytes, bytes]) -> float:
 def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer, ends_at: float) -> None:
     """Give the plugin's output for an environment: nothing, or one command line."""
     from greylag.app.config import ConfigError, load
-    from greylag.core.engine import unanswered
-    from greylag.core.verdict import Reason
+    from greylag.core.engine import Question, precheck, unanswered
     from greylag.wire.qmailspp import read_environment, write_command
 
     try:
@@ -171,11 +171,13 @@ def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer, ends_at: flo
     for line in settings.warnings:
         log.event(WARN, reason="config-warning", error=line)
     attempt = read_environment(environ)
-    late = unanswered(Reason.STORE_UNAVAILABLE, settings.on_failure, settings.policy)
-    given.late = write_command(late, settings.replies, attempt)
+    question = precheck(attempt, settings.policy)
+    if isinstance(question, Question):
+        late = unanswered(question, settings.on_failure)
+        given.late = write_command(late, settings.replies)
     with OneStore(settings, ends_at) as store:
-        decision = _decide(attempt, settings, store, log)
-        if given.give(write_command(decision, settings.replies, attempt)):
+        decision = _decide(question, settings, store, log)
+        if given.give(write_command(decision, settings.replies)):
             _log_decision(environ, attempt, decision, log)
 
 
@@ -208,7 +210,9 @@ class OneStore:
             self._store.close()
 
 
-def _decide(attempt: Attempt, settings: Settings, store: OneStore, log: Log) -> Decision:
+def _decide(
+    question: Decision | Question, settings: Settings, store: OneStore, log: Log
+) -> Decision:
     from greylag.service import Service
 
     service = Service(
@@ -217,7 +221,7 @@ def _decide(attempt: Attempt, settings: Settings, store: OneStore, log: Log) -> 
         report=lambda error: log.event(ERROR, reason="store-unavailable", error=str(error)),
         on_failure=settings.on_failure,
     )
-    return service.decide(attempt)
+    return service.answer(question)
 
 
 def _log_decision(

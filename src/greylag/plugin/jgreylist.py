@@ -185,7 +185,7 @@ def _converse(refusal: bytes, log: Log) -> End:
 def _decided(log: Log, config: bytes | None, ends_at: float) -> tuple[Connection, Decision]:
     """Return the connection that the environment describes, and what becomes of it."""
     from greylag.app.config import CONFIG_VARIABLE, ConfigError, load
-    from greylag.core.connection import policy_of, precheck_connection
+    from greylag.core.connection import precheck_connection
     from greylag.core.policy import Policy
     from greylag.core.verdict import Decision, Reason, Verdict
     from greylag.service import Service
@@ -204,20 +204,19 @@ def _decided(log: Log, config: bytes | None, ends_at: float) -> tuple[Connection
         for line in error.errors:
             log.failure(f"config-error: {line}")
         return connection, Decision(Verdict.PASS, Reason.CONFIG_ERROR)
-    policy = policy_of(connection, settings.policy)
     with OneStore(settings, ends_at) as store:
         service = Service(
-            policy,
+            settings.policy,
             store.open,
             report=lambda error: log.failure(f"store-unavailable: {error}"),
             on_failure=settings.on_failure,
         )
-        return connection, service.answer(precheck_connection(connection, policy))
+        return connection, service.answer(precheck_connection(connection, settings.policy))
 
 
 def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision:
     """Decide by the old program's own files, and as it did by nothing else."""
-    from greylag.core.connection import policy_of, precheck_connection
+    from greylag.core.connection import precheck_connection
     from greylag.core.policy import Policy
     from greylag.service import Service
     from greylag.store.tree.store import TreeStore
@@ -230,13 +229,12 @@ def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision
             f"JGREYLIST_DIR={quote(directory)}: expected a folder that we can read, write and enter"
         )
         os._exit(1)
-    policy = policy_of(connection, Policy())
     service = Service(
-        policy,
+        Policy(),
         lambda: TreeStore(path, hold=connection.hold),
         report=lambda error: log.failure(f"store-unavailable: {error}"),
     )
-    return service.answer(precheck_connection(connection, policy))
+    return service.answer(precheck_connection(connection, Policy()))
 
 
 def _watch(turn: _thread.LockType, log: Log, program: Program, left: float) -> None:

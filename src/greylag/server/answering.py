@@ -7,18 +7,17 @@ from functools import partial
 from time import monotonic
 
 from greylag.core.attempt import Attempt
-from greylag.core.client import format_address, parse_address
-from greylag.core.connection import Connection, policy_of, precheck_connection
+from greylag.core.connection import Connection, precheck_connection
 from greylag.core.engine import Question, unanswered
 from greylag.core.policy import Policy
 from greylag.core.value import replace, value
-from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.core.verdict import Decision, Verdict
 from greylag.server.headers import Headers
 from greylag.server.journal import WARN, Journal
 from greylag.server.stages import Stages
 from greylag.server.trees import Trees
 from greylag.server.worker import Worker
-from greylag.service.batch import Answered, Asked
+from greylag.service.batch import Answered
 from greylag.service.desk import Desk
 from greylag.wire.connection import (
     JGREYLIST,
@@ -122,11 +121,10 @@ class Answering:
         if tree is not None:
             return self._by_tree(connection, tree, owe)
         rules = self._rules
-        policy = policy_of(connection, rules.policy)
         finish = partial(self._finish_connection, connection, monotonic())
-        found: Decision | Question | Asked = precheck_connection(connection, policy)
+        found = precheck_connection(connection, rules.policy)
         if isinstance(found, Question):
-            found = self._desk.look_up(found, policy)
+            found = self._desk.look_up(found)
         if isinstance(found, Decision):
             return finish(found)
         self._worker.ask(found, partial(self._from_store, owe(), finish, found, rules))
@@ -134,14 +132,13 @@ class Answering:
 
     def _by_tree(self, connection: Connection, path: bytes, owe: Owe) -> bytes | None:
         """Answer by a tree as the one-shot does: by no settings, no lists and no other records."""
-        policy = policy_of(connection, Policy())
         finish = partial(self._finish_connection, connection, monotonic(), by_tree=True)
         tree = self._trees.find(path, connection.hold)
         if tree is None:
             return NOT_SERVED
-        found: Decision | Question | Asked = precheck_connection(connection, policy)
+        found = precheck_connection(connection, Policy())
         if isinstance(found, Question):
-            found = tree.desk.look_up(found, policy)
+            found = tree.desk.look_up(found)
         if isinstance(found, Decision):
             return finish(found)
         tree.worker.ask(found, partial(_from_tree, owe(), finish))
@@ -159,14 +156,11 @@ class Answering:
         self,
         reply: Callable[[bytes], None],
         finish: Callable[[Decision], bytes],
-        asked: Asked,
+        question: Question,
         rules: Rules,
         answered: Answered | None,
     ) -> None:
-        if answered is None:
-            decision = unanswered(Reason.STORE_UNAVAILABLE, rules.on_failure, asked.policy)
-        else:
-            decision = answered.decision
+        decision = unanswered(question, rules.on_failure) if answered is None else answered.decision
         reply(finish(decision))
 
     def _finish(
@@ -186,16 +180,12 @@ class Answering:
             self._journal.decision(attempt, decision, client_names(request))
         if not plugin:
             self._stages.saw(attempt, decision)
-        shown = "unknown"
-        if not passes and "{client_address}" in rules.replies.of(decision):
-            packed = parse_address(attempt.client_address or b"")
-            shown = format_address(packed) if packed else shown
         if plugin:
-            return write_plugin_action(decision, rules.replies, shown)
+            return write_plugin_action(decision, rules.replies)
         header = rules.header and decision.waited is not None
         if header:
             header = self._headers.is_first(request.get(b"instance"), attempt)
-        return write_action(decision, rules.replies, shown, header=header)
+        return write_action(decision, rules.replies, header=header)
 
     def _policy_for(self, variables: dict[bytes, bytes]) -> Policy:
         """Return the policy under what tcprules set for this client."""

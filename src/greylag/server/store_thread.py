@@ -9,9 +9,10 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from greylag.core.accesslist import AccessIndex
+from greylag.core.engine import Question
 from greylag.server.maintenance import Maintenance
 from greylag.server.rest import rest
-from greylag.service.batch import Answered, Asked
+from greylag.service.batch import Answered
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
 from greylag.service.listreader import ListReader
@@ -33,10 +34,10 @@ Reply = Callable[[Answered | None], None]
 class Job:
     """One attempt that waits for the store; its reply is called once, with None for a failure."""
 
-    __slots__ = ("asked", "deadline", "reply")
+    __slots__ = ("deadline", "question", "reply")
 
-    def __init__(self, asked: Asked, reply: Reply, deadline: float) -> None:
-        self.asked = asked
+    def __init__(self, question: Question, reply: Reply, deadline: float) -> None:
+        self.question = question
         self.reply: Reply | None = reply
         self.deadline = deadline
 
@@ -210,7 +211,7 @@ class StoreThread(threading.Thread):
     def _decide(self, store: Store, batch: Batch, ready: Tell) -> None:
         """Answer from what is there, where that is enough; then write, and answer the others."""
         now = int(self._clock())
-        found = self._deciding.look(store, [job.asked for job in batch.jobs], now)
+        found = self._deciding.look(store, [job.question for job in batch.jobs], now)
         pairs = list(zip(batch.jobs, found, strict=True))
         batch.ready = [(job, answered) for job, answered in pairs if answered is not None]
         rest = [job for job, answered in pairs if answered is None] if batch.ready else batch.jobs
@@ -222,20 +223,22 @@ class StoreThread(threading.Thread):
             return
         if batch.ready:
             self._hand_back(batch, ready)
-        asked = [job.asked for job in rest]
+        questions = [job.question for job in rest]
 
         def before_commit(found: Found) -> None:
             if not batch.trial:
-                jobs = {id(job.asked): job for job in rest}
-                batch.before_commit = [(jobs[id(item)], answered) for item, answered in found]
+                jobs = {id(job.question): job for job in rest}
+                batch.before_commit = [
+                    (jobs[id(question)], answered) for question, answered in found
+                ]
                 with suppress(MemoryError):  # at the end all are answered
                     ready(batch)
 
         batch.writing, counted = True, len(later) > 0
-        answers = self._deciding.write(store, asked, later, now, before_commit)
-        for item, answered in zip(asked, answers, strict=True):
+        answers = self._deciding.write(store, questions, later, now, before_commit)
+        for question, answered in zip(questions, answers, strict=True):
             if answered is not None:
-                self._maintenance.quota.answered(item, answered)
+                self._maintenance.quota.answered(question, answered)
         batch.written = list(zip(rest, answers, strict=True))
         batch.wrote = counted or any(a is not None and a.decision.changes for a in answers)
 

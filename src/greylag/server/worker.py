@@ -13,11 +13,11 @@ from contextlib import suppress
 from time import monotonic, time
 
 from greylag.core.accesslist import AccessIndex
+from greylag.core.engine import Question
 from greylag.core.policy import Room
 from greylag.server.maintenance import Maintenance
 from greylag.server.store_thread import Batch, Job, Reply, StoreThread
 from greylag.server.ticks import Ticks
-from greylag.service.batch import Asked
 from greylag.service.breaker import Breaker, Seldom
 from greylag.service.desk import Desk
 from greylag.service.later import Later
@@ -98,13 +98,13 @@ class Worker:
         self._deadline = deadline
         self.maintenance.quota.use(room)
 
-    def ask(self, asked: Asked, reply: Reply) -> None:
+    def ask(self, question: Question, reply: Reply) -> None:
         """Put a question to the store; `reply` is called once, within the deadline."""
         now = monotonic()
         if self._breaker.is_open and (self._flying is not None or not self._breaker.allows(now)):
             reply(None)
             return
-        self._waiting.append(Job(asked, reply, now + self._deadline))
+        self._waiting.append(Job(question, reply, now + self._deadline))
         self._schedule()
 
     def _schedule(self) -> None:
@@ -167,7 +167,7 @@ class Worker:
         ready, batch.ready = batch.ready, []
         for job, answered in ready:
             job.answer(answered)
-            self._desk.learn(job.asked, answered)
+            self._desk.learn(job.question, answered)
             self._desk.later.add(answered.decision)
         for job, answered in batch.before_commit:  # counted by the batch itself
             job.answer(answered)
@@ -202,7 +202,7 @@ class Worker:
         for job, answered in batch.written:
             job.answer(answered)
             if answered is not None:
-                self._desk.learn(job.asked, answered)
+                self._desk.learn(job.question, answered)
         self._report(batch)
 
     def _report(self, batch: Batch) -> None:

@@ -20,7 +20,7 @@ from greylag.core.engine import (
 )
 from greylag.core.figures import figures_of
 from greylag.core.policy import Policy
-from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.core.verdict import Decision, Verdict
 from greylag.service.conflict import settled
 from greylag.store.base import Store, StoreError
 
@@ -78,15 +78,15 @@ class Service:
             return settled(lambda: with_store(store, question, now))
         except StoreError as error:
             self._report(error)
-            return unanswered(Reason.STORE_UNAVAILABLE, self._on_failure, self._policy)
+            return unanswered(question, self._on_failure)
 
     def _decide_only(self, store: Store, question: Question, now: int) -> Decision:
         entries = entries_about(question, store.matching)
-        decision = listed(question, entries, self._policy, now)
+        decision = listed(question, entries, now)
         if decision is not None:
             return decision
         record = store.load([question.triplet]).get(question.triplet)
-        return decide(question, record, self._policy, now)
+        return decide(question, record, now)
 
     def _decide_and_write(self, store: Store, question: Question, now: int) -> Decision:
         # One transaction around reading and writing: attempts on one triplet at the same

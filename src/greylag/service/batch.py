@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 from greylag.core.engine import Question, decide, entries_about, listed
 from greylag.core.figures import EVICTED, figures_of
-from greylag.core.policy import Policy
 from greylag.core.record import Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
@@ -23,17 +22,7 @@ from greylag.store.base import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Found = list[tuple["Asked", "Answered"]]
-
-
-@value
-class Asked:
-    """A question, and the policy that holds for its client."""
-
-    question: Question
-    policy: Policy
-    listed: bool = True  # the lists had their word; else the store's are to be asked
-    counts: bool | None = None  # whether it only counts, by what memory holds; None: nothing
+    Found = list[tuple[Question, "Answered"]]
 
 
 @value
@@ -45,9 +34,9 @@ class Answered:
 
 
 def look(
-    asked: Sequence[Asked],
+    questions: Sequence[Question],
     records: dict[Triplet, Record],
-    word: Callable[[Asked], Decision | None],
+    word: Callable[[Question], Decision | None],
     now: int,
 ) -> list[Answered | None]:
     """Answer what needs nothing written by these records; None stands for the rest.
@@ -57,15 +46,15 @@ def look(
     """
     answers: list[Answered | None] = []
     written: set[Triplet] = set()
-    for item in asked:
-        triplet = item.question.triplet
-        decision = None if item.listed else word(item)
+    for question in questions:
+        triplet = question.triplet
+        decision = None if question.listed else word(question)
         if decision is not None:
             answers.append(Answered(decision, None))
             continue
         record = records.get(triplet)
         if record is not None and triplet not in written:
-            decision = decide(item.question, record, item.policy, now)
+            decision = decide(question, record, now)
             if only_counts(decision):
                 record = applied(decision.changes[0], record, now) or record
                 records[triplet] = record
@@ -76,13 +65,12 @@ def look(
     return answers
 
 
-def word_of_lists(store: Store, item: Asked, now: int) -> Decision | None:
+def word_of_lists(store: Store, question: Question, now: int) -> Decision | None:
     """Return what the store's lists say about a question."""
-    entries = entries_about(item.question, store.matching)
-    return listed(item.question, entries, item.policy, now)
+    return listed(question, entries_about(question, store.matching), now)
 
 
-def _everyone(_asked: Asked) -> bool:
+def _everyone(_question: Question) -> bool:
     return True
 
 
@@ -92,10 +80,10 @@ def _nobody(_found: Found) -> None:
 
 def decide_batch(
     store: Store,
-    asked: Sequence[Asked],
+    questions: Sequence[Question],
     later: Later,
     now: int,
-    admission: Callable[[], Callable[[Asked], bool]] = lambda: _everyone,
+    admission: Callable[[], Callable[[Question], bool]] = lambda: _everyone,
     before_commit: Callable[[Found], None] = _nobody,
 ) -> list[Answered]:
     """Answer questions one after the other, and write all that follows in one transaction.
@@ -105,39 +93,39 @@ def decide_batch(
     told who can be answered already, as it only counts. Raises StoreError; then nothing was
     written. Where another writer was faster, it is tried again, and `before_commit` told again.
     """
-    return settled(lambda: _decide_once(store, asked, later, now, admission(), before_commit))
+    return settled(lambda: _decide_once(store, questions, later, now, admission(), before_commit))
 
 
 def _meanwhile(
-    store: Store, asked: Sequence[Asked], now: int, before_commit: Callable[[Found], None]
+    store: Store, questions: Sequence[Question], now: int, before_commit: Callable[[Found], None]
 ) -> None:
     """Answer repeats while another writer holds the store up: they need no write."""
-    records = store.load(list({item.question.triplet for item in asked}))
-    known = look(asked, records, lambda _asked: None, now)
-    early = [(item, one) for item, one in zip(asked, known, strict=True) if one is not None]
+    records = store.load(list({question.triplet for question in questions}))
+    known = look(questions, records, lambda _question: None, now)
+    early = [(one, found) for one, found in zip(questions, known, strict=True) if found is not None]
     if early:
         before_commit(early)
 
 
 def _decide_once(
     store: Store,
-    asked: Sequence[Asked],
+    questions: Sequence[Question],
     later: Later,
     now: int,
-    admits: Callable[[Asked], bool],
+    admits: Callable[[Question], bool],
     before_commit: Callable[[Found], None],
 ) -> list[Answered]:
     answers: list[Answered] = []
     written: set[Triplet] = set()
     found: Found = []
-    with store.transaction(lambda: _meanwhile(store, asked, now, before_commit)):
-        records = store.load(list({item.question.triplet for item in asked}))
+    with store.transaction(lambda: _meanwhile(store, questions, now, before_commit)):
+        records = store.load(list({question.triplet for question in questions}))
         changes, figures = later.changes(), Counter(later.figures)
-        for item in asked:
-            triplet = item.question.triplet
+        for question in questions:
+            triplet = question.triplet
             record = records.get(triplet)
-            decision = decide(item.question, record, item.policy, now)
-            if decision.reason is Reason.NEW and not admits(item):
+            decision = decide(question, record, now)
+            if decision.reason is Reason.NEW and not admits(question):
                 decision = replace(decision, changes=())  # deferred, and nothing is remembered
                 figures[EVICTED] += 1
             for change in decision.changes:
@@ -152,7 +140,7 @@ def _decide_once(
             if not only_counts(decision):
                 written.add(triplet)
             elif triplet not in written:
-                found.append((item, answered))
+                found.append((question, answered))
         if found:
             before_commit(found)
         store.apply(changes, figures, now)

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import monotonic
 
+from greylag.core.engine import Question
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision
-from greylag.service.batch import Answered, Asked, decide_batch, look, word_of_lists
+from greylag.service.batch import Answered, decide_batch, look, word_of_lists
 from greylag.service.conflict import settled
 from greylag.service.later import Later
 from greylag.store.base import Store, StoreError, StoreRefused
@@ -109,7 +110,7 @@ class Deciding:
 
     def __init__(
         self,
-        admission: Callable[[], Callable[[Asked], bool]],
+        admission: Callable[[], Callable[[Question], bool]],
         stopwatch: Callable[[], float] = monotonic,
     ) -> None:
         self._admission = admission
@@ -129,7 +130,7 @@ class Deciding:
         self.refused.clear()
         self.uncounted.clear()
 
-    def look(self, store: Store, asked: Sequence[Asked], now: int) -> list[Answered | None]:
+    def look(self, store: Store, questions: Sequence[Question], now: int) -> list[Answered | None]:
         """Answer what needs nothing written; None for the rest, and for who is refused.
 
         Only those are read that are likely to be answered so: `write` reads all others.
@@ -137,17 +138,17 @@ class Deciding:
         self.refused.let_go()
         new = self._strangers.mostly_new
         triplets = {
-            item.question.triplet
-            for item in asked
-            if item.counts or (item.counts is None and not new)
+            question.triplet
+            for question in questions
+            if question.counts or (question.counts is None and not new)
         }
-        if not triplets and all(item.listed for item in asked):
-            return [None] * len(asked)
+        if not triplets and all(question.listed for question in questions):
+            return [None] * len(questions)
         records = self._load(store, [t for t in triplets if t not in self.refused])
-        found = look(asked, records, partial(self._word, store, now), now)
+        found = look(questions, records, partial(self._word, store, now), now)
         repeats = sum(
-            item.counts is None and answered is not None and bool(answered.decision.changes)
-            for item, answered in zip(asked, found, strict=True)
+            question.counts is None and answered is not None and bool(answered.decision.changes)
+            for question, answered in zip(questions, found, strict=True)
         )
         self._strangers.note(repeats, repeats)
         return found
@@ -167,20 +168,20 @@ class Deciding:
         middle = len(triplets) // 2
         return self._load(store, triplets[:middle]) | self._load(store, triplets[middle:])
 
-    def _word(self, store: Store, now: int, item: Asked) -> Decision | None:
+    def _word(self, store: Store, now: int, question: Question) -> Decision | None:
         try:
-            return word_of_lists(store, item, now)
+            return word_of_lists(store, question, now)
         except Exception as error:
             if is_away(error):
                 raise
             self._cause = said(error)
-            self.refused.add(item.question.triplet)
+            self.refused.add(question.triplet)
         return None
 
     def write(
         self,
         store: Store,
-        asked: Sequence[Asked],
+        questions: Sequence[Question],
         later: Later,
         now: int,
         before_commit: Callable[[Found], None] = lambda _found: None,
@@ -192,16 +193,16 @@ class Deciding:
         """
 
         def tell(found: Found) -> None:
-            self._strangers.note(0, sum(item.counts is None for item, _ in found))
+            self._strangers.note(0, sum(question.counts is None for question, _ in found))
             before_commit(found)
 
         self.uncounted.let_go()
         later.drop(self.uncounted)
-        refused = [item.question.triplet in self.refused for item in asked]
-        taken = [item for item, no in zip(asked, refused, strict=True) if not no]
+        refused = [question.triplet in self.refused for question in questions]
+        taken = [question for question, no in zip(questions, refused, strict=True) if not no]
         if not (taken or later):
-            return [None] * len(asked)
-        self._strangers.note(sum(item.counts is None for item in taken), 0)
+            return [None] * len(questions)
+        self._strangers.note(sum(question.counts is None for question in taken), 0)
         decided = partial(decide_batch, store, now=now, admission=self._admission)
         until = self._stopwatch() + PATIENCE
         answers = iter(self._written(partial(decided, before_commit=tell), taken, later, until))
@@ -209,41 +210,43 @@ class Deciding:
 
     def _written(
         self,
-        decided: Callable[[Sequence[Asked], Later], list[Answered]],
-        asked: Sequence[Asked],
+        decided: Callable[[Sequence[Question], Later], list[Answered]],
+        questions: Sequence[Question],
         later: Later,
         until: float,
     ) -> list[Answered | None]:
         try:
-            return [*decided(asked, later)]
+            return [*decided(questions, later)]
         except Exception as error:
             if is_away(error):
                 raise
             self._cause = said(error)
-        if len(asked) + len(later) + bool(later.figures) == 1:
-            if asked:
-                self.refused.add(asked[0].question.triplet)
+        if len(questions) + len(later) + bool(later.figures) == 1:
+            if questions:
+                self.refused.add(questions[0].triplet)
             for triplet in later.triplets():
                 self.uncounted.add(triplet)
-            return [None] * len(asked)
+            return [None] * len(questions)
         if self._stopwatch() > until:
-            return [None] * len(asked)
+            return [None] * len(questions)
         return [
             answer
-            for some, counts in _halves(asked, later)
+            for some, counts in _halves(questions, later)
             for answer in self._written(decided, some, counts, until)
         ]
 
 
-def _halves(asked: Sequence[Asked], later: Later) -> Iterator[tuple[Sequence[Asked], Later]]:
+def _halves(
+    questions: Sequence[Question], later: Later
+) -> Iterator[tuple[Sequence[Question], Later]]:
     """Cut a batch in two, in its order: first who waits for an answer."""
-    if asked and later:
-        yield asked, Later()
+    if questions and later:
+        yield questions, Later()
         yield (), later
-    elif asked:
-        middle = len(asked) // 2
-        yield asked[:middle], Later()
-        yield asked[middle:], Later()
+    elif questions:
+        middle = len(questions) // 2
+        yield questions[:middle], Later()
+        yield questions[middle:], Later()
     else:
         yield (), later.take(len(later) // 2)
         yield (), later

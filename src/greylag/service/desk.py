@@ -21,8 +21,9 @@ from greylag.core.engine import Question, decide, entries_about, listed, prechec
 from greylag.core.policy import Policy
 from greylag.core.record import Record, applied
 from greylag.core.triplet import Triplet
+from greylag.core.value import replace
 from greylag.core.verdict import Decision
-from greylag.service.batch import Answered, Asked
+from greylag.service.batch import Answered
 from greylag.service.later import Later, only_counts
 
 TRUSTED_FOR = 300.0  # seconds that the record of a known triplet is believed without being read
@@ -72,21 +73,21 @@ class Desk:
         before, self._lists = self._lists, lists
         return before
 
-    def ask(self, attempt: Attempt, policy: Policy) -> Decision | Asked:
+    def ask(self, attempt: Attempt, policy: Policy) -> Decision | Question:
         """Return the decision, or what the store has to be asked."""
         question = precheck(attempt, policy)
-        return question if isinstance(question, Decision) else self.look_up(question, policy)
+        return question if isinstance(question, Decision) else self.look_up(question)
 
-    def look_up(self, question: Question, policy: Policy) -> Decision | Asked:
+    def look_up(self, question: Question) -> Decision | Question:
         """Return what lists and memory say, or what the store has to be asked."""
         if self._lists is None:
-            return Asked(question, policy, listed=False)
+            return replace(question, listed=False)
         now = int(self._clock())
         entries = entries_about(question, self._lists.matching)
-        decision = listed(question, entries, policy, now)
+        decision = listed(question, entries, now)
         if decision is None:
-            found = self._from_cache(question, policy, now)
-            if isinstance(found, Asked):
+            found = self._from_cache(question, now)
+            if isinstance(found, Question):
                 self.misses += 1
                 return found
             self.hits += 1
@@ -94,21 +95,21 @@ class Desk:
         self.later.add(decision)
         return decision
 
-    def _from_cache(self, question: Question, policy: Policy, now: int) -> Decision | Asked:
+    def _from_cache(self, question: Question, now: int) -> Decision | Question:
         known = self._cache.get(question.triplet)
         if known is None:
-            return Asked(question, policy)
+            return question
         record = known.record
-        decision = decide(question, record, policy, now)
+        decision = decide(question, record, now)
         counts = only_counts(decision)
         if not counts or self._stopwatch() >= known.until:
-            return Asked(question, policy, counts=counts)
+            return replace(question, counts=counts)
         known.record = applied(decision.changes[0], record, now) or record
         return decision
 
-    def learn(self, asked: Asked, answered: Answered) -> None:
+    def learn(self, question: Question, answered: Answered) -> None:
         """Remember what the store has just confirmed."""
-        triplet = asked.question.triplet
+        triplet = question.triplet
         self._cache.pop(triplet, None)  # so that it goes to the end: the oldest go first
         if answered.record is not None:
             trusted_for = self._trusted_for if answered.record.passed else BRIEFLY

@@ -34,7 +34,7 @@ from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of
 from greylag.core.policy import Room
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
-from greylag.service.batch import Answered, Asked
+from greylag.service.batch import Answered
 from greylag.service.shares import STEP, Share, Thinning
 from greylag.store.base import Page, Store
 
@@ -79,15 +79,14 @@ class Quota:
         in_size = -(-beyond * self.waiting // self.size) if beyond > 0 else 0
         return max(self.waiting - self.room.total, in_size)
 
-    def admission(self) -> Callable[[Asked], bool]:
+    def admission(self) -> Callable[[Question], bool]:
         """Return what tells of a batch's first contacts, one after the other, which to record."""
         admitted: list[Question] = []
         made: Counter[tuple[bytes, bytes]] = Counter()  # of these, as far as `counted`
         counted = 0
 
-        def admits(asked: Asked) -> bool:
+        def admits(question: Question) -> bool:
             nonlocal counted
-            question = asked.question
             network = question.triplet.network
             if not self._waiting.is_calm(
                 network, len(admitted)
@@ -97,7 +96,7 @@ class Quota:
                     made[one.triplet.network, one.client] += 1
                 counted = len(admitted)
                 client = question.client
-                alone = asked.policy.prefix_of(client) == 8 * len(client)
+                alone = question.policy.prefix_of(client) == 8 * len(client)
                 fellows = made[network, _NETWORK], 0 if alone else made[network, client]
                 if not self._waiting.admits(network, None if alone else client, fellows):
                     return False
@@ -106,9 +105,9 @@ class Quota:
 
         return admits
 
-    def answered(self, asked: Asked, answered: Answered) -> None:
+    def answered(self, question: Question, answered: Answered) -> None:
         """Note an answer that the store has given."""
-        reason, question = answered.decision.reason, asked.question
+        reason = answered.decision.reason
         if reason is Reason.NEW and answered.decision.changes:
             self._moved(question.triplet, 1)
             self._waiting.add(question.triplet.network, question.client, 1)

@@ -160,9 +160,7 @@ def plugin_variables(request: Request) -> dict[bytes, bytes]:
     }
 
 
-def write_action(
-    decision: Decision, replies: Replies, client_address: str, *, header: bool = False
-) -> bytes:
+def write_action(decision: Decision, replies: Replies, *, header: bool = False) -> bytes:
     """Return the response to a request, in one piece.
 
     A deferral is DEFER_IF_PERMIT, never a reply code. qmail-postgrey takes a code for a pass, and
@@ -173,15 +171,15 @@ def write_action(
         if header and decision.waited is not None:
             return b"action=PREPEND X-Greylist: delayed %d seconds by greylag\n\n" % decision.waited
         return b"action=DUNNO\n\n"
-    reply = render(decision, replies, client_address)
+    reply = render(decision, replies)
     if decision.verdict is Verdict.DEFER:
         return b"action=DEFER_IF_PERMIT " + reply.partition(b" ")[2] + b"\n\n"
     return b"action=" + reply + b"\n\n"
 
 
-def write_plugin_action(decision: Decision, replies: Replies, client_address: str) -> bytes:
+def write_plugin_action(decision: Decision, replies: Replies) -> bytes:
     """Return the response to `native/greylisting`: the reply itself, and where to give it."""
     if decision.verdict is Verdict.PASS:
         return b"action=DUNNO\n\n"
     place = b"\ngreylag_at=data\n\n" if decision.at_data else b"\n\n"
-    return b"action=" + render(decision, replies, client_address) + place
+    return b"action=" + render(decision, replies) + place

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from greylag.core.attempt import Attempt
-from greylag.core.client import format_address, parse_address
 from greylag.core.verdict import Decision, Verdict
 from greylag.wire.reply import Replies, render
 
@@ -49,12 +48,10 @@ def authenticated(environ: Mapping[bytes, bytes]) -> bool:
     return bool(environ.get(b"SMTPAUTHUSER"))
 
 
-def write_command(decision: Decision, replies: Replies, attempt: Attempt) -> bytes:
+def write_command(decision: Decision, replies: Replies) -> bytes:
     """Return the plugin's output: nothing, or exactly one command with its newline."""
     if decision.verdict is Verdict.PASS:
         return b""
-    client = parse_address(attempt.client_address or b"")
-    shown = format_address(client) if client else "unknown"
     # LD refuses at the next DATA: call-outs, which stop after RCPT, still succeed.
     command = b"LD" if decision.at_data else b"E"
-    return command + render(decision, replies, shown) + b"\n"
+    return command + render(decision, replies) + b"\n"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from greylag.core.client import format_address, is_packed
 from greylag.core.escape import QUESTION_MARKS
 from greylag.core.subject import Domain
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Verdict
 
-PLACEHOLDERS = ("{retry_after}", "{client_address}")
+_CLIENT = "{client_address}"
+PLACEHOLDERS = ("{retry_after}", _CLIENT)
 MAX_LENGTH = 500  # bytes; RFC 5321 4.5.3.1.5 allows 512 with CR LF, and some hosts add a little
 _CODE_LENGTH = len("451 ")
 
@@ -67,15 +69,18 @@ def check_template(text: str, first_digit: str) -> str:
     return text
 
 
-def render(decision: Decision, replies: Replies, client_address: str) -> bytes:
+def render(decision: Decision, replies: Replies) -> bytes:
     """Return the reply to a DEFER or REJECT, without its line end: printable ASCII, bounded."""
-    return _filled(replies.of(decision), decision.retry_after, client_address)
+    text = replies.of(decision)
+    client = decision.client if _CLIENT in text else b""
+    return _filled(text, decision.retry_after, client)
 
 
 @lru_cache(maxsize=1000)  # nearly all are the same few
-def _filled(text: str, retry_after: int, client_address: str) -> bytes:
+def _filled(text: str, retry_after: int, client: bytes) -> bytes:
     text = text.replace("{retry_after}", str(retry_after))
-    text = text.replace("{client_address}", client_address)[:MAX_LENGTH]
+    shown = format_address(client) if is_packed(client) else "unknown"
+    text = text.replace(_CLIENT, shown)[:MAX_LENGTH]
     if text.isascii() and text.isprintable():
         return text.encode("ascii")
     return text.encode("ascii", "replace").translate(QUESTION_MARKS)
