@@ -9,6 +9,7 @@ from greylag.admin.lists import denying
 from greylag.cli.output import clean
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.client import is_packed, network
+from greylag.core.identity import pool_of
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.subject import Network, Subject
@@ -25,7 +26,10 @@ def subject_text(subject: Subject) -> str:
 
 
 def network_text(packed: bytes, policy: Policy) -> str:
-    """Return a record's client network, as far as it is one under this policy."""
+    """Return a record's pool, or its client network, as far as it is one under this policy."""
+    pool = pool_of(packed)
+    if pool is not None:
+        return clean(str(pool))
     prefix = policy.prefix_of(packed)
     if not is_packed(packed) or network(packed, prefix) != packed:
         prefix = 8 * len(packed)  # written under another policy, or by a foreign hand

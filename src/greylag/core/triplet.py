@@ -12,9 +12,9 @@ SEVERAL, CONNECTION = r"\several", r"\connection"
 
 @value
 class Triplet:
-    """The key of a record. `network` is packed (4 or 16 bytes); both addresses are canonical."""
+    """The key of a record; both addresses are canonical."""
 
-    network: bytes
+    network: bytes  # packed; or what stands in its place (`core.identity`)
     sender: str
     recipient: str
 
