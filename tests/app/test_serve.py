@@ -10,9 +10,10 @@ from greylag.app.config import load
 from greylag.app.serve import plan_of
 from greylag.core.policy import Policy, Room
 from greylag.core.verdict import Verdict
-from greylag.server.answering import Rules
 from greylag.server.daemon import Plan
 from greylag.server.dialogues import DialogueLimits
+from greylag.server.fronts import Endpoint, Rules
+from greylag.server.fronts.policy import PolicyDelegation
 from greylag.server.listeners import TcpPlace, UnixPlace
 from greylag.server.session import Limits
 from greylag.wire.reply import Replies
@@ -55,11 +56,13 @@ def test_every_setting_has_its_place_in_the_plan(tmp_path: Path) -> None:
     made = plan(tmp_path, EVERYTHING)
     policy = Policy(delay=420, old_tables=True)
     replies = Replies(defer="451 later")
-    assert made.rules == Rules(policy, replies, Verdict.DEFER, True, ("/var/qmail/x",))
+    assert made.rules == Rules(policy, replies, Verdict.DEFER, True, ("/var/qmail/x",), True)
     assert (made.store_name, made.deadline) == ("mysql://grey:***@db/mail", 3.0)
-    assert made.socket == UnixPlace("/run/x/s.sock", 0o600, "mail")
-    assert made.tcp == (TcpPlace("192.0.2.1", 10023), TcpPlace("2001:db8::1", 10024))
-    assert made.trust_tcp
+    assert made.endpoints == (
+        Endpoint(UnixPlace("/run/x/s.sock", 0o600, "mail"), PolicyDelegation),
+        Endpoint(TcpPlace("192.0.2.1", 10023), PolicyDelegation),
+        Endpoint(TcpPlace("2001:db8::1", 10024), PolicyDelegation),
+    )
     assert made.limits == Limits(31, 5)
     assert made.room == Room(20001, 202, 2003)
     assert (made.log_file, made.log_level, made.log_times) == ("/var/log/x", 5, "always")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from greylag.server.connections import HANDING_OVER, Connections, share_out
+from greylag.server.fronts.policy import PolicyCodec
 from greylag.server.journal import Journal
 from greylag.server.listeners import BACKLOG
 from greylag.server.session import Limits, Session
@@ -121,7 +122,8 @@ def test_an_ipv6_peer_is_its_64(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "log"))
     connections = Connections("[::1]:1", journal)
     connections.use(Limits(per_peer=2), 10)
-    sessions = [Session(lambda _request, _owe: None, connections) for _ in range(5)]
+    codec = PolicyCodec(lambda _request: b"", {})
+    sessions = [Session(codec, lambda _inquiry, _owe: None, connections) for _ in range(5)]
     names = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1", "fe80::1%eth0"]
     let_in = [
         connections.admit(session, (name, 1, 0, 0))

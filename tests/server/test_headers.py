@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from greylag.core.attempt import Attempt
-from greylag.server.headers import MOST, Headers
+from greylag.server.fronts.policy import MOST, Headers
 from tests.server.daemon import serving
 
 POLICY = '[policy]\ndelay = "1s"\n[reply]\nheader = true\n'

@@ -14,15 +14,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 from urllib.request import urlopen
 
 import pytest
 
+from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.server.answering import Inquiry
 from greylag.server.connections import Connections
+from greylag.server.fronts.policy import PolicyCodec
 from greylag.server.journal import Journal
 from greylag.server.session import Limits, Session
 from greylag.server.trees import Trees
-from greylag.server.worker import CROWDED, MAX_BATCH
+from greylag.server.worker import CROWDED, MAX_BATCH, Worker
 from greylag.wire.policy import Request
 from tests.server.daemon import Connection, Daemon, request, serving
 from tests.server.test_serve import free_port
@@ -128,10 +132,14 @@ def test_nobody_is_let_in_for_a_flood_of_questions_t5(
 def test_a_failure_with_a_question_that_was_held_ends_its_connection(tmp_path: Path) -> None:
     """Else nothing would ever take the rest of them."""
     owed: list[Callable[[bytes], None]] = []
+    decision = Decision(Verdict.PASS, Reason.KNOWN)
 
-    def answering(request: Request, owe: Owe) -> None:
+    def inquire(request: Request) -> Inquiry:
         if request.get(b"sender") == b"8@x":
             raise MemoryError
+        return Inquiry(decision, cast("Worker", None), lambda _decision: b"", b"")
+
+    def answer(_inquiry: Inquiry, owe: Owe) -> None:
         owed.append(owe())
 
     async def scenario() -> None:
@@ -142,7 +150,7 @@ def test_a_failure_with_a_question_that_was_held_ends_its_connection(tmp_path: P
         connections.use(Limits(), 5)
         path = str(tmp_path / "s")
         server = await loop.create_unix_server(
-            lambda: Session(answering, connections, lambda: True), path
+            lambda: Session(PolicyCodec(inquire, {}), answer, connections, lambda: True), path
         )
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"".join(request(sender=f"{n}@x") for n in range(20)))
@@ -162,11 +170,11 @@ def test_a_tree_for_which_many_wait_counts_too(tmp_path: Path) -> None:
     async def scenario() -> None:
         journal = Journal(str(tmp_path / "log"), 5, "never")
         trees = Trees((str(tmp_path),), Events(), journal, 10.0)
-        tree = trees.find(bytes(tmp_path), 1)
-        assert tree is not None
+        worker = trees.find(bytes(tmp_path), 1)
+        assert worker is not None
         for number in range(CROWDED):
             assert not trees.are_crowded
-            tree.worker.ask(asked(f"{number}@x"), lambda _answered: None)
+            worker.ask(asked(f"{number}@x"), lambda _answered: None)
         assert trees.are_crowded
         await until(lambda: not trees.are_crowded)
         await trees.stop(10.0)

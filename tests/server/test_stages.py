@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.server.stages import ENOUGH
+from greylag.server.fronts.policy import ENOUGH
 from tests.server.daemon import Connection, serving
 
 NULL = {"sender": ""}

@@ -13,9 +13,10 @@ from importlib.util import find_spec
 
 from greylag.app.config import ConfigError, Settings, load
 from greylag.app.options import OPTIONS
-from greylag.server.answering import Rules
 from greylag.server.daemon import Daemon, Plan
 from greylag.server.dialogues import DialogueLimits
+from greylag.server.fronts import Endpoint, Rules
+from greylag.server.fronts.policy import PolicyDelegation
 from greylag.server.journal import ERROR, WARN
 from greylag.server.listeners import ListenError, TcpPlace, UnixPlace
 from greylag.server.reception import ReceptionPlan
@@ -38,14 +39,13 @@ def plan_of(settings: Settings) -> Plan:
             settings.on_failure,
             settings.header,
             settings.values["jgreylist.trees"],
+            server.trust_tcp,
         ),
         open_store=lambda: open_store(settings.store_url, timeout=settings.store_timeout),
         store_name=without_password(settings.store_url),
         deadline=float(server.deadline),
-        socket=UnixPlace(server.socket, server.socket_mode, server.socket_group),
+        endpoints=_endpoints(settings),
         reception=_reception(settings),
-        tcp=tuple(map(_tcp_place, server.policy)),
-        trust_tcp=server.trust_tcp,
         room=settings.room,
         limits=Limits(server.max_connections, server.max_connections_per_peer),
         log_file=server.log_file,
@@ -53,6 +53,13 @@ def plan_of(settings: Settings) -> Plan:
         log_times=settings.values["log.times"],
         metrics=_tcp_place(server.metrics) if server.metrics else None,
     )
+
+
+def _endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    server = settings.server
+    socket = UnixPlace(server.socket, server.socket_mode, server.socket_group)
+    tcp = [Endpoint(_tcp_place(text), PolicyDelegation) for text in server.policy]
+    return (Endpoint(socket, PolicyDelegation), *tcp)
 
 
 def _reception(settings: Settings) -> ReceptionPlan:

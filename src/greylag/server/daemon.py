@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from time import monotonic
 
 from greylag.core.policy import Room
 from greylag.core.value import value
-from greylag.server.answering import Answering, Rules
+from greylag.server.answering import Answering
 from greylag.server.connections import Connections, Shares, shares
+from greylag.server.fronts import Endpoint, Rules, Shared
 from greylag.server.journal import ERROR, INFO, WARN, Journal
-from greylag.server.listeners import TcpPlace, UnixListener, UnixPlace, tcp_listener
+from greylag.server.listeners import TcpListener, TcpPlace, UnixListener, listen
 from greylag.server.metrics import Metrics
 from greylag.server.reception import Reception, ReceptionPlan
 from greylag.server.session import Limits, Session
@@ -32,6 +32,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from greylag.server.fronts import Front
+
+    Listener = UnixListener | TcpListener
+
 SWEEP = 1.0  # seconds between looks at idle and slow connections
 DRAIN = 5.0  # seconds that answers under way may still take at the end
 
@@ -44,10 +48,8 @@ class Plan:
     open_store: Callable[[], Store]
     store_name: str
     deadline: float  # seconds
-    socket: UnixPlace
+    endpoints: tuple[Endpoint, ...]
     reception: ReceptionPlan
-    tcp: tuple[TcpPlace, ...]
-    trust_tcp: bool
     limits: Limits
     room: Room
     log_file: str
@@ -120,26 +122,27 @@ class Daemon:
         self.journal = Journal(plan.log_file, plan.log_level, plan.log_times)
         self.metrics = Metrics()
         self.desk = Desk()
-        self._connections: list[Connections] = []  # of each listener
         self._stop = asyncio.Event()
         self._supervisor = Supervisor()
         self._watch: Watch | None = None
         # Bound before anything runs: what cannot be bound is an error of the start.
         with contextlib.ExitStack() as bound:
-            self._unix = UnixListener(plan.socket)
-            bound.callback(self._unix.close)
+            self._listeners = []
+            for endpoint, listener in self._bound(plan.endpoints):
+                self._listeners.append((endpoint, listener))
+                bound.callback(listener.close)
             self._reception = Reception(plan.reception, self.journal, self.metrics)
             bound.callback(self._reception.close)
-            self._tcp = [(at, bound.enter_context(one)) for at, one in self._ports(plan.tcp)]
             self._close_listeners = bound.pop_all().close
+        self._connections = [Connections(str(e.place), self.journal) for e, _ in self._listeners]
 
-    def _ports(self, places: Iterable[TcpPlace]) -> Iterator[tuple[TcpPlace, socket.socket]]:
-        for place in places:
-            listener = tcp_listener(place)
+    def _bound(self, endpoints: Iterable[Endpoint]) -> Iterator[tuple[Endpoint, Listener]]:
+        for endpoint in endpoints:
+            listener = listen(endpoint.place)
             if listener is not None:
-                yield place, listener
+                yield endpoint, listener
             else:
-                self.journal.event(WARN, {"event": "no-ipv6", "place": str(place)})
+                self.journal.event(WARN, {"event": "no-ipv6", "place": str(endpoint.place)})
 
     async def serve(self) -> None:
         """Answer until SIGTERM or SIGINT; then let what is under way end."""
@@ -151,9 +154,8 @@ class Daemon:
             self.desk, plan.open_store, events, deadline=plan.deadline, room=plan.room
         )
         self._trees = Trees(plan.rules.trees, events, self.journal, plan.deadline)
-        self._answering = Answering(
-            plan.rules, self.desk, self.worker, self._trees, self.journal, self.metrics
-        )
+        self._shared = Shared(plan.rules, self.worker, self._trees, self.journal)
+        self._answering = Answering(self.metrics)
         stop_export = self._export()
         self.worker.start()
         servers = await self._listen(loop)
@@ -172,7 +174,7 @@ class Daemon:
         watch.end()
 
     def _watching(self, loop: asyncio.AbstractEventLoop) -> Watch:
-        listeners = [self._unix.socket, *(listener for _place, listener in self._tcp)]
+        listeners = [listener.socket for _endpoint, listener in self._listeners]
         watch = Watch(loop, self._stop.set, list(zip(listeners, self._connections, strict=True)))
         watch.start()
         return watch
@@ -183,22 +185,18 @@ class Daemon:
         self.journal.internal_error(loop, context)
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Server]:
-        places = (self._plan.socket.path, *(str(place) for place, _listener in self._tcp))
-        self._connections = [Connections(place, self.journal) for place in places]
-        unix, *tcp = self._connections
         share = self._share_out()
+        makers = {endpoint.front for endpoint, _listener in self._listeners}
+        fronts = {make: make(self._shared) for make in makers}  # one object, wherever it listens
         servers = [
-            await loop.create_unix_server(
-                partial(self._session, unix, trusted=True, local=True),
-                sock=self._unix.socket,
-                backlog=share.backlog,
+            await listener.serve(
+                loop,
+                partial(self._session, fronts[endpoint.front], connections, local=listener.local),
+                share.backlog,
             )
-        ]
-        servers += [
-            await loop.create_server(
-                partial(self._tcp_session, connections), sock=listener, backlog=share.backlog
+            for (endpoint, listener), connections in zip(
+                self._listeners, self._connections, strict=True
             )
-            for connections, (_place, listener) in zip(tcp, self._tcp, strict=True)
         ]
         self._reception.start(share)
         return servers
@@ -223,12 +221,13 @@ class Daemon:
         collector = DaemonCollector(self.metrics, self.desk, self.worker, self.journal)
         return export(self._plan.metrics, collector)
 
-    def _session(self, connections: Connections, *, trusted: bool, local: bool) -> Session:
-        answering = partial(self._answering, trusted=trusted, local=local)
-        return Session(answering, connections, self._answering.is_crowded)
+    def _session(self, front: Front, connections: Connections, *, local: bool) -> Session:
+        codec = front.codec(local=local)
+        return Session(codec, self._answering, connections, self._is_crowded)
 
-    def _tcp_session(self, connections: Connections) -> Session:
-        return self._session(connections, trusted=self._plan.trust_tcp, local=False)
+    def _is_crowded(self) -> bool:
+        """Tell whether so many wait that a connection may not add more than one."""
+        return self.worker.is_crowded or self._trees.are_crowded
 
     def _sessions(self) -> list[Session]:
         return [session for connections in self._connections for session in connections]
@@ -246,7 +245,7 @@ class Daemon:
     def _use(self, plan: Plan) -> None:
         self._plan = plan
         self.journal.use(plan.log_file, plan.log_level, plan.log_times)
-        self._answering.use(plan.rules)
+        self._shared.rules = plan.rules
         self._trees.use(plan.rules.trees, plan.deadline)
         self._reception.use(plan.reception, self._share_out())
         self.worker.use(plan.deadline, plan.room)

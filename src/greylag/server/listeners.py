@@ -10,9 +10,17 @@ import os
 import pwd
 import socket
 import stat
+from collections.abc import Callable
 
 from greylag.core.value import value
 from greylag.store.owner import name_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+
+    Loop = asyncio.AbstractEventLoop
+    Make = Callable[[], asyncio.Protocol]  # the protocol of a new connection
 
 _FOLDER_MODE = 0o750  # of the socket's folder: as systemd units make it
 BACKLOG = 1024  # connections that wait; the event loop's own default, 100, is soon full
@@ -35,6 +43,9 @@ class UnixPlace:
     mode: int
     group: str = ""
 
+    def __str__(self) -> str:
+        return self.path
+
 
 @value
 class TcpPlace:
@@ -53,6 +64,8 @@ class UnixListener:
     With `records` it keeps what is sent to it in one piece (SOCK_SEQPACKET).
     """
 
+    local = True  # whoever connects is on this machine, and may open the socket
+
     def __init__(self, place: UnixPlace, *, records: bool = False) -> None:
         self._path = place.path
         self._lock = _locked(place.path)
@@ -62,12 +75,41 @@ class UnixListener:
             os.close(self._lock)
             raise
 
+    async def serve(self, loop: Loop, make: Make, backlog: int) -> asyncio.Server:
+        """Accept connections from now on."""
+        return await loop.create_unix_server(make, sock=self.socket, backlog=backlog)
+
     def close(self) -> None:
         """Stop listening, and take the socket's name away."""
         self.socket.close()
         if os.path.lexists(self._path):
             os.unlink(self._path)
         os.close(self._lock)
+
+
+class TcpListener:
+    """A bound TCP port."""
+
+    local = False
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.socket = listener
+
+    async def serve(self, loop: Loop, make: Make, backlog: int) -> asyncio.Server:
+        """Accept connections from now on."""
+        return await loop.create_server(make, sock=self.socket, backlog=backlog)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.socket.close()
+
+
+def listen(place: UnixPlace | TcpPlace) -> UnixListener | TcpListener | None:
+    """Bind a place; None for an IPv6 address on a machine without IPv6. Raises ListenError."""
+    if isinstance(place, UnixPlace):
+        return UnixListener(place)
+    bound = tcp_listener(place)
+    return None if bound is None else TcpListener(bound)
 
 
 def _strange(folder: str, found: os.stat_result) -> str:

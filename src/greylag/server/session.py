@@ -1,4 +1,7 @@
-"""One connection of a mail server: requests in, answers out, in their order, within limits."""
+"""One connection of a mail server: requests in, answers out, in their order, within limits.
+
+What the bytes mean is for the codec of the connection's front end (`fronts`).
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,16 @@ from functools import partial
 from time import monotonic
 
 from greylag.core.value import value
-from greylag.wire.policy import Broken, Request, RequestReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
+    from greylag.server.answering import Inquiry
     from greylag.server.connections import Connections
+    from greylag.server.fronts import Codec
 
     Owe = Callable[[], Callable[[bytes], None]]
-
-    class Answering(Protocol):
-        """What answers a request."""
-
-        def __call__(self, request: Request, owe: Owe) -> bytes | None:
-            """Return the response; or take a place for it from `owe`, and fill that once, later."""
+    # Returns the answer; or takes a place for it from `Owe`, and fills that once, later.
+    Answer = Callable[[Inquiry, Owe], bytes | None]
 
 
 @value
@@ -52,17 +50,18 @@ class Session(asyncio.Protocol):
 
     def __init__(
         self,
-        answering: Answering,
+        codec: Codec,
+        answer: Answer,
         connections: Connections,
         is_crowded: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._answering = answering
+        self._codec = codec
+        self._answer = answer
         self._is_crowded = is_crowded  # many wait: no connection may have more than one there
         self._connections = connections
         self._limits = limits = connections.limits
-        self._reader = RequestReader()
         self._slots: deque[Slot] = deque()
-        self._held: deque[Request | Broken] = deque()  # of a pipeline, not taken yet
+        self._held: deque[object] = deque()  # requests of a pipeline, not taken yet
         self._transport: asyncio.Transport | None = None
         self._closing = False
         self._slow_reader = False
@@ -96,24 +95,25 @@ class Session(asyncio.Protocol):
         """Read requests, and put each to whoever answers."""
         if self._closing:
             return
-        events = self._reader.feed(data)
-        self._set_deadline(complete=bool(events))
-        for event in events:
+        requests = self._codec.feed(data)
+        self._set_deadline(complete=bool(requests))
+        for request in requests:
             if self._held or (self._slots and self._waits()):
-                self._held.append(event)
+                self._held.append(request)
             else:
-                self._take(event)
+                self._take(request)
         if self._held or len(self._slots) >= self._limits.pipelined:
             self._write_ready()
         elif self._slots and self._slots[0].answer is not None:
             self._write_soon()
 
-    def _take(self, event: Request | Broken) -> None:
-        if isinstance(event, Broken):
+    def _take(self, request: object) -> None:
+        found = self._codec.inquire(request)
+        if found is None:  # answer what came before, then hang up
             self._closing = True
             self._write_soon()
             return
-        answer = self._answering(event, self._owe)
+        answer = found if isinstance(found, bytes) else self._answer(found, self._owe)
         if answer is not None:
             self._slots.append(Slot(answer))
 
@@ -143,7 +143,7 @@ class Session(asyncio.Protocol):
         """A slow writer has so many seconds for a request, however many bytes it dribbles."""
         now = monotonic()
         if complete or self._began is None:
-            self._began = now if self._reader.inside else None
+            self._began = now if self._codec.inside else None
         allowed = (
             now + self._limits.idle if self._began is None else self._began + self._limits.request
         )

@@ -25,14 +25,6 @@ _MOST_HOLDS = 16  # of one tree; admins write one or two
 _MOST_TOLD = 16  # trees that are told not to be listed
 
 
-class Tree:
-    """What answers from one tree with one hold time."""
-
-    def __init__(self, desk: Desk, worker: Worker) -> None:
-        self.desk = desk
-        self.worker = worker
-
-
 class Trees:
     """The listed trees; each is opened when it is first asked for."""
 
@@ -41,7 +33,7 @@ class Trees:
     ) -> None:
         self._events = events
         self._journal = journal
-        self._open: dict[tuple[bytes, int], Tree] = {}
+        self._open: dict[tuple[bytes, int], Worker] = {}
         self._told: set[bytes] = set()
         self.use(listed, deadline)
 
@@ -50,17 +42,17 @@ class Trees:
         self._deadline = deadline
         self._listed = {path.rstrip("/").encode("utf-8", "surrogateescape") for path in listed}
         self._told.clear()
-        for tree in self._open.values():
-            tree.desk.forget_all()
-            tree.worker.use(deadline, Room())
+        for worker in self._open.values():
+            worker.desk.forget_all()
+            worker.use(deadline, Room())
 
     @property
     def are_crowded(self) -> bool:
         """Tell whether many wait for one of them."""
-        return any(tree.worker.is_crowded for tree in self._open.values())
+        return any(worker.is_crowded for worker in self._open.values())
 
-    def find(self, path: bytes, hold: int) -> Tree | None:
-        """Return what answers for a tree, or None where it is not served."""
+    def find(self, path: bytes, hold: int) -> Worker | None:
+        """Return who answers for a tree, or None where it is not served."""
         name = path.rstrip(b"/")
         if name not in self._listed:
             self._tell(name)
@@ -75,22 +67,21 @@ class Trees:
             self._told.add(name)
             self._journal.event(WARN, {"event": "tree-not-listed", "tree": name})
 
-    def _start(self, name: bytes, hold: int) -> Tree | None:
-        desk = Desk()
+    def _start(self, name: bytes, hold: int) -> Worker | None:
         worker = Worker(
-            desk, _opener(name, hold), self._events, deadline=self._deadline, room=Room()
+            Desk(), _opener(name, hold), self._events, deadline=self._deadline, room=Room()
         )
         try:
             worker.start()
         except RuntimeError:  # no thread is to be had
             return None
-        tree = self._open[name, hold] = Tree(desk, worker)
-        return tree
+        self._open[name, hold] = worker
+        return worker
 
     async def stop(self, patience: float) -> None:
         """Write what is left; no longer than `patience` for all together, as far as we can."""
-        for tree in self._open.values():
-            await tree.worker.stop(patience / len(self._open))
+        for worker in self._open.values():
+            await worker.stop(patience / len(self._open))
 
 
 def _opener(name: bytes, hold: int) -> Callable[[], TreeStore]:

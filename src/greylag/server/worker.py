@@ -53,7 +53,7 @@ class Worker:
         room: Room,
         clock: Callable[[], float] = time,
     ) -> None:
-        self._desk = desk
+        self.desk = desk
         self._events = events
         self._deadline = deadline
         self.maintenance = Maintenance(Quota(room), clock=clock)
@@ -135,8 +135,8 @@ class Worker:
         """Take counts that may wait no longer; once a second they begin to go, in small parts."""
         if not self._counts_are_due():
             return Later()
-        counts = self._desk.take_later(MOST_LATER)
-        if not self._desk.later:
+        counts = self.desk.take_later(MOST_LATER)
+        if not self.desk.later:
             self._next_later = now + WRITE_LATER_EVERY
         return counts
 
@@ -158,7 +158,7 @@ class Worker:
     def _use_lists(self, lists: AccessIndex) -> None:
         if lists.ignored:
             self._events.list_rows_ignored(lists.ignored)
-        before = self._desk.use_lists(lists)
+        before = self.desk.use_lists(lists)
         if before is not None:
             self._thread.discard(before)
 
@@ -167,8 +167,8 @@ class Worker:
         ready, batch.ready = batch.ready, []
         for job, answered in ready:
             job.answer(answered)
-            self._desk.learn(job.question, answered)
-            self._desk.later.add(answered.decision)
+            self.desk.learn(job.question, answered)
+            self.desk.later.add(answered.decision)
         for job, answered in batch.before_commit:  # counted by the batch itself
             job.answer(answered)
 
@@ -188,21 +188,21 @@ class Worker:
                 self._schedule()
 
     def _counts_are_due(self) -> bool:
-        late = len(self._desk.later) > MANY_LATER
+        late = len(self.desk.later) > MANY_LATER
         lag = MOST_BEHIND - WRITE_LATER_EVERY if self._busy and not late else 0.0
-        return bool(self._desk.later) and monotonic() >= self._next_later + lag
+        return bool(self.desk.later) and monotonic() >= self._next_later + lag
 
     def _succeeded(self, batch: Batch) -> None:
         if self._breaker.succeeded(wrote=batch.wrote):
             self._cause_missing = False
             self._events.store_recovered()
         if batch.look_at_lists:
-            self._desk.heed(batch.removals)
+            self.desk.heed(batch.removals)
         self._answer_ready(batch)
         for job, answered in batch.written:
             job.answer(answered)
             if answered is not None:
-                self._desk.learn(job.question, answered)
+                self.desk.learn(job.question, answered)
         self._report(batch)
 
     def _report(self, batch: Batch) -> None:
@@ -225,8 +225,8 @@ class Worker:
             self._events.store_slow(batch.took, len(batch.jobs))
 
     def _failed(self, batch: Batch) -> None:
-        if len(self._desk.later) < MAX_LATER:
-            self._desk.later.merge(batch.later)
+        if len(self.desk.later) < MAX_LATER:
+            self.desk.later.merge(batch.later)
         self._trip(batch.error or "", writing=batch.writing)
         if self._cause_missing:
             self._cause_missing = False
@@ -239,7 +239,7 @@ class Worker:
         news = self._breaker.failed(monotonic(), writing=writing)
         if news:
             self._events.store_failed(error)
-            self._desk.forget_all()
+            self.desk.forget_all()
         waiting, self._waiting = self._waiting, []
         for job in waiting:
             job.answer(None)
@@ -249,7 +249,7 @@ class Worker:
         """Answer those whose time is over; write what may wait no longer; look at the lists."""
         now = monotonic()
         if now >= self._judged + TICK / 2:  # ticks that were late come together
-            asked, self._asked = self._asked, self._desk.hits + self._desk.misses
+            asked, self._asked = self._asked, self.desk.hits + self.desk.misses
             self._busy, self._judged = self._asked - asked > BUSY, now
         flying = self._flying.jobs if self._flying is not None else []
         late = [job for job in (*flying, *self._waiting) if job.reply and job.deadline <= now]
@@ -271,7 +271,7 @@ class Worker:
             self._schedule()
 
     def _is_behind(self) -> bool:
-        return bool(self._desk.later) and not self._breaker.is_open
+        return bool(self.desk.later) and not self._breaker.is_open
 
     async def stop(self, patience: float) -> None:
         """Write what is left and end the thread, waiting for at most `patience` seconds."""

@@ -1,0 +1,82 @@
+"""Front ends: the protocols that mail servers ask by. ARCHITECTURE.md says how to add one.
+
+A front end is a class. The daemon makes one object of it, which makes a codec for each connection
+of its listeners (`Endpoint`). The codec alone knows what bytes mean, and what its connection may be
+trusted with; the front end alone knows what is logged, and what is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from greylag.core.policy import Policy
+from greylag.core.value import value
+from greylag.core.verdict import Verdict
+from greylag.server.journal import Journal
+from greylag.server.listeners import TcpPlace, UnixPlace
+from greylag.server.trees import Trees
+from greylag.server.worker import Worker
+from greylag.wire.reply import Replies
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Protocol
+
+    from greylag.server.answering import Inquiry
+
+    class Codec(Protocol):
+        """What the bytes of one connection mean."""
+
+        @property
+        def inside(self) -> bool:
+            """Tell whether a request has begun and not ended."""
+
+        def feed(self, data: bytes) -> Sequence[object]:
+            """Return the requests that these bytes complete; hold no more than one that is not.
+
+            They may wait for `inquire` for a while, and there may be thousands: keep them small.
+            """
+
+        def inquire(self, request: Any) -> Inquiry | bytes | None:
+            """Return what there is to answer, or at once the answer (which may be empty).
+
+            None ends the connection, when what came before is answered. Called for one request
+            after the other, in their order.
+            """
+
+    class Front(Protocol):
+        """A front end."""
+
+        def codec(self, *, local: bool) -> Codec:
+            """Return the codec of a new connection; a `local` one came through a unix socket."""
+
+
+@value
+class Rules:
+    """What answers depend on, and a reload replaces as a whole."""
+
+    policy: Policy
+    replies: Replies
+    on_failure: Verdict
+    header: bool = False  # tell in a header how long mail had to wait
+    trees: tuple[str, ...] = ()  # folders of the record trees that are served
+    trust_tcp: bool = False  # believe on TCP, too, what qmail's programs add
+
+
+class Shared:
+    """What all front ends have in common."""
+
+    def __init__(self, rules: Rules, worker: Worker, trees: Trees, journal: Journal) -> None:
+        self.rules = rules
+        self.worker = worker
+        self.trees = trees
+        self.journal = journal
+
+
+@value
+class Endpoint:
+    """A place where the daemon listens, and the front end that is asked there."""
+
+    place: UnixPlace | TcpPlace
+    front: Callable[[Shared], Front]

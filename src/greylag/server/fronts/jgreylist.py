@@ -1,0 +1,44 @@
+"""What `native/jgreylist` asks for each connection."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from greylag.core.connection import Connection, precheck_connection
+from greylag.core.policy import Policy
+from greylag.core.verdict import Decision, Verdict
+from greylag.server.answering import Inquiry
+from greylag.server.fronts import Shared
+from greylag.server.trees import Trees
+from greylag.wire.connection import NOT_SERVED, read_connection, tree_of, write_connection_action
+from greylag.wire.policy import Request
+
+
+class Jgreylist:
+    """The front end of the wrapper: answered by the store, or by the record tree that it names.
+
+    A tree answers as the one-shot does: by no settings, no lists and no other records. Where it is
+    not served, or fails, the one-shot tries: it may have rights that the daemon has not.
+    """
+
+    def __init__(self, shared: Shared, trees: Trees | None) -> None:
+        self._shared = shared
+        self._trees = trees  # None: none is served to whoever asks
+
+    def inquire(self, request: Request) -> Inquiry | bytes:
+        """Return what the wrapper asks about a connection."""
+        tree, connection = tree_of(request), read_connection(request)
+        finish = partial(self._finish, connection, tree is not None)
+        if tree is None:
+            rules = self._shared.rules
+            found = precheck_connection(connection, rules.policy)
+            return Inquiry(found, self._shared.worker, finish, rules.on_failure)
+        worker = self._trees.find(tree, connection.hold) if self._trees else None
+        if worker is None:
+            return NOT_SERVED
+        return Inquiry(precheck_connection(connection, Policy()), worker, finish, NOT_SERVED)
+
+    def _finish(self, connection: Connection, by_tree: bool, decision: Decision) -> bytes:
+        name = b"" if decision.verdict is Verdict.PASS else connection.client_name
+        self._shared.journal.connection(connection.client_address or b"", decision, name)
+        return write_connection_action(decision, connection, by_tree=by_tree)

@@ -1,0 +1,145 @@
+"""Policy delegation: Postfix, Exim and all that ask as Postfix does.
+
+The programs of qmail ask in the same protocol, and say who they are. They are believed at the unix
+socket, and at a TCP port if the settings say so. Each has a front end of its own.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from greylag.core.attempt import Attempt, Stage
+from greylag.core.engine import precheck
+from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.server.answering import Inquiry
+from greylag.server.fronts import Rules, Shared
+from greylag.server.fronts.jgreylist import Jgreylist
+from greylag.server.fronts.qmailspp import QmailSpp
+from greylag.server.journal import WARN, Journal
+from greylag.wire.connection import JGREYLIST
+from greylag.wire.policy import (
+    PLUGIN,
+    Broken,
+    Request,
+    RequestReader,
+    client_names,
+    read_attempt,
+    write_action,
+)
+
+MOST = 1000  # messages under way whose headers are remembered
+# Call-outs alone stop after RCPT; a server that takes mail asks at DATA for each, so that this
+# many without one is no chance.
+ENOUGH = 100
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Inquire = Callable[[Request], Inquiry | bytes]
+
+
+class PolicyDelegation:
+    """The front end of Postfix, and the door to those of qmail."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._stages = Stages(shared.journal)
+        self._headers = Headers()
+        plugin = QmailSpp(shared).inquire
+        self._local = {PLUGIN: plugin, JGREYLIST: Jgreylist(shared, shared.trees).inquire}
+        self._trusted = {PLUGIN: plugin, JGREYLIST: Jgreylist(shared, None).inquire}
+
+    def codec(self, *, local: bool) -> PolicyCodec:
+        """Return the codec of a new connection."""
+        if local:
+            return PolicyCodec(self.inquire, self._local)
+        return PolicyCodec(self.inquire, self._trusted if self._shared.rules.trust_tcp else {})
+
+    def inquire(self, request: Request) -> Inquiry:
+        """Return what a mail server asks about a recipient."""
+        shared = self._shared
+        rules = shared.rules
+        attempt = read_attempt(request)
+        return Inquiry(
+            precheck(attempt, rules.policy),
+            shared.worker,
+            partial(self._finish, rules, request, attempt),
+            rules.on_failure,
+        )
+
+    def _finish(
+        self, rules: Rules, request: Request, attempt: Attempt, decision: Decision
+    ) -> bytes:
+        if decision.verdict is Verdict.PASS:
+            self._shared.journal.decision(attempt, decision)
+        else:
+            self._shared.journal.decision(attempt, decision, client_names(request))
+        self._stages.saw(attempt, decision)
+        header = rules.header and decision.waited is not None
+        if header:
+            header = self._headers.is_first(request.get(b"instance"), attempt)
+        return write_action(decision, rules.replies, header=header)
+
+
+class PolicyCodec(RequestReader):
+    """The codec of one connection: who asks is looked up for each request."""
+
+    def __init__(self, inquire: Inquire, programs: Mapping[bytes, Inquire]) -> None:
+        super().__init__()
+        self._inquire = inquire
+        self._programs = programs  # of qmail, by what they call themselves
+
+    def inquire(self, request: Request | Broken) -> Inquiry | bytes | None:
+        """Have a request read by the front end of whoever asks."""
+        if isinstance(request, Broken):
+            return None
+        program = request.get(b"greylag_client") if self._programs else None
+        if program is None:
+            return self._inquire(request)
+        return self._programs.get(program, self._inquire)(request)
+
+
+class Stages:
+    """Notices a mail server that never asks at DATA: bounces would pass there for ever, unasked.
+
+    It counts recipients that were left for DATA until the first question at DATA comes.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._left = 0
+
+    def saw(self, attempt: Attempt, decision: Decision) -> None:
+        """Take note of an answer; tell once if the question that was to follow never does."""
+        if attempt.stage is Stage.DATA:
+            self._left = ENOUGH  # it is asked at DATA: nothing to tell from now on
+        elif attempt.stage is Stage.RCPT_FIRST and decision.reason is Reason.OTHER_STAGE:
+            self._left += 1
+            if self._left == ENOUGH:
+                cause = "bounces are not greylisted: the mail server never asks at DATA"
+                event = {"event": "no-data-question", "attempts": str(ENOUGH), "error": cause}
+                self._journal.event(WARN, event)
+
+
+class Headers:
+    """Remembers which messages were told how long they had to wait: once each, the latest."""
+
+    def __init__(self) -> None:
+        self._given: OrderedDict[tuple[bytes | None, ...], None] = OrderedDict()
+
+    def is_first(self, instance: bytes | None, attempt: Attempt) -> bool:
+        """Tell whether a message has no header yet; from now on it has.
+
+        `instance` is Postfix's word for one transaction. Client and sender are compared too: a
+        front end may have one word for all. Without a word every recipient is a message.
+        """
+        if not instance:
+            return True
+        message = (instance, attempt.client_address, attempt.sender)
+        if message in self._given:
+            return False
+        self._given[message] = None
+        if len(self._given) > MOST:
+            self._given.popitem(last=False)
+        return True
