@@ -134,8 +134,8 @@ class _Client:
         else:
             self._read()
 
-    def close(self) -> None:
-        """Let go, after an error that nobody foresaw."""
+    def failed(self) -> None:
+        """Hang up, after an exception that nobody foresaw."""
         self.hang_up(End.HUNG_UP)
 
     def _read(self) -> None:

@@ -63,8 +63,8 @@ class HandOver:
         self._givers.add(giver)
         self._poller.watch(connection.fileno(), giver)
 
-    def close(self) -> None:
-        """Stay: a connection that could not be accepted is no reason to stop."""
+    def failed(self) -> None:
+        """Go on: a connection that could not be accepted is no reason to stop."""
 
     def done(self, giver: _Giver, connection: socket.socket) -> None:
         """Forget one of those who hand over; what it sent and we did not read goes with it."""
@@ -125,6 +125,10 @@ class _Giver:
         if len(events) != 1 or not isinstance(events[0], Request):
             return taken, None
         return taken, read_opening(events[0], self._place.policy)
+
+    def failed(self) -> None:
+        """Let go of the connection."""
+        self.close()
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         def ready(self, events: int) -> None:
             """Something happened: a mask of EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR."""
 
-        def close(self) -> None:
-            """Let go of the socket; called after an error that nobody foresaw."""
+        def failed(self) -> None:
+            """Go on, or let go of the socket, after an exception that nobody foresaw."""
 
 
 READ, WRITE, NOTHING = select.EPOLLIN, select.EPOLLOUT, 0
@@ -86,4 +86,4 @@ class Poller:
                 self._report(f"{type(error).__name__}: {error}".removesuffix(": "))
             if watched in self._watched.values():
                 with suppress(Exception):
-                    watched.close()
+                    watched.failed()
