@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from greylag.cli import common
+from greylag.cli import home as home_module
 from greylag.cli.common import INTERNAL_ERROR
 from greylag.cli.main import cli
 from greylag.store.base import StoreUnavailable
@@ -249,11 +249,11 @@ def test_the_old_file_of_a_folder_that_others_can_change_is_passed_over_t44(
     (home / "control").mkdir(parents=True)
     (home / "control" / "greylisting").write_text("block_expire=7\n")
     monkeypatch.chdir(home)
-    monkeypatch.setattr(common, "DEFAULT_HOME", str(greylag.home / "nothing"))
+    monkeypatch.setattr(home_module, "DEFAULT_HOME", str(greylag.home / "nothing"))
     change(home)
     result = greylag.run("config")
     assert result.stderr.count("others may change it") == int(not read)
     assert ('"7m"' in result.stdout) == read
     assert '"7m"' in greylag.run("--qmail-home", ".", "config").stdout
-    monkeypatch.setattr(common, "DEFAULT_HOME", str(home))
+    monkeypatch.setattr(home_module, "DEFAULT_HOME", str(home))
     assert '"7m"' in greylag.run("config").stdout

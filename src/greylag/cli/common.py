@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Callable
 from time import time
@@ -11,8 +10,8 @@ from typing import IO, Any, TypeVar
 
 import click
 
-from greylag.app.config import CONFIG_VARIABLE, OLD_PATH, Settings, load
-from greylag.cli.chosen import another_configuration
+from greylag.app.config import CONFIG_VARIABLE, Settings, load
+from greylag.cli.home import another_configuration, default_home
 from greylag.cli.output import say
 from greylag.core.policy import Policy
 from greylag.store import open_store
@@ -26,7 +25,6 @@ DEFER, REJECT = 10, 11  # of `check`, beside 0 for a pass
 NO_INPUT, INTERNAL_ERROR, STORE_ERROR, STORE_UNAVAILABLE, CONFIG_ERROR = 66, 70, 74, 75, 78
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 and the signal's number, as shells have it
 
-DEFAULT_HOME = "/var/qmail"
 _SQLITE = "sqlite://"
 _ROOT = 0
 
@@ -128,33 +126,6 @@ class Run:
         if missing is not None:
             tell_made(missing)
         return store
-
-
-def default_home() -> str:
-    """Return the qmail home: where we are if the old plugin's file is below, else the usual one.
-
-    That file chooses the database, and root may stand in anybody's folder: it counts only where
-    nobody else could have put it.
-    """
-    if not os.path.lexists(OLD_PATH):
-        return DEFAULT_HOME
-    if os.path.realpath(".") == os.path.realpath(DEFAULT_HOME):
-        return "."
-    for path in (".", os.path.dirname(OLD_PATH), OLD_PATH):
-        if _is_foreign(path):
-            place = os.path.realpath(path)
-            cause = f"others may change it, so {OLD_PATH} is not read"
-            say(f"{place}: {cause} (--qmail-home . reads it)")
-            return DEFAULT_HOME
-    return "."
-
-
-def _is_foreign(path: str) -> bool:
-    """Tell whether somebody else but root owns or may change what is there; a link leads away."""
-    found = os.stat(path) if path == "." else os.lstat(path)
-    owned = found.st_uid in (_ROOT, os.geteuid())
-    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return not owned or bool(writable) or stat.S_ISLNK(found.st_mode)
 
 
 def missing_file(url: str) -> str | None:

@@ -12,8 +12,9 @@ from contextlib import closing
 
 import click
 
-from greylag.cli.common import DEFAULT_HOME, NOTHING, CommandError, Run, examples, json_option
+from greylag.cli.common import NOTHING, CommandError, Run, examples, json_option
 from greylag.cli.expire import MANY, SILENCE
+from greylag.cli.home import DEFAULT_HOME
 from greylag.cli.main import Ending
 from greylag.cli.output import moment, progress, write, write_json
 from greylag.core.client import IPV4_BYTES, format_address

@@ -16,7 +16,6 @@ from greylag.app.spelling import close
 from greylag.cli.check import check
 from greylag.cli.common import (
     CONFIG_ERROR,
-    DEFAULT_HOME,
     INTERNAL_ERROR,
     INTERRUPTED,
     OK,
@@ -34,6 +33,7 @@ from greylag.cli.config import config
 from greylag.cli.db import db
 from greylag.cli.expire import expire
 from greylag.cli.forget import forget
+from greylag.cli.home import DEFAULT_HOME
 from greylag.cli.imports import import_group
 from greylag.cli.lists import list_group
 from greylag.cli.output import say

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
-from greylag.cli.common import DEFAULT_HOME, InputFolder, Run
+from greylag.cli.common import InputFolder, Run
 from greylag.cli.folder import Folder
+from greylag.cli.home import DEFAULT_HOME
 
 PLUGINS = {
     "greylisting": "greylag.plugin.greylisting",

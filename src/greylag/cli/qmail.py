@@ -12,9 +12,9 @@ import click
 from greylag.app.config import DEFAULT_PATH, ConfigError, ServerSettings
 from greylag.cli import smtpplugins
 from greylag.cli.asker import closed_to_others, for_root_alone
-from greylag.cli.chosen import named_config
 from greylag.cli.common import NOTHING, CommandError, Group, Run, examples
 from greylag.cli.folder import Folder
+from greylag.cli.home import named_config
 from greylag.cli.native import compile_plugin
 from greylag.cli.old_names import IN_BIN, cleaners, offer, sbin_option
 from greylag.cli.output import say
