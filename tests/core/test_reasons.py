@@ -70,12 +70,11 @@ ADDED = """    ADDED = _row(
 """
 SHOW = """
 import json, sys
-from greylag.cli.check import _meaning
+from greylag.admin import explain
 from greylag.cli.stats import NOT_COUNTED
 from greylag.core.attempt import Attempt
 from greylag.core.figures import figures_of
 from greylag.core.policy import Policy, Room
-from greylag.core.triplet import connection_of, triplet_of
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.server.exporter import DaemonCollector
 from greylag.server.journal import DEBUG, INFO, Journal
@@ -87,8 +86,6 @@ from greylag.store.memory import MemoryStore
 from greylag.wire.connection import fate_of
 
 decision = Decision(Verdict.REJECT, Reason("added-here"))
-client = bytes((192, 0, 2, 1))
-triplet = triplet_of(client, b"a@example.org", b"b@example.net", Policy())
 for level in (INFO, DEBUG):
     journal = Journal(sys.argv[1], level)
     journal.decision(Attempt(b"192.0.2.1", b"", b""), decision)
@@ -97,12 +94,14 @@ for level in (INFO, DEBUG):
 metrics, desk = Metrics(), Desk()
 worker = Worker(desk, MemoryStore, StoreEvents(journal, metrics), deadline=1, room=Room())
 attempts = next(iter(DaemonCollector(metrics, desk, worker, journal).collect()))
+attempt = explain.attempt("192.0.2.1", "a@example.org", "b@example.net", Policy())
+connection = explain.connection("192.0.2.1", Policy())
 print(json.dumps({
     "log": open(sys.argv[1]).read().splitlines(),
     "metrics": [s.value for s in attempts.samples if s.labels["reason"] == "added-here"],
     "figures": figures_of(decision),
     "stats": [reason.value for reason in NOT_COUNTED][0],
-    "check": [_meaning(key, decision) for key in (triplet, connection_of(client, 24))],
+    "check": [explain.meaning_of(asked, decision) for asked in (attempt, connection)],
     "jgreylist": fate_of(decision),
 }))
 """

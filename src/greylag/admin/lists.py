@@ -6,13 +6,13 @@ A subject has one entry, so putting it on one list takes it from the other.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from time import sleep
 
 from greylag.admin import Progress, unseen
 from greylag.core.accesslist import Entry, speaking_of
 from greylag.core.client import IPV4_BYTES
 from greylag.core.subject import Domain, Network, Subject
+from greylag.core.value import value
 from greylag.store.base import Store
 
 AT_ONCE = 5000  # entries in one transaction: some 50 ms
@@ -22,7 +22,7 @@ MANY = 500  # subjects; for more of them, reading the whole list once is faster
 _WIDEST_IPV4, _WIDEST_IPV6 = 8, 16
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Which:
     """One of the two lists: its command, its name, the other's, and what its entries do."""
 
@@ -69,7 +69,7 @@ def listed(store: Store, which: Which, now: int, *, ended: bool) -> list[Entry]:
     return entries if ended else [entry for entry in entries if entry.live(now)]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stored:
     """What became of the subjects that were put on a list."""
 
@@ -130,7 +130,7 @@ def _remove_others(
     return gone
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Removed:
     """Which subjects were taken from a list, and which are not on it."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import time
 from typing import IO, Any, TypeVar
 
 import click
 
+from greylag.admin.typed import WrongValue
 from greylag.app.config import CONFIG_VARIABLE, Settings, load
 from greylag.cli.home import another_configuration, default_home
 from greylag.cli.output import say
@@ -177,6 +179,16 @@ def _owner_of(path: str) -> str | None:
         return "the user that the plugin runs as"
     except OSError:
         return None
+
+
+@contextmanager
+def told_as_usage() -> Iterator[None]:
+    """Tell of a wrong value as of an option, or an argument, that was used wrongly."""
+    try:
+        yield
+    except WrongValue as error:
+        option = f"--{error.name}: " if error.name else ""
+        raise click.UsageError(f"{option}{error}") from None
 
 
 def json_option(command: F) -> F:

@@ -14,9 +14,9 @@ from time import monotonic, sleep
 
 import click
 
+from greylag.admin.records import EVERYTHING
 from greylag.cli.common import NOTHING, CommandError, Run, examples, json_option
 from greylag.cli.output import moment, progress, say, write_fields, write_json
-from greylag.cli.search import EVERYTHING
 from greylag.store.base import Filter, Page, Store
 
 PAGE = 5000  # records in one transaction: some 50 ms

@@ -6,6 +6,8 @@ from contextlib import closing
 
 import click
 
+from greylag.admin.records import fitting
+from greylag.admin.typed import typed_triplet
 from greylag.cli.common import (
     NO_TERMINAL,
     NOTHING,
@@ -16,12 +18,11 @@ from greylag.cli.common import (
     examples,
     interactive,
     json_option,
+    told_as_usage,
 )
-from greylag.cli.filters import Wanted, filter_options
+from greylag.cli.filters import Chosen, filter_options
 from greylag.cli.output import clean, progress, say, write_json
-from greylag.cli.search import EVERYTHING
 from greylag.cli.shown import addresses_text, network_text
-from greylag.cli.typed import typed_triplet
 from greylag.core.policy import Policy
 from greylag.core.triplet import Triplet
 from greylag.store.base import Store
@@ -44,14 +45,14 @@ _PARTS = 3  # of a triplet
 @click.option("--dry-run", is_flag=True, help="Only tell what would be forgotten.")
 @json_option
 @click.pass_obj
-def forget(run: Run, triplet: tuple[str, ...], wanted: Wanted, yes: bool, dry_run: bool) -> int:
+def forget(run: Run, triplet: tuple[str, ...], chosen: Chosen, yes: bool, dry_run: bool) -> int:
     """Forget one triplet, or all records that the options choose: they start anew.
 
     Without a terminal to ask on, the options need --yes.
     """
-    _check_usage(triplet, wanted)
+    _check_usage(triplet, chosen)
     with closing(run.open_store()) as store:
-        found = _exact(run, triplet, store) if triplet else _chosen(run, wanted, store)
+        found = _exact(run, triplet, store) if triplet else _chosen(run, chosen, store)
         forgotten = 0
         if found and not dry_run:
             if not triplet and not yes:
@@ -69,22 +70,23 @@ def forget(run: Run, triplet: tuple[str, ...], wanted: Wanted, yes: bool, dry_ru
     return OK if found else NOTHING
 
 
-def _check_usage(triplet: tuple[str, ...], wanted: Wanted) -> None:
-    if triplet and wanted.anything():
+def _check_usage(triplet: tuple[str, ...], chosen: Chosen) -> None:
+    if triplet and chosen.anything():
         raise click.UsageError("give a triplet or options that choose records, not both")
     if triplet and len(triplet) != _PARTS:
         raise click.UsageError("expected ADDRESS SENDER RECIPIENT, or none of them and options")
-    if not triplet and not wanted.anything():
+    if not triplet and not chosen.anything():
         raise click.UsageError("expected ADDRESS SENDER RECIPIENT, or options that choose records")
 
 
 def _exact(run: Run, triplet: tuple[str, ...], store: Store) -> list[Triplet]:
-    return list(store.load([typed_triplet(triplet, run.policy)]))
+    with told_as_usage():
+        key = typed_triplet(triplet, run.policy)
+    return list(store.load([key]))
 
 
-def _chosen(run: Run, wanted: Wanted, store: Store) -> list[Triplet]:
-    found = store.search(wanted.filter(run.policy), EVERYTHING)
-    return [key for key, _ in progress(found, None, "searching") if wanted.fits(key)]
+def _chosen(run: Run, chosen: Chosen, store: Store) -> list[Triplet]:
+    return [key for key, _record in fitting(store, chosen.wanted(run.policy), progress)]
 
 
 def _ask(found: list[Triplet], policy: Policy) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
 from contextlib import closing
-from heapq import nlargest
 
 import click
 
+from greylag.admin.records import newest, state_of
 from greylag.cli.common import NOTHING, OK, Run, examples, json_option
-from greylag.cli.filters import Wanted, filter_options
+from greylag.cli.filters import Chosen, filter_options
 from greylag.cli.output import progress, say, when, write_json, write_table
-from greylag.cli.shown import addresses_text, network_text, record_json, state_of
+from greylag.cli.shown import addresses_text, network_text, record_json
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
-from greylag.store.base import Filter, Store
 
-EVERYTHING = sys.maxsize  # a limit that cuts nothing
-Found = tuple[Triplet, Record]
 _HEADER = ("client network", "sender", "recipient", "first seen", "state", "deferred", "let in")
 
 
@@ -42,14 +37,14 @@ _HEADER = ("client network", "sender", "recipient", "first seen", "state", "defe
 )
 @json_option
 @click.pass_obj
-def search(run: Run, wanted: Wanted, limit: int) -> int:
+def search(run: Run, chosen: Chosen, limit: int) -> int:
     """Show records, newest first contact first. All options given must hold.
 
     Texts fit anywhere in an address, and without case.
     """
-    what = wanted.filter(run.policy)
+    what = chosen.wanted(run.policy)
     with closing(run.open_store()) as store:
-        total, found = newest(store, what, limit, wanted.fits)
+        total, found = newest(store, what, limit, progress)
     if total > len(found):
         say(f"{len(found)} of {total} records are shown: --limit shows more")
     if run.json:
@@ -60,26 +55,6 @@ def search(run: Run, wanted: Wanted, limit: int) -> int:
     else:
         say("no record fits")
     return OK if found else NOTHING
-
-
-def newest(
-    store: Store, wanted: Filter, limit: int, fits: Callable[[Triplet], bool]
-) -> tuple[int, list[Found]]:
-    """Return how many records fit, and the newest of them.
-
-    Stores keep no order of time, so all that fits is looked at; only `limit` are held.
-    """
-    total = 0
-
-    def counted() -> Iterator[Found]:
-        nonlocal total
-        for item in progress(store.search(wanted, EVERYTHING), None, "searching"):
-            if fits(item[0]):
-                total += 1
-                yield item
-
-    found = nlargest(limit, counted(), key=lambda item: item[1].first_seen)
-    return total, found
 
 
 def _row(key: Triplet, record: Record, policy: Policy, now: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ A database may hold what no greylag wrote, so nothing here trusts that a packed 
 from __future__ import annotations
 
 from greylag.admin.lists import denying
+from greylag.admin.records import state_of
 from greylag.cli.output import clean
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.client import is_packed, network
@@ -56,15 +57,6 @@ def entry_json(entry: Entry, now: int) -> dict[str, object]:
         "expires": None if entry.expires >= NEVER else entry.expires,
         "live": entry.live(now),
     }
-
-
-def state_of(record: Record, now: int) -> str:
-    """Return what a record is at this time, in one word."""
-    if not record.live(now):
-        return "forgotten"
-    if record.passed:
-        return "passed"
-    return "waiting" if now < record.defer_until else "due"
 
 
 def record_json(triplet: Triplet, record: Record, policy: Policy, now: int) -> dict[str, object]:

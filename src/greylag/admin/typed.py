@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 
-import click
-
 from greylag.core.client import parse_address
 from greylag.core.escape import unescaped
 from greylag.core.policy import Policy
 from greylag.core.triplet import Triplet, triplet_of
+
+
+class WrongValue(ValueError):
+    """A value is none of those that are expected, as the text says.
+
+    `name` says which value it is, where several are given.
+    """
+
+    def __init__(self, text: str, name: str = "") -> None:
+        super().__init__(text)
+        self.name = name
 
 
 def typed_address(text: str) -> bytes:
@@ -25,23 +34,23 @@ def typed_address(text: str) -> bytes:
 
 
 def typed_client(text: str) -> bytes:
-    """Return the packed client address. Raises click.UsageError."""
+    """Return the packed client address. Raises WrongValue."""
     packed = parse_address(os.fsencode(text))
     if packed is None:
-        raise click.UsageError(f"expected an IPv4 or IPv6 address, got {text!r}")
+        raise WrongValue(f"expected an IPv4 or IPv6 address, got {text!r}")
     return packed
 
 
 def typed_triplet(texts: tuple[str, ...], policy: Policy) -> Triplet:
-    """Return the triplet of a client address, a sender and a recipient. Raises click.UsageError."""
+    """Return the triplet of a client address, a sender and a recipient. Raises WrongValue."""
     address, sender, recipient = texts
     packed = typed_client(address)
     return triplet_of(packed, typed_address(sender), typed_recipient(recipient), policy)
 
 
 def typed_recipient(text: str) -> bytes:
-    """Return the bytes of a recipient. Raises click.UsageError."""
+    """Return the bytes of a recipient. Raises WrongValue."""
     recipient = typed_address(text)
     if not recipient:
-        raise click.UsageError("expected a recipient, got an empty text")
+        raise WrongValue("expected a recipient, got an empty text")
     return recipient

@@ -1,0 +1,96 @@
+"""What would be answered now, why, and when the mail is let in; nothing is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+
+from greylag.admin.typed import typed_address, typed_client, typed_recipient
+from greylag.core.accesslist import NEVER
+from greylag.core.attempt import Attempt
+from greylag.core.connection import Connection, precheck_connection
+from greylag.core.engine import Question, precheck
+from greylag.core.policy import Policy
+from greylag.core.triplet import Triplet, connection_of, triplet_of
+from greylag.core.value import value
+from greylag.core.verdict import Decision, Verdict
+from greylag.service import Service
+from greylag.store.base import Store, StoreError
+from greylag.wire.logline import connection_line, decision_line
+
+
+@value
+class Asked:
+    """An attempt, or a connection, as an admin asks about it."""
+
+    client: bytes  # its address as it was typed
+    packed: bytes
+    attempt: Attempt | None  # None: a connection
+    question: Decision | Question
+    triplet: Triplet
+    policy: Policy  # of attempts
+
+
+def attempt(address: str, sender: str, recipient: str, policy: Policy) -> Asked:
+    """Return the question of an attempt. Raises WrongValue."""
+    packed, client = typed_client(address), os.fsencode(address)
+    names = typed_address(sender), typed_recipient(recipient)
+    asked = Attempt(client, *names)
+    question, key = precheck(asked, policy), triplet_of(packed, *names, policy)
+    return Asked(client, packed, asked, question, key, policy)
+
+
+def connection(address: str, policy: Policy, *, by_address: bool = False) -> Asked:
+    """Return the question of a connection, as jgreylist asks it. Raises WrongValue."""
+    packed, client = typed_client(address), os.fsencode(address)
+    name = b"named"  # what becomes of nameless clients, tcprules say: not known here
+    asked = Connection(client, client_name=name, by_address=by_address)
+    question = precheck_connection(asked, policy)
+    key = connection_of(packed, policy.prefix_of(packed))
+    key = question.triplet if isinstance(question, Question) else key
+    return Asked(client, packed, None, question, key, policy)
+
+
+def explain(
+    asked: Asked, open_store: Callable[[], Store], on_failure: Verdict, now: int
+) -> tuple[Decision, StoreError | None]:
+    """Return the answer, and what failed. The store is opened where one is needed."""
+    failures: list[StoreError] = []
+    with ExitStack() as stack:
+        service = Service(
+            asked.policy,
+            lambda: stack.enter_context(closing(open_store())),
+            report=failures.append,
+            on_failure=on_failure,
+            clock=lambda: now,
+        )
+        return service.foretell(asked.question), failures[0] if failures else None
+
+
+def meaning_of(asked: Asked, decision: Decision) -> str:
+    """Return what the reason says, in words."""
+    reason = decision.reason
+    return reason.meaning_of_connection if asked.attempt is None else reason.meaning
+
+
+def may_pass_at(decision: Decision, now: int) -> int | None:
+    """Return the first moment at which the same attempt would be let in; None for never."""
+    if decision.verdict is Verdict.PASS:
+        return now
+    if decision.verdict is Verdict.DEFER:
+        return now + decision.retry_after
+    ends = decision.entry.denied_until if decision.entry else NEVER
+    return None if ends >= NEVER else ends
+
+
+def log_line(asked: Asked, decision: Decision, client_name: str, helo: str) -> str:
+    """Return what the daemon writes; names are told of deferrals and refusals alone."""
+    name, greeting = (
+        (b"", b"")
+        if decision.verdict is Verdict.PASS
+        else (os.fsencode(client_name), os.fsencode(helo))
+    )
+    if asked.attempt is None:
+        return connection_line(asked.client, decision, name)
+    return decision_line(asked.attempt, decision, name, greeting)

@@ -1,0 +1,129 @@
+"""Finding records: by parts of them as an admin gives these, and the newest of many."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from heapq import nlargest
+
+from greylag.admin import Progress, unseen
+from greylag.admin.typed import WrongValue, typed_address
+from greylag.core.client import host_of, last_address, network
+from greylag.core.policy import Policy
+from greylag.core.record import Record
+from greylag.core.subject import Domain, parse_subject
+from greylag.core.triplet import OF_CONNECTIONS, Triplet, kind_of
+from greylag.core.value import value
+from greylag.store.base import Filter, Store
+
+EVERYTHING = sys.maxsize  # a limit that cuts nothing
+NULL_SENDER = "<>"
+
+Found = tuple[Triplet, Record]
+
+
+@value
+class Wanted:
+    """Which records are looked for."""
+
+    filter: Filter
+    connections: bool = False  # those alone, which a store's own search cannot tell
+
+    def fits(self, key: Triplet) -> bool:
+        """Tell what the filter cannot: whether it is of the kind that is wanted."""
+        return not self.connections or kind_of(key) == OF_CONNECTIONS
+
+
+def wanted(
+    policy: Policy,
+    *,
+    client: str | None = None,
+    sender: str | None = None,
+    recipient: str | None = None,
+    passed: bool | None = None,
+    connections: bool = False,
+) -> Wanted:
+    """Return what to look for; all that is given must hold. Raises WrongValue.
+
+    `client` is an address or a range, and of `sender` (`<>` is the null sender) and `recipient` a
+    part is enough.
+    """
+    if connections and (sender is not None or recipient is not None):
+        raise WrongValue("a connection has no sender and no recipient", "connections")
+    first, last = (None, None) if client is None else _range(client, policy)
+    null_sender = sender == NULL_SENDER
+    found = Filter(
+        first_network=first,
+        last_network=last,
+        sender="" if null_sender else _text("sender", sender, policy.sender_name),
+        recipient=_text("recipient", recipient, policy.recipient_name),
+        null_sender=null_sender,
+        passed=passed,
+    )
+    return Wanted(found, connections)
+
+
+def _range(text: str, policy: Policy) -> tuple[bytes, bytes]:
+    """Return the first and last client network that a text means.
+
+    Records are kept by network, so nothing narrower than one can be asked for.
+    """
+    expected = "expected an address or a range, such as 192.0.2.1 or 192.0.2.0/24"
+    try:
+        subject = parse_subject(text)
+    except ValueError as error:
+        cause = str(error) if "/" in text else f"{expected}; got {text!r}"
+        raise WrongValue(cause, "client") from None
+    if isinstance(subject, Domain):
+        raise WrongValue(f"{expected}; got {text!r}", "client")
+    single = subject.prefix == 8 * len(subject.packed)
+    packed = host_of(subject.packed)[0] if single else subject.packed
+    prefix = policy.prefix_of(packed)
+    if subject.prefix >= prefix:
+        only = network(packed, prefix)
+        return only, only
+    return subject.packed, last_address(subject.packed, subject.prefix)
+
+
+def _text(what: str, text: str | None, name: Callable[[bytes], str]) -> str:
+    if text is None:
+        return ""
+    if not text.strip():
+        # Would fit every record; most likely an empty variable in a script.
+        raise WrongValue("expected a text, got an empty one", what)
+    return name(typed_address(text))
+
+
+def fitting(store: Store, what: Wanted, progress: Progress = unseen) -> Iterator[Found]:
+    """Yield all records that are wanted."""
+    for item in progress(store.search(what.filter, EVERYTHING), None, "searching"):
+        if what.fits(item[0]):
+            yield item
+
+
+def newest(
+    store: Store, what: Wanted, limit: int, progress: Progress = unseen
+) -> tuple[int, list[Found]]:
+    """Return how many records are wanted, and the newest of them.
+
+    Stores keep no order of time, so all of them are looked at; only `limit` are held.
+    """
+    total = 0
+
+    def counted() -> Iterator[Found]:
+        nonlocal total
+        for item in fitting(store, what, progress):
+            total += 1
+            yield item
+
+    latest = nlargest(limit, counted(), key=lambda item: item[1].first_seen)
+    return total, latest
+
+
+def state_of(record: Record, now: int) -> str:
+    """Return what a record is at this time, in one word."""
+    if not record.live(now):
+        return "forgotten"
+    if record.passed:
+        return "passed"
+    return "waiting" if now < record.defer_until else "due"
