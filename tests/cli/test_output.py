@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from greylag.cli.output import clean, moment, relative, span, when
+from greylag.cli.output import clean
 from greylag.core.accesslist import NEVER
 from tests.cli.conftest import CLIENT, EVIL, FORBIDDEN, NETWORK, NOW, RECIPIENT, SENDER, Greylag
 
@@ -117,19 +117,3 @@ def test_hostile_addresses_are_shown_in_canonical_form(greylag: Greylag) -> None
     shown = greylag.run("check", CLIENT, EVIL, EVIL).stdout
     assert "sender          \\x1b[2j\\x1b]0;owned\\x07\\x0d\\x0a" in shown
     assert json.dumps(EVIL) not in shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "now"), (1, "in 1s"), (119, "in 119s"), (121, "in 3m"), (240, "in 4m"), (7200, "in 2h"),
-     (172800, "in 2d"), (-1, "1s ago"), (-239, "3m ago"), (-7201, "2h ago"), (-86400, "24h ago")],
-)  # fmt: skip
-def test_relative_times(seconds: int, text: str) -> None:
-    assert relative(seconds) == text
-
-
-def test_moments() -> None:
-    assert when(NOW + 240, NOW) == "2027-01-15 08:04:00 UTC (in 4m)"
-    assert when(NEVER, NOW) == moment(NEVER + 1) == "never"
-    assert moment(-(10**15)) == "-1000000000000000 (no time)"
-    assert span(0) == "0s"

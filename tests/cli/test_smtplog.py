@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.cli.logfiles import LONGEST
+from greylag.admin.logs.files import LONGEST
 from greylag.core.connection import HOLD
 from greylag.core.figures import hour_of
 from greylag.core.triplet import Triplet, connection_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.cli.stats import NOT_COUNTED
+from greylag.admin.figures import NOT_COUNTED
 from greylag.core.attempt import Attempt
 from greylag.core.engine import precheck
 from greylag.core.policy import Policy

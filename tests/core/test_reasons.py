@@ -71,7 +71,7 @@ ADDED = """    ADDED = _row(
 SHOW = """
 import json, sys
 from greylag.admin import explain
-from greylag.cli.stats import NOT_COUNTED
+from greylag.admin.figures import NOT_COUNTED
 from greylag.core.attempt import Attempt
 from greylag.core.figures import figures_of
 from greylag.core.policy import Policy, Room

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
+from greylag.admin import Progress, unseen
 from greylag.admin.logs.lines import client_of
 from greylag.admin.logs.pattern import Nearest
 from greylag.admin.logs.postfix import Queue
@@ -148,3 +149,46 @@ def _into_tree(tree: TreeStore, wanted: Found, now: int, *, dry_run: bool) -> in
 def _record(key: Triplet, times: Times, policy: Policy) -> Record:
     may_pass = times.first + (HOLD if is_connection(key) else policy.delay)
     return Record(times.first, may_pass, times.last + policy.lifetime, blocked=1, passed=1)
+
+
+class Seeds:
+    """Writes what a reader found, into a store that is opened when there is something to write."""
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        policy: Policy,
+        now: int,
+        *,
+        dry_run: bool = False,
+        progress: Progress = unseen,
+    ) -> None:
+        self._open_store = open_store
+        self._policy = policy
+        self._now = now
+        self._dry_run = dry_run
+        self._progress = progress
+        self._store: Store | None = None
+        self.networks = self.triplets = 0  # records that were found; added ones are counted below
+        self.added = self.added_triplets = 0
+
+    def write(self, found: Found) -> None:
+        """Take over what has no record yet."""
+        if self._store is None:
+            self._store = self._open_store()
+        store = self._store
+        for part in self._progress(parts_of(found), len(found), "remembering", step=TOGETHER):
+            connections = {key: times for key, times in part.items() if is_connection(key)}
+            triplets = {key: times for key, times in part.items() if key not in connections}
+            self.networks += len(connections)
+            self.triplets += len(triplets)
+            self.added += self._remember(store, connections)
+            self.added_triplets += self._remember(store, triplets)
+
+    def _remember(self, store: Store, part: Found) -> int:
+        return remember(store, part, self._now, self._policy, dry_run=self._dry_run)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store.close()

@@ -7,6 +7,7 @@ import click
 from greylag.admin import explain
 from greylag.admin.explain import Asked, may_pass_at, meaning_of
 from greylag.admin.lists import denying
+from greylag.admin.moments import moment, span, when
 from greylag.admin.typed import typed_client
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import (
@@ -20,7 +21,7 @@ from greylag.cli.common import (
     told_as_usage,
 )
 from greylag.cli.listput import EXPLICIT
-from greylag.cli.output import moment, say, span, when, write_fields, write_json
+from greylag.cli.output import say, write_fields, write_json
 from greylag.cli.shown import entry_json, network_text, record_json, subject_text
 from greylag.core.client import format_address
 from greylag.core.triplet import kind_of

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 import click
 
-from greylag.admin.seeding import TOGETHER, Found, Reader, parts_of, remember
-from greylag.admin.treecopy import is_connection
-from greylag.cli.common import NOTHING, CommandError, Group, Run, examples, json_option
-from greylag.cli.logfiles import lines_of
+from greylag.admin.logs.files import LogUnreadable, lines_of
+from greylag.admin.seeding import Reader, Seeds
+from greylag.cli.common import NO_INPUT, NOTHING, CommandError, Group, Run, examples, json_option
 from greylag.cli.output import progress, write_fields, write_json
 from greylag.core.policy import Policy
 from greylag.store.base import Store
@@ -89,20 +90,30 @@ def smtp_log(  # noqa: PLR0913 - one for each option
     --tree the connections go into jgreylist's own files. A record that waits stays as it is.
     """
     policy = run.policy if tree is None else Policy()
-    seeds = Seeds(run, tree, policy, dry_run=dry_run)
-    with closing(seeds):
+
+    def opened() -> Store:
+        return run.open_store(create=not dry_run) if tree is None else TreeStore(tree)
+
+    with closing(Seeds(opened, policy, run.now, dry_run=dry_run, progress=progress)) as seeds:
         reader = Reader(
             *(run.now, run.now - days * _DAY, policy, pattern, by_address),
             triplets=tree is None,
             write=seeds.write,
         )
-        lines = (line for name in files for line in lines_of(name))
-        for line in progress(lines, None, "reading"):
+        for line in progress(_lines(files), None, "reading"):
             reader.take(line)
         if not reader.accepted:
             raise CommandError([_why_nothing(reader, pattern)], NOTHING)
         reader.flush()
     _write(run, reader, seeds, dry_run=dry_run)
+
+
+def _lines(names: Iterable[str]) -> Iterator[str]:
+    try:
+        for name in names:
+            yield from lines_of(name, sys.stdin.buffer)
+    except LogUnreadable as error:
+        raise CommandError([str(error)], NO_INPUT) from error
 
 
 def _why_nothing(reader: Reader, pattern: re.Pattern[str] | None) -> str:
@@ -116,47 +127,6 @@ def _why_nothing(reader: Reader, pattern: re.Pattern[str] | None) -> str:
         begun = f"Postfix's smtpd began {reader.queue.begun} mails"
         return f"{told}{begun}, but no line of qmgr with the same queue id tells that it took one"
     return told + _EXPECTED
-
-
-class Seeds:
-    """Writes what a reader found, into a store that is opened when there is something to write."""
-
-    def __init__(self, run: Run, tree: str | None, policy: Policy, *, dry_run: bool) -> None:
-        self._run = run
-        self._tree = tree
-        self._policy = policy
-        self._dry_run = dry_run
-        self._store: Store | None = None
-        self.networks = self.triplets = 0  # records that were found; added ones are counted below
-        self.added = self.added_triplets = 0
-
-    def write(self, found: Found) -> None:
-        """Take over what has no record yet."""
-        store = self._opened()
-        for part in progress(parts_of(found), len(found), "remembering", step=TOGETHER):
-            connections = {key: times for key, times in part.items() if is_connection(key)}
-            triplets = {key: times for key, times in part.items() if key not in connections}
-            self.networks += len(connections)
-            self.triplets += len(triplets)
-            self.added += self._remember(store, connections)
-            self.added_triplets += self._remember(store, triplets)
-
-    def _remember(self, store: Store, part: Found) -> int:
-        return remember(store, part, self._run.now, self._policy, dry_run=self._dry_run)
-
-    def _opened(self) -> Store:
-        if self._store is None:
-            tree = self._tree
-            create = not self._dry_run
-            self._store = (
-                TreeStore(tree) if tree is not None else self._run.open_store(create=create)
-            )
-        return self._store
-
-    def close(self) -> None:
-        """Let go of the store."""
-        if self._store is not None:
-            self._store.close()
 
 
 def _write(run: Run, reader: Reader, seeds: Seeds, *, dry_run: bool) -> None:

@@ -12,13 +12,15 @@ from contextlib import closing
 
 import click
 
-from greylag.cli.common import NOTHING, CommandError, Run, examples, json_option
-from greylag.cli.expire import MANY, SILENCE
+from greylag.admin.expiry import ClockDoubted, doubt_of_tree
+from greylag.admin.moments import moment
+from greylag.cli.common import Run, examples, json_option
+from greylag.cli.expire import refused
 from greylag.cli.home import DEFAULT_HOME
 from greylag.cli.main import Ending
-from greylag.cli.output import moment, progress, write, write_json
+from greylag.cli.output import progress, write, write_json
 from greylag.core.client import IPV4_BYTES, format_address
-from greylag.store.tree.files import KEPT, OLD, ONCE, Times, names_of, network_of, why_gone
+from greylag.store.tree.files import KEPT, OLD, ONCE, Times, names_of, network_of
 from greylag.store.tree.store import TreeStore
 
 TREE = "jgreylist"  # in the qmail home
@@ -64,7 +66,10 @@ def clean(
     told = {ONCE, OLD, KEPT} if verbose else {ONCE, OLD} if list_removed else set()
     with closing(TreeStore(directory)) as tree:
         if not yes:
-            _refuse_a_jump(tree, run.now)
+            try:
+                doubt_of_tree(tree, run.now, progress)
+            except ClockDoubted as doubt:
+                raise refused(doubt) from None
         for way, times, fate in progress(tree.clean(run.now), None, "cleaning"):
             counts[fate] += 1
             if fate in told and not quiet and not run.json:
@@ -75,16 +80,6 @@ def clean(
         write(f"removed: {counts[ONCE]} {SAID[ONCE]}")
         write(f"removed: {counts[OLD]} {SAID[OLD]}")
         write(f"kept: {counts[KEPT]}")
-
-
-def _refuse_a_jump(tree: TreeStore, now: int) -> None:
-    newest = gone = 0
-    for _, times in progress(tree.walk(), None, "looking"):
-        newest = max(newest, times.last)
-        gone += why_gone(times, now) is not None
-    if gone >= MANY and now - newest > SILENCE:
-        why = f"refused: nothing was seen since {moment(newest)}; has the clock jumped?"
-        raise CommandError([f"{why} --yes goes on"], NOTHING)
 
 
 def shown(way: tuple[str, ...]) -> str:

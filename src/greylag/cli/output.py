@@ -8,19 +8,15 @@ finished `Text` objects, because it would read square brackets in a plain str as
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from shutil import get_terminal_size
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
-
-from greylag.core.accesslist import NEVER
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +29,6 @@ LONG = 5000  # items; fewer are done before a progress bar could be read
 _DEFAULT_WIDTH = 80  # characters, where no terminal tells its own
 _GAP = "  "  # between the columns of a table
 _TWO_DIGITS, _FOUR_DIGITS = 0x100, 0x10000
-_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 # Drawn as nothing or as a blank, though Unicode does not class them as format characters.
 _INVISIBLE = frozenset((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)).union(
@@ -160,35 +155,3 @@ def _encodable(text: str, stream: TextIO) -> str:
     """Escape what the stream's encoding lacks, so that no locale can make output fail."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def moment(seconds: int) -> str:
-    """Return a time as `2026-01-31 12:00:00 UTC`; what no calendar holds, as its number."""
-    if seconds >= NEVER:
-        return "never"
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} (no time)"
-
-
-def when(seconds: int, now: int) -> str:
-    """Return a time with how far away it is: `2026-01-31 12:00:00 UTC (in 4m)`."""
-    shown = moment(seconds)
-    return f"{shown} ({relative(seconds - now)})" if shown.endswith("UTC") else shown
-
-
-def relative(seconds: int) -> str:
-    """Return `in 4m`, `3m ago` or `now`.
-
-    What is to come is rounded up, what is gone down: nobody is sent back too early.
-    """
-    if not seconds:
-        return "now"
-    return f"in {span(seconds, up=True)}" if seconds > 0 else f"{span(-seconds)} ago"
-
-
-def span(seconds: float, *, up: bool = False) -> str:
-    """Return a length of time in the largest unit that it holds twice: 90 is `90s`, 125 `2m`."""
-    unit, size = next((u for u in _UNITS if seconds >= 2 * u[1]), _UNITS[-1])
-    return f"{math.ceil(seconds / size) if up else math.floor(seconds / size)}{unit}"

@@ -6,10 +6,11 @@ from contextlib import closing
 
 import click
 
+from greylag.admin.moments import when
 from greylag.admin.records import newest, state_of
 from greylag.cli.common import NOTHING, OK, Run, examples, json_option
 from greylag.cli.filters import Chosen, filter_options
-from greylag.cli.output import progress, say, when, write_json, write_table
+from greylag.cli.output import progress, say, write_json, write_table
 from greylag.cli.shown import addresses_text, network_text, record_json
 from greylag.core.policy import Policy
 from greylag.core.record import Record

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import closing
 
 import click
 
+from greylag.admin.figures import NOT_COUNTED, report
+from greylag.admin.moments import moment, span
 from greylag.cli.common import Run, examples, json_option
-from greylag.cli.output import (
-    moment,
-    say,
-    say_wrapped,
-    span,
-    write,
-    write_fields,
-    write_json,
-    write_table,
-)
+from greylag.cli.output import say, say_wrapped, write, write_fields, write_json, write_table
 from greylag.core.duration import parse_duration
-from greylag.core.figures import HOUR, WAITED_BOUNDS, hour_of
-from greylag.core.summary import Summary, summarised
-from greylag.core.verdict import Reason
-
-NOT_COUNTED = tuple(reason for reason in Reason if not reason.counted)
+from greylag.core.figures import WAITED_BOUNDS
+from greylag.core.summary import Summary
 
 
 def _since(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
@@ -54,32 +43,25 @@ def stats(run: Run, since: int, by_hour: bool) -> None:
     A triplet counts as stopped when it is forgotten and never came back, so what was stopped
     shows one retry window later (and `greylag expire` has to run).
     """
-    start, end = hour_of(run.now - since), hour_of(run.now) + HOUR
     with closing(run.open_store()) as store:
-        hours = store.figures(start, end)
-        waiting, passed = store.count(run.now)
-        no_figures = store.no_figures()
-    added: Counter[str] = Counter()
-    for figures in hours.values():
-        added.update(figures)
-    total = summarised(added)
-    by_hours = [(hour, summarised(figures)) for hour, figures in hours.items()]
+        found = report(store, run.now, since)
     if run.json:
-        document: dict[str, object] = {"since": start, "until": run.now, **_document(total)}
-        document["records"] = {"waiting": waiting, "passed": passed}
-        document["hours"] = [{"hour": hour, **_document(one)} for hour, one in by_hours]
-        document["no_figures"] = no_figures
+        document: dict[str, object] = {"since": found.since, "until": found.until}
+        document |= _document(found.total)
+        document["records"] = {"waiting": found.waiting, "passed": found.passed}
+        document["hours"] = [{"hour": hour, **_document(one)} for hour, one in found.hours]
+        document["no_figures"] = found.no_figures
         document["not_counted"] = [reason.value for reason in NOT_COUNTED]
         write_json(document)
         return
-    write_fields([("since", moment(start)), ("until", moment(run.now))])
+    write_fields([("since", moment(found.since)), ("until", moment(found.until))])
     write("")
-    write_fields(_lines(total, waiting, passed))
+    write_fields(_lines(found.total, found.waiting, found.passed))
     if by_hour:
         write("")
-        write_table(_HOUR_HEADER, [_hour_row(*pair) for pair in by_hours])
-    if no_figures is not None:
-        say(f"no figures are kept: {no_figures}")
+        write_table(_HOUR_HEADER, [_hour_row(*pair) for pair in found.hours])
+    if found.no_figures is not None:
+        say(f"no figures are kept: {found.no_figures}")
     names = ", ".join(reason.value for reason in NOT_COUNTED)
     say_wrapped(f"Not counted are answers that need no store: {names}.")
     say_wrapped("Not counted are connections that JGREYLIST lets in or refuses.")

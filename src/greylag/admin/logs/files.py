@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -13,8 +12,6 @@ from importlib import import_module
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, cast
-
-from greylag.cli.common import NO_INPUT, CommandError
 
 LONGEST = 65536  # bytes of a line that are looked at
 _LOOK = 6  # bytes that tell how a file is packed
@@ -26,12 +23,16 @@ _OTHERS = {b"\x04\x22\x4d\x18": "lz4 -dc", b"\x1f\x9d": "zcat", b"PK\x03\x04": "
 _BROKEN = (gzip.BadGzipFile, lzma.LZMAError, EOFError, zlib.error)
 
 
-def lines_of(name: str) -> Iterator[str]:
+class LogUnreadable(Exception):
+    """A file cannot be read or unpacked. The text names it, and says why."""
+
+
+def lines_of(name: str, standard_input: IO[bytes]) -> Iterator[str]:
     """Yield the lines of a file, or of standard input (`-`); of a very long one its beginning.
 
-    Raises CommandError where it cannot be read or unpacked.
+    Raises LogUnreadable.
     """
-    with nullcontext(_standard_input()) if name == "-" else _opened(name) as raw:
+    with nullcontext(_peeking(standard_input)) if name == "-" else _opened(name) as raw:
         stream = _unpacked(name, cast("Any", raw))
         whole = True
         while piece := _read(name, stream):
@@ -45,12 +46,11 @@ def _opened(name: str) -> IO[bytes]:
         return Path(name).open("rb")
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or error
-        raise CommandError([f"{name}: {cause}"], NO_INPUT) from error
+        raise LogUnreadable(f"{name}: {cause}") from error
 
 
-def _standard_input() -> IO[bytes]:
-    stream = sys.stdin.buffer
-    return stream if hasattr(stream, "peek") else cast("IO[bytes]", BufferedReader(stream))
+def _peeking(stream: Any) -> IO[bytes]:
+    return cast("IO[bytes]", stream if hasattr(stream, "peek") else BufferedReader(stream))
 
 
 def _read(name: str, stream: IO[bytes]) -> bytes:
@@ -58,11 +58,11 @@ def _read(name: str, stream: IO[bytes]) -> bytes:
         return stream.readline(LONGEST)
     except (*_BROKEN, OSError) as error:  # OSError without a number: so says bz2
         cause = getattr(error, "strerror", None) or error
-        raise CommandError([f"{name}: {cause}"], NO_INPUT) from error
+        raise LogUnreadable(f"{name}: {cause}") from error
     except Exception as error:
         if type(error).__name__ != "ZstdError":
             raise
-        raise CommandError([f"{name}: {error}"], NO_INPUT) from error
+        raise LogUnreadable(f"{name}: {error}") from error
 
 
 def _unpacked(name: str, raw: Any) -> IO[bytes]:
@@ -87,7 +87,7 @@ def _zstd(name: str, raw: IO[bytes]) -> IO[bytes]:
     raise _cannot(name, "zstd -dc")
 
 
-def _cannot(name: str, program: str) -> CommandError:
+def _cannot(name: str, program: str) -> LogUnreadable:
     shown = "standard input" if name == "-" else name
     way = f"{program} FILE | greylag import smtp-log -"
-    return CommandError([f"{shown}: is packed, and cannot be unpacked here: {way}"], NO_INPUT)
+    return LogUnreadable(f"{shown}: is packed, and cannot be unpacked here: {way}")

@@ -1,0 +1,149 @@
+"""Copying one store into another, as often as one likes.
+
+Facts merge (`core.record.joined`), so what was copied before, or was learned by the target
+meanwhile, is never counted twice: after an interruption the same copy simply goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from greylag.admin import Progress, unseen
+from greylag.admin.treecopy import into_tree, is_connection, tree_pages
+from greylag.core.accesslist import NEVER, Entry, speaking_of
+from greylag.core.client import is_packed, network
+from greylag.core.oldname import bytes_of, name_of
+from greylag.core.policy import Policy
+from greylag.core.record import Record, joined
+from greylag.core.subject import Subject
+from greylag.core.triplet import Triplet
+from greylag.core.value import replace, value
+from greylag.store.base import Filter, Store
+from greylag.store.mysql.store import MysqlStore
+from greylag.store.tree.store import TreeStore
+
+PAGE = 2000  # records in one transaction
+
+Records = dict[Triplet, Record]
+
+
+@value
+class Copied:
+    """What was read, what of it said anything new, and what the target cannot keep."""
+
+    read: int  # records
+    copied: int  # records
+    left_out: int  # records
+    entries: int
+    hours: int  # of figures
+    entries_left_out: int
+
+
+def copy(
+    old: Store,
+    new: Store,
+    policy: Policy,
+    now: int,
+    *,
+    dry_run: bool = False,
+    progress: Progress = unseen,
+) -> Copied:
+    """Copy records, lists and figures; what the new store knows already stays.
+
+    An entry of the old store replaces the new one's for the same subject.
+    """
+    records = _copy_records(old, new, policy, now, dry_run, progress)
+    if isinstance(new, TreeStore):
+        return Copied(*records, 0, 0, len(old.entries()))
+    return Copied(*records, _copy_entries(old, new, dry_run), _copy_figures(old, new, dry_run), 0)
+
+
+def _copy_records(
+    old: Store, new: Store, policy: Policy, now: int, dry_run: bool, progress: Progress
+) -> tuple[int, int, int]:
+    policy = replace(policy, old_tables=isinstance(new, MysqlStore))
+    read = copied = left_out = 0
+    all_pages = tree_pages(old, policy, PAGE) if isinstance(old, TreeStore) else _pages(old)
+    for page in progress(all_pages, None, "copying"):
+        read += len(page)
+        given = _by_key(page, policy)
+        if isinstance(new, TreeStore):
+            copied += into_tree(new, given, policy, now, dry_run=dry_run)
+            left_out += sum(not is_connection(triplet) for triplet, _ in page)
+        else:
+            copied += _merge_into(new, given, dry_run)
+    return read, copied, left_out
+
+
+def _merge_into(new: Store, given: Records, dry_run: bool) -> int:
+    known = new.load(list(given))
+    changed = {t: r for t, r in given.items() if joined(known.get(t, r), r) != known.get(t)}
+    if changed and not dry_run:
+        new.merge(changed)
+    return len(changed)
+
+
+def _pages(store: Store) -> Iterator[list[tuple[Triplet, Record]]]:
+    """Yield all records, some at a time."""
+    found = store.search(Filter(), sys.maxsize)
+    while page := list(islice(found, PAGE)):
+        yield page
+
+
+def _by_key(page: list[tuple[Triplet, Record]], policy: Policy) -> Records:
+    """Return the records by the keys that greylag looks for: old rows hold other spellings."""
+    found: Records = {}
+    for triplet, record in page:
+        key = _key(triplet, policy)
+        found[key] = joined(found.get(key, record), record)
+    return found
+
+
+def _key(triplet: Triplet, policy: Policy) -> Triplet:
+    net = triplet.network
+    if is_connection(triplet):
+        return triplet  # its network is of the width that jgreylist was told
+    return Triplet(
+        network(net, policy.prefix_of(net)) if is_packed(net) else net,
+        _name(triplet.sender, policy.sender_name),
+        _name(triplet.recipient, policy.recipient_name),
+    )
+
+
+def _name(text: str, name: Callable[[bytes], str]) -> str:
+    """Return the name in the target's keys: the source may be an old table, or an older greylag's.
+
+    What was cut and ends with a digest cannot be read back.
+    """
+    known = text if r"\#" in text else name_of(text)
+    raw = bytes_of(known)
+    return known if raw is None else name(raw)
+
+
+def _copy_entries(old: Store, new: Store, dry_run: bool) -> int:
+    wanted, known = _by_subject(old), _by_subject(new)
+    changed = [entry for subject, entry in wanted.items() if known.get(subject) != entry]
+    if changed and not dry_run:
+        new.put_entries(changed)
+    return len(changed)
+
+
+def _by_subject(store: Store) -> dict[Subject, Entry]:
+    """Return the last word of each subject, without the numbers: each store gives its own."""
+    return {s: replace(e, number=0, rank=None) for s, e in speaking_of(store.entries()).items()}
+
+
+def _copy_figures(old: Store, new: Store, dry_run: bool) -> int:
+    """Raise each figure to what the other store has: adding would count twice when repeated."""
+    hours, known = old.figures(0, NEVER), new.figures(0, NEVER)
+    changed = 0
+    for hour, figures in hours.items():
+        there = known.get(hour, {})
+        more = {name: n - there.get(name, 0) for name, n in figures.items()}
+        more = {name: n for name, n in more.items() if n > 0}
+        changed += bool(more)
+        if more and not dry_run:
+            new.apply((), more, hour)
+    return changed
