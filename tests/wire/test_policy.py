@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 
 import pytest
 
@@ -136,19 +137,26 @@ def test_a_header_is_for_who_asks_for_it() -> None:
     assert write_action(late, Replies()) == b"action=DUNNO\n\n"
 
 
-def answers(pieces: list[bytes]) -> list[bytes]:
-    """Return what a fresh server with an empty store would answer to these pieces."""
+@cache
+def actions(texts: tuple[bytes | None, ...]) -> list[bytes]:
+    """Return what a fresh server with an empty store answers to requests; None hangs up."""
     store = MemoryStore()
     service = Service(Policy(), lambda: store, report=no_failure, clock=lambda: 1_700_000_000)
-    reader, out = RequestReader(), []
-    for piece in pieces:
-        for event in reader.feed(piece):
-            if isinstance(event, Broken):
-                out.append(b"hang up")
-            else:
-                decision = service.decide(read_attempt(event))
-                out.append(write_action(decision, Replies()))
+    out = []
+    for text in texts:
+        if text is None:
+            out.append(b"hang up")
+        else:
+            decision = service.decide(read_attempt(Request(text)))
+            out.append(write_action(decision, Replies()))
     return out
+
+
+def answers(pieces: list[bytes]) -> list[bytes]:
+    """Return what is answered to these pieces; the same requests are decided once."""
+    reader = RequestReader()
+    events = [event for piece in pieces for event in reader.feed(piece)]
+    return actions(tuple(None if isinstance(e, Broken) else e._text[1:] for e in events))
 
 
 def recorded_stream(number: int) -> bytes:
