@@ -6,6 +6,7 @@ MariaDB. A test that is about the file of SQLite is marked `sqlite`.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,18 +41,26 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     database.drop()
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    (tmp_path / "control").mkdir()
-    installed: list[str | Path] = [
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A qmail home as `greylag qmail install` leaves it, to be copied."""
+    home = tmp_path_factory.mktemp("installed")
+    (home / "control").mkdir()
+    command: list[str | Path] = [
         BIN / "greylag",
         "qmail",
         "install",
         "--force",  # the checkout may lie in a closed home
         "--qmail-home",
-        str(tmp_path),
+        str(home),
     ]
-    subprocess.run(installed, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True)
+    return home
+
+
+@pytest.fixture
+def home(installed: Path, tmp_path: Path) -> Path:
+    shutil.copytree(installed, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
