@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from greylag.cli import listimport
+from greylag.cli import listput
 from greylag.core.accesslist import Entry
 from greylag.store.sqlite.store import SqliteStore
 from tests.cli.conftest import Greylag
@@ -46,7 +46,7 @@ def test_import_from_a_pipe_and_not_without_an_end(
     writer.start()
     assert greylag.run("allow", "import", str(pipe)).exit_code == 0
     writer.join()
-    monkeypatch.setattr(listimport, "_MOST", 1 << 20)
+    monkeypatch.setattr(listput, "_MOST", 1 << 20)
     result = greylag.run("allow", "import", "/dev/zero")
     assert result.exit_code == 2
     assert "/dev/zero: has more than 256 MiB" in result.stderr

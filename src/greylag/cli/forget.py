@@ -20,8 +20,8 @@ from greylag.cli.common import (
     json_option,
     told_as_usage,
 )
-from greylag.cli.filters import Chosen, filter_options
 from greylag.cli.output import clean, progress, say, write_json
+from greylag.cli.search import Chosen, filter_options
 from greylag.cli.shown import addresses_text, network_text
 from greylag.core.policy import Policy
 from greylag.core.triplet import Triplet

@@ -14,8 +14,7 @@ from greylag.admin.entries import read_comment, read_expires, read_subjects
 from greylag.admin.lists import Which, kind_of
 from greylag.admin.moments import moment, when
 from greylag.cli.common import NOTHING, OK, USAGE, CommandError, Group, Run, examples, json_option
-from greylag.cli.listimport import import_command
-from greylag.cli.listput import confirm, put, refuse, yes_option
+from greylag.cli.listput import confirm, import_command, put, refuse, yes_option
 from greylag.cli.output import say, write_json, write_table
 from greylag.cli.shown import entry_json, subject_text
 from greylag.core.accesslist import Entry
