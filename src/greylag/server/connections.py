@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from greylag.server.session import Limits, Session
 
 OWN = 128  # descriptors: store, log, listeners, metrics, what is being closed
-HANDING_OVER = 1024  # that have connected to hand a client over, and not said anything
+HANDING_OVER = 1024  # connections of those who hand a client over, and have not said anything
 _PEER_BYTES = 8  # of an IPv6 address: whoever has one of a /64 has all
 
 
@@ -43,7 +43,7 @@ def shares(limits: Limits, listeners: int, dialogues: int) -> Shares:
 
 
 def share_out(limit: int, connections: int, listeners: int, dialogues: int) -> Shares:
-    """Cut back the largest wishes to the same size, until all fit."""
+    """Cut the largest numbers back to the same size, until all fit."""
     wanted = [connections + BACKLOG] * listeners + [HANDING_OVER, dialogues]
     most = _level(max(limit - OWN, limit // 2), wanted)
     listener = min(connections + BACKLOG, most)
@@ -63,7 +63,7 @@ def _level(room: int, wanted: Sequence[int]) -> int:
 
 
 class Connections:
-    """Those of one listener."""
+    """The connections of one listener."""
 
     def __init__(self, place: str, journal: Journal) -> None:
         self._place = place
@@ -73,7 +73,7 @@ class Connections:
         self.taken = 0  # connections that the loop has taken in, let in or not
 
     def use(self, limits: Limits, most: int) -> None:
-        """Keep to these limits from now on; `most` is how many there is room for."""
+        """Keep these limits from now on; `most` connections fit into the share."""
         self.limits = limits
         self._most = most
         self._most_of_peer = limits.per_peer or max(1, most // 2)
@@ -82,7 +82,7 @@ class Connections:
         return iter(self._peers)
 
     def admit(self, session: Session, peer: object) -> bool:
-        """Take a connection in, unless there are too many; `peer` is the socket's name of it."""
+        """Take a connection in, unless there are too many; `peer` is its address and port."""
         self.taken += 1
         address = str(peer[0]) if isinstance(peer, tuple) else ""  # none on a unix socket
         key = _key(address)

@@ -71,7 +71,7 @@ class StoreEvents:
         self._journal.event(ERROR, {"event": "store-failed", "error": error})
 
     def store_cause(self, error: str) -> None:
-        """Why the store does not answer, where the time to wait for it was over before."""
+        """Why the store does not answer; known later than that it does not."""
         self._journal.event(ERROR, {"event": "store-cause", "error": error})
 
     def store_refused(self, error: str) -> None:
@@ -100,11 +100,11 @@ class StoreEvents:
         self._journal.event(WARN, {"event": "list-rows-ignored", "rows": rows})
 
     def maintenance_failed(self, error: str) -> None:
-        """Records that have had their time could not be forgotten; told at a limited rate."""
+        """Expired records could not be deleted; told at a limited rate."""
         self._journal.event(WARN, {"event": "maintenance-failed", "error": error})
 
     def clock_jumped(self, seconds: int, pause: int) -> None:
-        """The wall clock jumped, so for so many seconds no record is forgotten."""
+        """The wall clock jumped, so no record is deleted for so many seconds."""
         fields: dict[str, bytes | str | int] = {"event": "clock-jumped", "seconds": seconds}
         self._journal.event(WARN, {**fields, "pause": pause})
 

@@ -1,8 +1,8 @@
-"""Where clients' sockets change hands: a unix socket of its own, for `native/jgreylist` alone.
+"""Where `native/jgreylist` hands clients' sockets over: a unix socket of its own.
 
-The policy sockets take no descriptor from anybody; this one takes one with each question, looks
-at what it is, and lets go of all else. An acknowledgement that the other side does not wait for
-any more cannot be sent: then it talks to the client itself, and we must not.
+The policy sockets take no descriptors. This one takes one with each request, checks that it is a
+TCP connection, and closes all others. If the acknowledgement cannot be sent, the other side has
+stopped waiting for it, and talks to the client itself. Then we must not.
 """
 
 from __future__ import annotations
@@ -67,19 +67,19 @@ class HandOver:
         """Go on: a connection that could not be accepted is no reason to stop."""
 
     def done(self, giver: _Giver, connection: socket.socket) -> None:
-        """Forget one of those who hand over; what it sent and we did not read goes with it."""
+        """Forget a connection, with what it sent and we did not read."""
         self._givers.discard(giver)
         self._poller.forget(connection)
         self.closing.put(connection.detach())
 
     def sweep(self, now: float) -> None:
-        """Hang up on those who connect and say nothing."""
+        """Close connections that said nothing for too long."""
         self._poller.change(self._listener.fileno(), READ)
         for giver in [one for one in self._givers if one.until <= now]:
             self._poller.guard(giver, giver.close)
 
     def stop(self) -> None:
-        """Take no more, and hang up on those who wait."""
+        """Accept no more, and close the connections that wait."""
         self._poller.close(self._listener)
         for giver in list(self._givers):
             self._poller.guard(giver, giver.close)
@@ -96,7 +96,7 @@ class _Giver:
         self.until = monotonic() + _PATIENCE
 
     def ready(self, events: int) -> None:
-        """Take what is there; without an acknowledgement nothing was taken."""
+        """Take the client over, if the acknowledgement can be sent."""
         taken, opening = None, None
         try:
             if events & READ:
@@ -127,18 +127,18 @@ class _Giver:
         return taken, read_opening(events[0], self._place.policy)
 
     def failed(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._place.done(self, self._connection)
 
 
 def _client_socket(
     ancillary: list[tuple[int, int, bytes]], closing: Closing
 ) -> socket.socket | None:
-    """Return the connected TCP socket that was sent alone, or None; any other thing is closed."""
+    """Return the connected TCP socket that was sent alone, or None; all others are closed."""
     descriptors = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

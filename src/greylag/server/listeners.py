@@ -26,8 +26,8 @@ _FOLDER_MODE = 0o750  # of the socket's folder: as systemd units make it
 BACKLOG = 1024  # connections that wait; the event loop's own default, 100, is soon full
 
 
-# A descriptor that is sent along is refused to its sender; else the kernel closes it in our thread,
-# which may take as long as that one's SO_LINGER says.
+# Descriptors that somebody sends along are refused. Else the kernel would close them in our thread,
+# and that may take as long as their SO_LINGER says.
 _SO_PASSRIGHTS = 83
 
 
@@ -120,7 +120,7 @@ def _strange(folder: str, found: os.stat_result) -> str:
 
 
 def _locked(path: str) -> int:
-    """Take the lock beside a socket; it goes with the process, however that ends."""
+    """Take the lock beside a socket; the kernel releases it when the process ends."""
     folder = os.path.dirname(path)
     try:
         found = _folder(folder)
@@ -168,7 +168,7 @@ def _names() -> tuple[str, str]:
 
 
 def _bound(place: UnixPlace, kind: int) -> socket.socket:
-    """Bind the socket, taking the place of one that a dead process left."""
+    """Bind the socket; replace one that a dead process left."""
     listener = socket.socket(socket.AF_UNIX, kind)
     made = False
     try:

@@ -1,6 +1,6 @@
-"""One epoll for thousands of raw sockets: the event loop watches that one descriptor alone.
+"""One epoll for thousands of raw sockets: the event loop watches only that one descriptor.
 
-A transport of asyncio costs a conversation several kilobytes; here it costs an entry of a dict.
+A transport of asyncio would cost several kilobytes for each; here it is an entry of a dict.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Poller:
         self._loop.add_reader(self._epoll.fileno(), self._ready)
 
     def stop(self) -> None:
-        """End; whoever is still watched is forgotten."""
+        """End; sockets that are still watched are forgotten."""
         self._loop.remove_reader(self._epoll.fileno())
         self._watched.clear()
         self._epoll.close()
@@ -78,7 +78,7 @@ class Poller:
             self.guard(watched, partial(watched.ready, events))
 
     def guard(self, watched: Watched, work: Callable[[], object]) -> None:
-        """Do something for whoever watches: a bug, or no memory, must cost one, not the daemon."""
+        """Do something for one socket: a bug, or no memory, must end that one, not the daemon."""
         try:
             work()
         except Exception as error:  # noqa: BLE001

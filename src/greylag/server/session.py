@@ -57,7 +57,7 @@ class Session(asyncio.Protocol):
     ) -> None:
         self._codec = codec
         self._answer = answer
-        self._is_crowded = is_crowded  # many wait: no connection may have more than one there
+        self._is_crowded = is_crowded  # many wait: each connection may have only one among them
         self._connections = connections
         self._limits = limits = connections.limits
         self._slots: deque[Slot] = deque()
@@ -86,13 +86,13 @@ class Session(asyncio.Protocol):
             transport.close()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Forget the connection; answers that still come have nowhere to go."""
+        """Forget the connection; answers that come later are dropped."""
         self._connections.leave(self)
         self._transport = None
         self._held.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Read requests, and put each to whoever answers."""
+        """Read requests, and have each answered."""
         if self._closing:
             return
         requests = self._codec.feed(data)
@@ -129,18 +129,18 @@ class Session(asyncio.Protocol):
             while self._held and not self._waits():
                 self._take(self._held.popleft())
         except Exception:
-            self.abort()  # or nothing would ever take the rest
+            self.abort()  # or the rest would never be taken
             raise
         self._set_deadline(complete=True)  # that it had to wait is not the client's fault
         self._write_ready()
 
     def eof_received(self) -> bool:
-        """Stay open for the answers that are owed to a client that has no more questions."""
+        """The client asks no more: stay open until its answers are out."""
         self._closing = True
         return self.busy
 
     def _set_deadline(self, *, complete: bool) -> None:
-        """A slow writer has so many seconds for a request, however many bytes it dribbles."""
+        """Set when to close: a request has to be complete within its seconds, however it comes."""
         now = monotonic()
         if complete or self._began is None:
             self._began = now if self._codec.inside else None
@@ -160,10 +160,10 @@ class Session(asyncio.Protocol):
         self._write_ready()
 
     def _write_soon(self) -> None:
-        """Write when all that has come in this iteration of the loop is answered.
+        """Write when all that came in this iteration of the loop is answered.
 
-        Answers that go out one right after the other wake a peer who waits for several just once:
-        a quarter more of them in the same time. What the store has answered goes out as it comes.
+        A peer that waits for several answers then wakes once for all of them: that gives a quarter
+        more answers in the same time. What the store has answered is written at once.
         """
         if not self._scheduled:
             self._scheduled = True
@@ -201,7 +201,7 @@ class Session(asyncio.Protocol):
         self._write_ready()
 
     def end(self) -> None:
-        """Close when the answers that are owed are out."""
+        """Close when all answers are out."""
         self._closing = True
         if self._transport is not None and not self.busy:
             self._transport.close()

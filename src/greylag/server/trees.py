@@ -1,9 +1,9 @@
-"""The record trees that the daemon serves beside its store: those alone that the settings name.
+"""The record trees that the daemon serves beside its store: only those that the settings name.
 
-A tree has a desk and a worker of its own, so that its records never mix with others' and a file
-system that hangs delays nobody else. When a client may come back is not written in a tree, so each
-hold time that connections bring has them, too: to the files they are two programs, as the
-one-shot is. What is not served here, the one-shot answers.
+A tree has a worker and a memory of its own. So its records never mix with others, and a file system
+that hangs delays nobody else. A tree does not say when a client may come back, so there is one
+worker for each hold time that connections bring. They share the files as two one-shots do. For
+trees that are not served here, the one-shot answers.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Trees:
         return any(worker.is_crowded for worker in self._open.values())
 
     def find(self, path: bytes, hold: int) -> Worker | None:
-        """Return who answers for a tree, or None where it is not served."""
+        """Return the worker of a tree, or None where it is not served."""
         name = path.rstrip(b"/")
         if name not in self._listed:
             self._tell(name)
@@ -79,17 +79,17 @@ class Trees:
         return worker
 
     async def stop(self, patience: float) -> None:
-        """Write what is left; no longer than `patience` for all together, as far as we can."""
+        """Write what is left, within about `patience` seconds for all together."""
         for worker in self._open.values():
             await worker.stop(patience / len(self._open))
 
 
 def _opener(name: bytes, hold: int) -> Callable[[], TreeStore]:
-    return lambda: _Tended(name.decode("utf-8", "surrogateescape"), hold=hold)
+    return lambda: _Cleaned(name.decode("utf-8", "surrogateescape"), hold=hold)
 
 
-class _Tended(TreeStore):
-    """A tree that `jgreylist-clean` tends: it counts what came once and never again."""
+class _Cleaned(TreeStore):
+    """A tree that `jgreylist-clean` cleans: it counts the clients that never came back."""
 
     def expire(self, now: int, limit: int, after: Position | None = None) -> Page:  # noqa: ARG002
         return Page(0, 0, None, 0, 0)
