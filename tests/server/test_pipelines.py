@@ -166,6 +166,49 @@ def test_a_failure_with_a_question_that_was_held_ends_its_connection(tmp_path: P
     asyncio.run(scenario())
 
 
+class Lines:
+    """A codec of lines: Q ends the connection, A is answered at once, B later."""
+
+    inside = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        return data.splitlines()
+
+    def inquire(self, line: bytes) -> Inquiry | bytes | None:
+        if line == b"Q":
+            return None
+        decision = Decision(Verdict.PASS, Reason.KNOWN)
+        later = Inquiry(decision, cast("Worker", None), lambda _decision: b"", b"")
+        return later if line == b"B" else line
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_what_comes_after_the_end_is_not_taken(tmp_path: Path, crowded: bool) -> None:
+    """Whether it came with the last request, or waited with it."""
+    owed: list[Callable[[bytes], None]] = []
+
+    def answer(_inquiry: Inquiry, owe: Owe) -> None:
+        owed.append(owe())
+
+    async def scenario() -> None:
+        connections = Connections("s", Journal(str(tmp_path / "log"), 5, "never"))
+        connections.use(Limits(), 5)
+        path = str(tmp_path / "s")
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: Session(Lines(), answer, connections, lambda: crowded), path
+        )
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"A\nB\nA\nQ\nA\nB\nA\n")
+        await until(lambda: bool(owed))
+        owed.pop()(b"b")
+        assert await asyncio.wait_for(reader.read(), 10) == b"AbA"
+        assert not owed
+        writer.close()
+        server.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_tree_for_which_many_wait_counts_too(tmp_path: Path) -> None:
     async def scenario() -> None:
         journal = Journal(str(tmp_path / "log"), 5, "never")

@@ -100,22 +100,24 @@ class Session(asyncio.Protocol):
         for request in requests:
             if self._held or (self._slots and self._waits()):
                 self._held.append(request)
-            else:
-                self._take(request)
+            elif not self._take(request):
+                break
         if self._held or len(self._slots) >= self._limits.pipelined:
             self._write_ready()
         elif self._slots and self._slots[0].answer is not None:
             self._write_soon()
 
-    def _take(self, request: object) -> None:
+    def _take(self, request: object) -> bool:
+        """Have a request answered; tell whether others may follow it."""
         found = self._codec.inquire(request)
         if found is None:  # answer what came before, then hang up
             self._closing = True
             self._write_soon()
-            return
+            return False
         answer = found if isinstance(found, bytes) else self._answer(found, self._owe)
         if answer is not None:
             self._slots.append(Slot(answer))
+        return True
 
     def _waits(self) -> bool:
         """Tell whether the next request has to wait until one before it is answered."""
@@ -127,7 +129,8 @@ class Session(asyncio.Protocol):
         self._taking = False
         try:
             while self._held and not self._waits():
-                self._take(self._held.popleft())
+                if not self._take(self._held.popleft()):
+                    self._held.clear()
         except Exception:
             self.abort()  # or the rest would never be taken
             raise
