@@ -98,7 +98,7 @@ class Store(MemoryStore):
         self.pages.append(number)
         return super().entries_after(number, limit)
 
-    def no_figures(self) -> str | None:
+    def lacks(self, part: str) -> str | None:
         return None if self.figures_are_kept else "no table for them"
 
     def close(self) -> None:

@@ -1,8 +1,12 @@
-"""The contract of `store.base`, over every store."""
+"""The contract of `store.base`: each store runs what it claims to keep, and the first tests.
+
+`needs` says what a test is about (`Backend.lacks`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -11,16 +15,29 @@ from hypothesis import strategies as st
 
 from greylag.core.accesslist import NEVER, Entry, last_word
 from greylag.core.client import parse_address
+from greylag.core.connection import HOLD
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
 from greylag.core.record import Blocked, Change, Created, Passed, Record
 from greylag.core.subject import Domain, Network, parse_subject
-from greylag.core.triplet import Triplet
+from greylag.core.triplet import Triplet, connection_of
 from greylag.core.value import replace
-from greylag.store import open_store
-from greylag.store.base import Filter, Store, Stretch
+from greylag.store import Backend, kinds, open_store
+from greylag.store.base import (
+    COUNTS,
+    FIGURES,
+    LISTS,
+    RECIPIENTS,
+    TABLES,
+    Filter,
+    Store,
+    StoreError,
+    StoreRefused,
+    Stretch,
+)
+from greylag.store.contacts import Times
 from greylag.store.memory import MemoryStore
+from greylag.store.mysql import schema
 from greylag.store.mysql import store as mysql
-from greylag.store.mysql.schema import DATA, LISTS
 from greylag.store.sqlite import store as sqlite
 from tests.servers.mariadb import MariaDb
 
@@ -35,14 +52,149 @@ def record(store: Store, key: Triplet = KEY) -> Record:
     return store.load([key])[key]
 
 
+needs = pytest.mark.needs
+RECORDS = (RECIPIENTS, COUNTS)  # what most tests are about
+LONG = 40 * 86400  # seconds: nothing is kept for so long without a contact
+
+# Connections: these every store keeps.
+PREFIXES = {b"192.0.2.1": 24, b"198.51.100.7": 32, b"203.0.113.9": 24, b"2001:db8::1": 64}
+MET = [connection_of(parse_address(a) or b"", prefix) for a, prefix in PREFIXES.items()]
+
+
+def came(key: Triplet, at: int = NOW) -> Created:
+    return Created(key, at, at + HOLD, at + 1000)
+
+
 def test_nothing_is_known_at_first(store: Store) -> None:
-    assert store.load([KEY, OTHER]) == {}
-    assert store.entries() == []
+    assert store.load(MET) == {}
+    assert store.entries() == store.entries_after(0, 9).entries == []
+    assert store.matching(bytes(4), "example.net") == []
     assert store.figures(0, NEVER) == {}
     assert store.count(NOW) == (0, 0)
     assert list(store.search(Filter(), 10)) == []
+    assert store.warning() is None
+    store.check()
 
 
+def test_who_came_waits_and_passes_after_the_hold(store: Store) -> None:
+    key = MET[0]
+    store.apply([came(key)], {"defer:new": 1}, NOW)
+    for changes, at in (([], 0), ([Blocked(key)], 10), ([came(key, NOW + 20)], 20)):
+        store.apply(changes, {}, NOW + at)
+        found = record(store, key)
+        assert (found.first_seen, found.defer_until, found.passed) == (NOW, NOW + HOLD, 0)
+        assert found.live(NOW + at)
+    store.apply([Passed(key, NOW + LONG)], {}, NOW + HOLD)
+    assert (record(store, key).first_seen, record(store, key).passed) == (NOW, 1)
+    assert store.load(MET).keys() == {key}
+    assert (store.count(NOW + HOLD), store.count(NOW + HOLD)) == ((0, 1), (0, 1))
+
+
+def test_a_waiting_connection_from_the_future_is_replaced_t8(store: Store) -> None:
+    store.apply([came(MET[1], NOW + 6)], {}, NOW)
+    store.apply([came(MET[1])], {}, NOW)
+    assert record(store, MET[1]).first_seen == NOW
+
+
+def test_a_connection_that_was_removed_meanwhile_is_not_made_anew(store: Store) -> None:
+    store.apply([Blocked(MET[0]), Passed(MET[1], NOW + LONG)], {}, NOW)
+    assert store.load(MET) == {}
+
+
+def test_connections_are_found_counted_and_removed(store: Store) -> None:
+    store.apply([came(key) for key in MET], {}, NOW)
+    store.apply([Passed(MET[1], NOW + LONG)], {}, NOW + HOLD)
+    assert store.count(NOW + HOLD) == (3, 1)
+    ordered = sorted(MET, key=lambda key: key.key)
+    one = MET[2].network
+    for wanted, keys in (
+        (Filter(), ordered),
+        (Filter(passed=True), [MET[1]]),
+        (Filter(sender="x"), []),
+        (Filter(first_network=one, last_network=one), [MET[2]]),
+    ):
+        assert sorted((k for k, _ in store.search(wanted, 9)), key=lambda k: k.key) == keys
+        assert len(list(store.search(wanted, 2))) == min(len(keys), 2)
+    assert store.forget([MET[0], MET[2], MET[0]]) == 2
+    assert store.forget(MET[:1]) == 0
+    assert store.load(MET).keys() == {MET[1], MET[3]}
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_connections_expire_in_steps(store: Store, limit: int) -> None:
+    store.apply([came(key) for key in MET], {}, NOW)
+    store.apply([Passed(MET[1], NOW + 2000)], {}, NOW + HOLD)
+    store.apply([came(KNOWN, NOW + LONG)], {}, NOW + LONG)
+    after, stopped, delayed, waiting, passed = None, 0, 0, 0, 0
+    for _ in range(len(MET) + 2):
+        page = store.expire(NOW + LONG, limit, after)
+        after, stopped, delayed = page.after, stopped + page.stopped, delayed + page.delayed
+        waiting, passed = waiting + page.waiting, passed + page.passed
+        if after is None:
+            break
+    assert (after, stopped, delayed, waiting, passed) == (None, 3, 1, 1, 0)
+    assert store.load([*MET, KNOWN]).keys() == {KNOWN}
+
+
+KNOWN = connection_of(bytes((9, 9, 9, 9)), 24)
+
+
+def test_trim_spares_connections_that_passed_t6(store: Store) -> None:
+    store.apply([came(key) for key in MET], {}, NOW)
+    store.apply([Passed(key, NOW + LONG) for key in MET[:2]], {}, NOW + HOLD)
+    gone = sum(store.trim(1, NOW + HOLD) for _ in range(60))
+    assert gone == 2
+    assert store.load(MET).keys() == set(MET[:2])
+
+
+PARTS = (LISTS, FIGURES, RECIPIENTS, COUNTS, TABLES)
+
+
+def backend(store: Store) -> type[Backend]:
+    (kind,) = (k for k in kinds() if type(store).__module__.startswith(k.__module__))
+    return kind
+
+
+def test_what_a_store_cannot_keep_it_says_in_one_sentence(store: Store) -> None:
+    """What is there to be read is empty, and what would be written is refused with that."""
+    lacks = backend(store).lacks
+    for part, sentence in lacks.items():
+        assert part in PARTS
+        assert sentence.isprintable()
+        assert len(sentence) < 100
+        assert not sentence.endswith(".")
+    assert all(store.lacks(part) == lacks.get(part) for part in (LISTS, FIGURES, RECIPIENTS))
+    triplet = Triplet(b"\xc0\x00\x02\x00", "a@example.org", "b@example.net")
+    refused: dict[str, Callable[[], object]] = {
+        LISTS: lambda: store.put_entries([entry("192.0.2.7")]),
+        RECIPIENTS: lambda: store.load([triplet]),
+        COUNTS: lambda: store.merge({MET[0]: SEEN}),
+    }
+    for part, call in refused.items():
+        if part in lacks:
+            kind = StoreRefused if part == RECIPIENTS else StoreError
+            with pytest.raises(kind, match=re.escape(lacks[part])):
+                call()
+        else:
+            call()
+    if FIGURES in lacks:
+        store.apply([], {"defer:new": 1}, NOW)
+        assert store.figures(0, NEVER) == {}
+
+
+def test_first_and_last_contacts_are_the_part_of_who_has_no_counts(store: Store) -> None:
+    contacts = store.contacts()
+    assert (contacts is not None) == (COUNTS in backend(store).lacks)
+    if contacts is None:
+        return
+    one, two = Times(NOW, NOW + 50), Times(NOW - 9, NOW + 40)
+    contacts.remember([(MET[0], one), (MET[3], two)])
+    contacts.remember([(MET[0], two)])
+    assert contacts.times(MET) == {MET[0]: Times(NOW - 9, NOW + 50), MET[3]: two}
+    assert dict(contacts.all_times()) == contacts.times(MET)
+
+
+@needs(*RECORDS)
 def test_created_then_blocked_then_passed(store: Store) -> None:
     store.apply([BORN], {}, NOW)
     assert record(store) == Record(NOW, NOW + 300, NOW + 1000, blocked=1)
@@ -52,6 +204,7 @@ def test_created_then_blocked_then_passed(store: Store) -> None:
     assert record(store) == Record(NOW, NOW + 300, NOW + 9000, blocked=2, passed=1)
 
 
+@needs(*RECORDS)
 def test_a_second_creation_counts_and_moves_nothing(store: Store) -> None:
     """Two first contacts at the same moment: one record, both counted (fault 7)."""
     store.apply([BORN], {}, NOW)
@@ -59,6 +212,7 @@ def test_a_second_creation_counts_and_moves_nothing(store: Store) -> None:
     assert record(store) == Record(NOW, NOW + 300, NOW + 1000, blocked=2)
 
 
+@needs(*RECORDS, FIGURES)
 def test_an_expired_record_is_replaced_and_counted_by_its_fate(store: Store) -> None:
     anew = replace(BORN, first_seen=NOW + 1000, defer_until=NOW + 1300, expires=NOW + 2000)
     store.apply([BORN], {}, NOW)
@@ -74,12 +228,14 @@ def test_an_expired_record_is_replaced_and_counted_by_its_fate(store: Store) -> 
 
 
 @pytest.mark.parametrize(("ahead", "replaced"), [(5, False), (6, True)])
+@needs(*RECORDS)
 def test_a_record_from_the_future_is_replaced_t8(store: Store, ahead: int, replaced: bool) -> None:
     store.apply([replace(BORN, first_seen=NOW + ahead, expires=NOW + 9000)], {}, NOW)
     store.apply([BORN], {}, NOW)
     assert record(store).first_seen == (NOW if replaced else NOW + ahead)
 
 
+@needs(*RECORDS)
 def test_a_passed_record_from_the_future_stays(store: Store) -> None:
     store.apply([replace(BORN, first_seen=NOW + 99, expires=NOW + 9000)], {}, NOW)
     store.apply([Passed(KEY, NOW + 9000)], {}, NOW)
@@ -87,17 +243,20 @@ def test_a_passed_record_from_the_future_stays(store: Store) -> None:
     assert record(store).first_seen == NOW + 99
 
 
+@needs(*RECORDS)
 def test_the_expiry_never_moves_back(store: Store) -> None:
     store.apply([BORN, Passed(KEY, NOW + 9000)], {}, NOW)
     store.apply([Passed(KEY, NOW + 8000)], {}, NOW)
     assert record(store).expires == NOW + 9000
 
 
+@needs(*RECORDS)
 def test_what_was_forgotten_meanwhile_stays_forgotten(store: Store) -> None:
     store.apply([Blocked(KEY), Passed(KEY, NOW + 9000)], {}, NOW)
     assert store.load([KEY]) == {}
 
 
+@needs(*RECORDS)
 def test_families_and_null_senders_are_keys_of_their_own(store: Store) -> None:
     keys = [KEY, OTHER, SIXTH]
     store.apply([replace(BORN, triplet=key) for key in keys], {}, NOW)
@@ -105,6 +264,7 @@ def test_families_and_null_senders_are_keys_of_their_own(store: Store) -> None:
     assert {k: r.blocked for k, r in store.load(keys).items()} == {KEY: 1, OTHER: 1, SIXTH: 2}
 
 
+@needs(FIGURES)
 def test_figures_add_up_by_the_hour(store: Store) -> None:
     store.apply([], {"defer:new": 2}, NOW)
     store.apply([], {"defer:new": 3, "pass:known": 1}, NOW + 1)
@@ -119,6 +279,7 @@ def entry(text: str, *, deny: bool = False, comment: str = "") -> Entry:
     return Entry(parse_subject(text), NEVER if deny else 0, comment=comment, created=NOW)
 
 
+@needs(LISTS)
 def test_entries_are_found_by_what_they_name(store: Store) -> None:
     texts = ["192.0.2.0/24", "192.0.2.7", "0.0.0.0/0", "2001:db8::/32", "example.net"]
     store.put_entries([entry(text) for text in texts])
@@ -138,6 +299,7 @@ def test_entries_are_found_by_what_they_name(store: Store) -> None:
     assert named(b"2001:db9::1", "x.example") == set()
 
 
+@needs(LISTS)
 def test_one_entry_a_subject_and_the_last_word_counts(store: Store) -> None:
     store.put_entries([entry("192.0.2.7"), entry("example.net")])
     store.put_entries([entry("192.0.2.7", deny=True, comment="now refused")])
@@ -150,6 +312,7 @@ def test_one_entry_a_subject_and_the_last_word_counts(store: Store) -> None:
     )
 
 
+@needs(LISTS)
 def test_removing_entries_says_how_many_there_were(store: Store) -> None:
     store.put_entries([entry("192.0.2.7"), entry("example.net"), entry("2001:db8::/32")])
     gone = [parse_subject("192.0.2.7"), Domain("example.net"), parse_subject("192.0.2.8")]
@@ -158,6 +321,7 @@ def test_removing_entries_says_how_many_there_were(store: Store) -> None:
     assert store.remove_entries([Network(b"\xc0\x00\x02\x07", 31)]) == 0
 
 
+@needs(LISTS)
 def test_entries_are_put_all_or_none(store: Store) -> None:
     def failing() -> Iterator[Entry]:
         yield entry("192.0.2.7")
@@ -168,6 +332,7 @@ def test_entries_are_put_all_or_none(store: Store) -> None:
     assert store.entries() == []
 
 
+@needs(LISTS)
 def test_the_generation_tells_a_change(store: Store) -> None:
     seen = [store.generation()]
     store.put_entries([entry("192.0.2.7")])
@@ -175,7 +340,7 @@ def test_the_generation_tells_a_change(store: Store) -> None:
     store.remove_entries([parse_subject("192.0.2.7")])
     seen.append(store.generation())
     assert len(set(seen)) == 3
-    store.apply([BORN], {}, NOW)
+    store.apply([came(MET[0])], {"defer:new": 1}, NOW)
     assert store.generation() == seen[-1]
 
 
@@ -220,6 +385,7 @@ def crowded(store: Store) -> list[Triplet]:
 
 
 @pytest.mark.parametrize("look", [1, 7, 100])
+@needs(*RECORDS)
 def test_a_network_is_counted_in_steps_t36(store: Store, look: int) -> None:
     crowded(store)
     for passed, number in ((False, 30), (True, 10)):
@@ -232,6 +398,7 @@ def test_a_network_is_counted_in_steps_t36(store: Store, look: int) -> None:
 
 
 @pytest.mark.parametrize("look", [7, 100])
+@needs(*RECORDS, FIGURES)
 def test_thin_forgets_waiting_records_of_the_network_alone_t6(store: Store, look: int) -> None:
     passed = crowded(store)
     gone = sum(step.gone for step in thinned(store, KEY.network, look, 0.5))
@@ -243,6 +410,7 @@ def test_thin_forgets_waiting_records_of_the_network_alone_t6(store: Store, look
     assert sum(hour.get(EVICTED, 0) for hour in store.figures(0, NEVER).values()) == 30
 
 
+@needs(*RECORDS, FIGURES)
 def test_thin_forgets_passed_records_of_the_network_alone_the_used_ones_last_t36(
     store: Store,
 ) -> None:
@@ -254,6 +422,7 @@ def test_thin_forgets_passed_records_of_the_network_alone_the_used_ones_last_t36
 
 
 @pytest.mark.parametrize("first", [0, 255])
+@needs(*RECORDS)
 def test_trim_of_any_network_spares_what_has_passed_t6(store: Store, first: int) -> None:
     nets = [bytes((first, n, 7, 0)) for n in range(50)] + [SIXTH.network]
     store.apply([change for net in nets for change in waiting_in(net, 4)], {}, NOW)
@@ -272,6 +441,7 @@ def test_trim_of_any_network_spares_what_has_passed_t6(store: Store, first: int)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 100, 1000])
+@needs(*RECORDS, FIGURES)
 def test_expire_forgets_what_is_dead_in_steps_and_counts_it(store: Store, limit: int) -> None:
     store.apply(list(many(100)), {}, NOW)
     stopped = delayed = steps = waiting = passed = 0
@@ -291,12 +461,14 @@ def test_expire_forgets_what_is_dead_in_steps_and_counts_it(store: Store, limit:
     assert total == 83
 
 
+@needs(*RECORDS)
 def test_expire_keeps_what_lives_to_the_second(store: Store) -> None:
     store.apply([BORN], {}, NOW)
     assert store.expire(NOW + 999, 10).stopped == 0
     assert store.expire(NOW + 1000, 10).stopped == 1
 
 
+@needs(*RECORDS)
 def test_count_is_of_the_living(store: Store) -> None:
     store.apply([BORN, replace(BORN, triplet=OTHER), Passed(OTHER, NOW + 9000)], {}, NOW)
     assert store.count(NOW) == (1, 1)
@@ -323,6 +495,7 @@ def test_count_is_of_the_living(store: Store) -> None:
         (Filter(first_network=KEY.network, last_network=KEY.network, passed=True), []),
     ],
 )
+@needs(*RECORDS)
 def test_search(store: Store, wanted: Filter, found: list[Triplet]) -> None:
     keys = sorted([KEY, OTHER, SIXTH], key=lambda key: key.network)
     store.apply([replace(BORN, triplet=key) for key in keys], {}, NOW)
@@ -334,6 +507,7 @@ def test_search(store: Store, wanted: Filter, found: list[Triplet]) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 2, 7])
+@needs(*RECORDS)
 def test_a_search_in_steps_finds_each_record_once(
     store: Store, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -354,6 +528,7 @@ def test_a_search_in_steps_finds_each_record_once(
     assert len(list(store.search(only, 1000))) == 10
 
 
+@needs(*RECORDS, FIGURES)
 def test_forget_is_uncounted(store: Store) -> None:
     store.apply([BORN, replace(BORN, triplet=OTHER)], {}, NOW)
     assert store.forget([KEY, SIXTH]) == 1
@@ -361,6 +536,7 @@ def test_forget_is_uncounted(store: Store) -> None:
     assert store.figures(0, NEVER) == {}
 
 
+@needs(*RECORDS, FIGURES)
 def test_removals_are_counted_and_nothing_else_is(store: Store) -> None:
     """So that a daemon, on whatever host, knows when its memory may be wrong."""
     before = store.removals()
@@ -385,6 +561,7 @@ def test_removals_are_counted_and_nothing_else_is(store: Store) -> None:
 SEEN = Record(NOW, NOW + 300, NOW + 1000, blocked=3)
 
 
+@needs(*RECORDS, FIGURES)
 def test_facts_merge_and_merging_again_changes_nothing_p8(store: Store) -> None:
     """What two stores know of a triplet becomes one record; a copy of a copy counts nothing."""
     known = Record(NOW - 50, NOW + 250, NOW + 9000, blocked=2, passed=4)
@@ -402,6 +579,7 @@ def test_facts_merge_and_merging_again_changes_nothing_p8(store: Store) -> None:
     )
 
 
+@needs(*RECORDS)
 def test_a_dead_predecessor_is_no_first_contact_p8(store: Store) -> None:
     """Else who was first seen long ago would pass before the delay."""
     dead = Record(NOW - 9000, NOW - 8700, NOW, blocked=7, passed=7)
@@ -410,6 +588,7 @@ def test_a_dead_predecessor_is_no_first_contact_p8(store: Store) -> None:
     assert store.load([KEY, OTHER]) == {KEY: SEEN, OTHER: SEEN}
 
 
+@needs(*RECORDS)
 def test_what_is_merged_lives_on(store: Store) -> None:
     store.merge({KEY: SEEN})
     store.apply([Passed(KEY, NOW + 2000)], {}, NOW + 300)
@@ -464,7 +643,7 @@ def test_sqlite_does_what_the_reference_does(
 def test_mysql_does_what_the_reference_does(
     mariadb: MariaDb, history: list[tuple[list[Change], int]]
 ) -> None:
-    database = mariadb.database(LISTS, DATA)
+    database = mariadb.database(schema.LISTS, schema.DATA)
     with closing(open_store(database.url, timeout=4)) as store:
         same_as_the_reference(store, history)
     database.drop()

@@ -16,9 +16,11 @@ from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Reason
 from greylag.service import Service
-from greylag.store.base import Filter, Store
+from greylag.store.base import COUNTS, LISTS, RECIPIENTS, Filter, Store
 from tests.evil import EVIL, SQL_PAYLOADS
 from tests.reports import no_failure
+
+pytestmark = pytest.mark.needs(RECIPIENTS, COUNTS, LISTS)
 
 NOW = 1_700_000_000
 FIELDS = ("sender", "recipient", "sender domain", "recipient domain")

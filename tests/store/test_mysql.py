@@ -16,7 +16,7 @@ from greylag.core.record import Blocked, Change, Created, Passed, Record
 from greylag.core.triplet import Triplet
 from greylag.service.conflict import settled
 from greylag.store import open_store
-from greylag.store.base import Store, StoreConflict, StoreUnavailable
+from greylag.store.base import FIGURES, Store, StoreConflict, StoreUnavailable
 from greylag.store.mysql import lists as mysql_lists
 from greylag.store.mysql.lists import _LOOK as LOOK
 from greylag.store.mysql.session import Session
@@ -273,7 +273,7 @@ def test_rights_to_the_old_tables_are_enough_t10(database: Database, tables: lis
     with closing(open_store(database.url, timeout=4)) as store:
         store.apply([], {"defer:new": 1}, 1_700_000_000)
         assert store.figures(0, 2_000_000_000) == {}
-        assert "greylag db init --print" in (store.no_figures() or "")
+        assert "greylag db init --print" in (store.lacks(FIGURES) or "")
         assert store.count(1_700_000_000) == (0, 0)
 
 

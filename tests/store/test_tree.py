@@ -1,7 +1,7 @@
 """The tree store: the old program's files, as they are, and nothing outside of them.
 
-The contract that the other stores share is not run over it: it keeps connections, not recipients,
-and of these two times only, no counts, figures and lists. What holds of it is here.
+What it shares with other stores is in test_contract.py. It keeps connections, not recipients, and
+of these two times only, no counts, figures and lists: what that means is here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from greylag.core.triplet import Triplet, connection_of
 from greylag.service import Service
 from greylag.store import check_url, open_store
 from greylag.store.base import Filter, StoreError, StoreRefused, StoreUnavailable, Stretch
-from greylag.store.tree.files import DAY, Root, Times, names_of, network_of
+from greylag.store.contacts import Times
+from greylag.store.tree.files import DAY, Root, names_of, network_of
 from greylag.store.tree.store import TreeStore
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"

@@ -8,7 +8,7 @@ from greylag.core.figures import HOUR, hour_of
 from greylag.core.summary import Summary, summarised
 from greylag.core.value import value
 from greylag.core.verdict import Reason
-from greylag.store.base import Store
+from greylag.store.base import FIGURES, Store
 
 NOT_COUNTED = tuple(reason for reason in Reason if not reason.counted)
 
@@ -31,7 +31,7 @@ def report(store: Store, now: int, seconds: int) -> Report:
     start = hour_of(now - seconds)
     hours = store.figures(start, hour_of(now) + HOUR)
     waiting, passed = store.count(now)
-    no_figures = store.no_figures()
+    no_figures = store.lacks(FIGURES)
     added: Counter[str] = Counter()
     for figures in hours.values():
         added.update(figures)

@@ -19,7 +19,7 @@ from greylag.core.policy import Policy
 from greylag.core.record import Record, joined
 from greylag.core.triplet import Triplet, connection_of, triplet_of
 from greylag.store.base import Store
-from greylag.store.tree.files import Times
+from greylag.store.contacts import Times
 from greylag.store.tree.store import TreeStore
 
 MOST_FOUND = 100_000  # records that are held before they are written

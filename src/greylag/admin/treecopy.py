@@ -15,7 +15,8 @@ from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet, connection_of
 from greylag.core.value import replace
-from greylag.store.tree.files import Times, network_of
+from greylag.store.contacts import Times
+from greylag.store.tree.files import network_of
 from greylag.store.tree.store import TreeStore
 
 

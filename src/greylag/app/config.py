@@ -15,7 +15,8 @@ from greylag.app.toml_file import read_toml
 from greylag.core.policy import NullSender, Policy, Room
 from greylag.core.value import value
 from greylag.core.verdict import Verdict
-from greylag.store import MYSQL_BY_FILE, check_url, without_password
+from greylag.store import backend_of, check_url
+from greylag.store.base import RECIPIENTS
 from greylag.store.plain_file import read_plain
 from greylag.wire.oldplugin import (
     Found,
@@ -109,7 +110,7 @@ def load(environ: Mapping[bytes, bytes], home: str = ".") -> Settings:
     base += toml
     old.given, wrong = passing(old.given, lambda given: _policy(_values(base + given)).fault())
     old.warnings += wrong
-    return _settle([_in_home(item, home) for item in base + old.given], errors, old)
+    return _settle(base + old.given, errors, old, home)
 
 
 def _compare_urls(toml: list[Given], old: Found, errors: list[str]) -> None:
@@ -117,8 +118,9 @@ def _compare_urls(toml: list[Given], old: Found, errors: list[str]) -> None:
     ours = [item for item in toml if item.key == "store.url"][-1:]
     theirs = [item for item in old.given if item.key == "store.url"][-1:]
     for one, other in zip(ours, theirs, strict=False):
-        both = f"{one.origin}: store.url = {without_password(str(one.value))}"
-        if str(one.value).startswith("tree:"):
+        store = backend_of(str(one.value))
+        both = f"{one.origin}: store.url = {store.shown}"
+        if RECIPIENTS in store.lacks:
             errors.append(f"{both}, but {other.origin} names a MySQL database: remove one of them")
         elif one.value != other.value:
             old.notes.append(f"{both} does not count: {other.origin} names the database")
@@ -127,14 +129,6 @@ def _compare_urls(toml: list[Given], old: Found, errors: list[str]) -> None:
             check_url(str(item.value))
         except ValueError as error:
             errors.append(f"{item.origin}: {error}")
-
-
-def _in_home(item: Given, home: str) -> Given:
-    """Return a setting with the option file that the old plugin's names: below the qmail home."""
-    if item.key != "store.url" or not str(item.value).startswith(MYSQL_BY_FILE):
-        return item
-    path = os.path.join(home, str(item.value).removeprefix(MYSQL_BY_FILE))
-    return Given(item.key, f"{MYSQL_BY_FILE}{path.removeprefix('./')}", item.origin)
 
 
 # What differs for those who come from the old plugin, beside its numbers.
@@ -192,22 +186,22 @@ def _values(given: list[Given]) -> dict[str, Any]:
     return {item.key: item.value for item in given}
 
 
-def _policy(values: dict[str, Any]) -> Policy:
-    old_tables = str(values["store.url"]).startswith("mysql:")
+def _policy(values: dict[str, Any], *, old_tables: bool = False) -> Policy:
     return Policy(**_section(values, "policy"), old_tables=old_tables)
 
 
-def _settle(given: list[Given], errors: list[str], old: Found) -> Settings:
+def _settle(given: list[Given], errors: list[str], old: Found, home: str) -> Settings:
     values = _values(given)
     origins = {item.key: item.origin for item in given}
-    policy = _policy(values)
-    fault = policy.fault()
+    fault = _policy(values).fault()
     if fault:
         errors.append(f"{origins['policy.retry_window']}, {origins['policy.delay']}: {fault}")
     if errors:
         raise ConfigError(errors)
+    store = backend_of(values["store.url"])
+    values["store.url"] = store.below(home)
     return Settings(
-        policy=policy,
+        policy=_policy(values, old_tables=store.old_tables),
         replies=Replies(
             values["reply.defer"], values["reply.deny"], values["reply.deny_recipient"]
         ),

@@ -16,9 +16,8 @@ import click
 from greylag.app.config import CONFIG_VARIABLE, DEFAULT_PATH
 from greylag.app.entering import closed_to, closed_to_us
 from greylag.cli.common import USAGE, CommandError, F, Run, missing_file
-from greylag.store import MYSQL_BY_FILE
+from greylag.store import backend_of
 from greylag.store.base import StoreError
-from greylag.store.mysql.options import read_url
 from greylag.store.owner import name_of
 
 _SQLITE = "sqlite://"
@@ -69,8 +68,7 @@ def refuse_unusable(url: str) -> None:
 
     Of MySQL and MariaDB, the option file is read; the server is not asked.
     """
-    if url.startswith(MYSQL_BY_FILE):
-        read_url(url)
+    backend_of(url).look()
     if not url.startswith(_SQLITE):
         return
     path = url.removeprefix(_SQLITE)

@@ -25,7 +25,8 @@ from greylag.cli.copying import copy
 from greylag.cli.output import say, write, write_json
 from greylag.core.subject import Network
 from greylag.store import without_password
-from greylag.store.mysql.admin import Admin, Finding, statements
+from greylag.store.admin import Finding
+from greylag.store.mysql.admin import MysqlAdmin, statements
 from greylag.store.mysql.options import read_url
 from greylag.store.sqlite.rows import sound_entries
 from greylag.store.sqlite.sql import ENTRIES
@@ -48,13 +49,13 @@ db.add_command(copy)
 
 
 @contextmanager
-def _admin(run: Run) -> Iterator[Admin]:
+def _admin(run: Run) -> Iterator[MysqlAdmin]:
     url = run.settings.store_url
     try:
         place = read_url(url)
     except ValueError as error:
         raise CommandError([f"{without_password(url)}: {error}"], USAGE) from error
-    with Admin(place, timeout=run.settings.store_timeout) as admin:
+    with closing(MysqlAdmin(place, timeout=run.settings.store_timeout)) as admin:
         yield admin
 
 

@@ -20,7 +20,8 @@ from greylag.cli.home import DEFAULT_HOME
 from greylag.cli.main import Ending
 from greylag.cli.output import progress, write, write_json
 from greylag.core.client import IPV4_BYTES, format_address
-from greylag.store.tree.files import KEPT, OLD, ONCE, Times, names_of, network_of
+from greylag.store.contacts import Times
+from greylag.store.tree.files import KEPT, OLD, ONCE, names_of, network_of
 from greylag.store.tree.store import TreeStore
 
 TREE = "jgreylist"  # in the qmail home

@@ -219,7 +219,7 @@ def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision
     from greylag.core.connection import precheck_connection
     from greylag.core.policy import Policy
     from greylag.service import Service
-    from greylag.store.tree.store import TreeStore
+    from greylag.store.tree import open_tree
 
     path = os.fsdecode(directory)
     if not os.path.isdir(path) or not os.access(path, os.R_OK | os.W_OK | os.X_OK):
@@ -231,7 +231,7 @@ def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision
         os._exit(1)
     service = Service(
         Policy(),
-        lambda: TreeStore(path, hold=connection.hold),
+        lambda: open_tree(path, hold=connection.hold),
         report=lambda error: log.failure(f"store-unavailable: {error}"),
     )
     return service.answer(precheck_connection(connection, Policy()))

@@ -16,7 +16,7 @@ from greylag.service.batch import Answered
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
 from greylag.service.listreader import ListReader
-from greylag.store.base import Store, StoreError, StoreRefused
+from greylag.store.base import FIGURES, Store, StoreError, StoreRefused
 
 NO_MEMORY = 0.05  # seconds until what there was no memory for is tried again
 _AT_ONCE = 0.0001  # seconds: no wait at all would look at the queue without giving up Python's lock
@@ -194,7 +194,7 @@ class StoreThread(threading.Thread):
         if batch.look_at_lists:
             store.check()
             self._lists.look(store)
-            batch.no_figures = store.no_figures()
+            batch.no_figures = store.lacks(FIGURES)
             batch.warning = store.warning()
             batch.removals = self._removals(store, batch)
         if batch.jobs or batch.later:

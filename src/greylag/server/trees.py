@@ -8,14 +8,11 @@ trees that are not served here, the one-shot answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from greylag.core.policy import Room
 from greylag.server.journal import WARN, Journal
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
-from greylag.store.base import Page, Position
-from greylag.store.tree.store import TreeStore
+from greylag.store.tree import open_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,9 +65,13 @@ class Trees:
             self._journal.event(WARN, {"event": "tree-not-listed", "tree": name})
 
     def _start(self, name: bytes, hold: int) -> Worker | None:
+        path = name.decode("utf-8", "surrogateescape")
         worker = Worker(
-            Desk(), _opener(name, hold), self._events, deadline=self._deadline, room=Room()
+            *(Desk(), lambda: open_tree(path, hold=hold, cleaned=True), self._events),
+            deadline=self._deadline,
+            room=Room(),
         )
+        worker.told_of_figures = True  # nobody expects any of a tree
         try:
             worker.start()
         except RuntimeError:  # no thread is to be had
@@ -82,20 +83,3 @@ class Trees:
         """Write what is left, within about `patience` seconds for all together."""
         for worker in self._open.values():
             await worker.stop(patience / len(self._open))
-
-
-def _opener(name: bytes, hold: int) -> Callable[[], TreeStore]:
-    return lambda: _Cleaned(name.decode("utf-8", "surrogateescape"), hold=hold)
-
-
-class _Cleaned(TreeStore):
-    """A tree that `jgreylist-clean` cleans: it counts the clients that never came back."""
-
-    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:  # noqa: ARG002
-        return Page(0, 0, None, 0, 0)
-
-    def trim(self, number: int, now: int) -> int:  # noqa: ARG002
-        return 0
-
-    def no_figures(self) -> str | None:
-        return None  # nobody expects any

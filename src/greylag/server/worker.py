@@ -64,7 +64,7 @@ class Worker:
         self._waiting: list[Job] = []
         self._flying: Batch | None = None
         self._scheduled = False
-        self._told_of_figures = False
+        self.told_of_figures = False  # that the store keeps none; set: nobody expects any
         self._next_lists = 0.0
         self._next_later = 0.0
         self._asked = 0  # of the desk, up to the last tick
@@ -207,8 +207,8 @@ class Worker:
 
     def _report(self, batch: Batch) -> None:
         """Tell what came of a batch beside its answers."""
-        if batch.no_figures is not None and not self._told_of_figures:
-            self._told_of_figures = True
+        if batch.no_figures is not None and not self.told_of_figures:
+            self.told_of_figures = True
             self._events.no_figures(batch.no_figures)
         if batch.warning is not None and self._warnings.allows(monotonic()):
             self._events.store_warns(batch.warning)

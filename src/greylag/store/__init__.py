@@ -1,76 +1,133 @@
 """Stores: where records, lists and figures are kept. `base` is the contract.
 
-`open_store` is the one way from a URL to a store.
+`BACKENDS` is the registry: a URL's scheme, and the module that has what there is to say of such a
+store. Nobody outside this package asks what kind a store is: only what it can.
 """
 
 from __future__ import annotations
 
-from greylag.store.base import Store, StoreError
+import sys
 
-_SQLITE = "sqlite://"
-_TREE = "tree://"
-MYSQL_BY_FILE = "mysql:?default_file="
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import ClassVar
+
+    from greylag.store.admin import Admin
+    from greylag.store.base import Store
+
+# The scheme of a URL, and the module whose BACKEND is the class for it. Imported when it is used.
+BACKENDS = {
+    "sqlite": "greylag.store.sqlite",
+    "mysql": "greylag.store.mysql",
+    "tree": "greylag.store.tree",
+    "memory": "greylag.store.memory",
+}
 _HIDDEN = "a value that is not shown, as it may hold a password"
-EXPECTED = (
-    "sqlite:///absolute/path.db, mysql:?default_file=/path/my.cnf, "
-    "tree:///absolute/folder or memory:"
-)
+
+
+class Backend:
+    """One kind of store, and a URL that names one. Nothing is opened by making it.
+
+    What is said here is right for a store that can do everything and needs nothing.
+    """
+
+    example = ""  # of a URL
+    only_a_path = False  # is behind the scheme, so nothing there is secret
+    old_tables = False  # of the old plugin: keys say what its keys say (`Policy.old_tables`)
+    lacks: ClassVar[
+        Mapping[str, str]
+    ] = {}  # what it cannot keep or do (`base.LISTS`...): in one sentence
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.check()
+
+    def check(self) -> None:
+        """Raise ValueError, which says what was expected, where the URL names nothing."""
+
+    def open(self, *, timeout: float, create: bool) -> Store:
+        """Return the store. Raises StoreError. See `open_store`."""
+        raise NotImplementedError
+
+    @staticmethod
+    def load() -> None:
+        """Import all that `open` and `admin` import when they are called; ImportError if it lacks.
+
+        For a process that is about to lose its rights to read the program.
+        """
+
+    @property
+    def shown(self) -> str:
+        """The URL as it may be shown and logged: without a password (T43)."""
+        return self.url
+
+    @property
+    def file(self) -> str | None:
+        """The path of the one file that the store is, if it is one that `open` can make."""
+        return None
+
+    def below(self, _folder: str) -> str:
+        """Return the URL; a relative path in it is taken from this folder."""
+        return self.url
+
+    def look(self) -> None:
+        """Raise StoreError where what the URL names cannot be read; the store is not opened."""
+
+    def statements(self) -> list[str]:
+        """Return the SQL that makes the tables, where an admin can run it by hand."""
+        return []
+
+    def admin(self, *, timeout: float) -> Admin:
+        """Return what makes and checks the database. Raises StoreError, also if it lacks TABLES."""
+        from greylag.store.base import TABLES, StoreError
+
+        raise StoreError(f"{self.shown}: {self.lacks[TABLES]}")
+
+
+def kind_of_scheme(scheme: str) -> type[Backend]:
+    """Return the class of a backend that is registered."""
+    name = BACKENDS[scheme]
+    __import__(name)
+    kind: type[Backend] = sys.modules[name].BACKEND
+    return kind
+
+
+def kinds() -> Iterator[type[Backend]]:
+    """Yield the class of each backend there is."""
+    yield from map(kind_of_scheme, BACKENDS)
+
+
+def expected() -> str:
+    """Say what a URL could be."""
+    *others, last = (kind.example for kind in kinds())
+    return f"expected {', '.join(others)} or {last}"
+
+
+def backend_of(url: str) -> Backend:
+    """Return the backend of a URL. Raises ValueError, which says what was expected."""
+    scheme, colon, _rest = url.partition(":")
+    if not colon or scheme not in BACKENDS:
+        raise ValueError(expected())
+    return kind_of_scheme(scheme)(url)
 
 
 def check_url(url: str) -> str:
-    """Return the URL if `open_store` understands it. Raises ValueError with what was expected."""
-    if url == "memory:":
-        return url
-    if url.startswith(_TREE):
-        return _check_tree(url)
-    if url.startswith("mysql:"):
-        return _check_mysql(url)
-    if not url.startswith("sqlite:"):
-        raise ValueError(f"expected {EXPECTED}")
-    path = url.removeprefix(_SQLITE)
-    if not url.startswith(_SQLITE) or not path.startswith("/") or path.endswith("/"):
-        raise ValueError("expected an absolute path after sqlite://, as in sqlite:///var/lib/x.db")
-    if "\0" in path:
-        raise ValueError("expected a path without NUL")
-    return url
+    """Return the URL if it names a store. Raises ValueError, which says what was expected."""
+    return backend_of(url).url
 
 
-def _check_tree(url: str) -> str:
-    path = url.removeprefix(_TREE)
-    if not path.startswith("/") or "\0" in path:
-        raise ValueError("expected an absolute path after tree://, as in tree:///var/lib/jgreylist")
-    return url
+def open_store(url: str, *, timeout: float, create: bool = True) -> Store:
+    """Return the store that a URL names; `timeout` in seconds is the longest wait for a lock.
 
-
-def _check_mysql(url: str) -> str:
-    from greylag.store.mysql.options import EXPECTED as MYSQL
-    from greylag.store.mysql.options import read_url
-
-    if url.startswith("mysql:?"):
-        if url == MYSQL_BY_FILE or not url.startswith(MYSQL_BY_FILE) or "&" in url:
-            raise ValueError(f"expected {MYSQL}")
-    else:
-        read_url(url)
-    return url
-
-
-def _mysql(url: str, timeout: float) -> Store:
-    from importlib.util import find_spec
-
-    if find_spec("pymysql") is None:
-        raise StoreError(f"{without_password(url)}: needs PyMySQL (pip install 'greylag[mysql]')")
-    from greylag.store.mysql.options import read_url
-    from greylag.store.mysql.store import MysqlStore
-
-    return MysqlStore(read_url(url), timeout=timeout)
+    Raises StoreError. With `create` unset, a store that is not there is an error.
+    """
+    return backend_of(url).open(timeout=timeout, create=create)
 
 
 def without_password(url: str) -> str:
     """Return a store URL that `check_url` let pass as it may be shown and logged (T43)."""
-    account, at, place = url.removeprefix("mysql://").rpartition("@")
-    if not (url.startswith("mysql://") and at and ":" in account):
-        return url
-    return f"mysql://{account.partition(':')[0]}:***@{place}"
+    return backend_of(url).shown
 
 
 def holds_password(url: str) -> bool:
@@ -81,34 +138,13 @@ def holds_password(url: str) -> bool:
 def shown_wrong(raw: object) -> str:
     """Return a wrong value of a store URL as it may be shown.
 
-    Nobody can tell where in a mistyped URL the password is, so only what is a path is shown (T43).
+    Nobody can tell where in a mistyped URL the password is, so only a path is shown (T43).
     """
     if isinstance(raw, int | float):
         return repr(raw)
     if isinstance(raw, str) and "@" not in raw:
         scheme, colon, rest = raw.partition(":")
-        path = scheme in ("sqlite", "tree") or raw.startswith("/")
+        path = raw.startswith("/") or (scheme in BACKENDS and kind_of_scheme(scheme).only_a_path)
         if path or (colon and not rest.strip("/")):
             return repr(raw)
     return _HIDDEN
-
-
-def open_store(url: str, *, timeout: float, create: bool = True) -> Store:
-    """Return the store that a URL names; `timeout` in seconds is the longest wait for a lock.
-
-    Raises StoreError. With `create` unset, a store that is not there is an error.
-    """
-    check_url(url)
-    if url == "memory:":
-        from greylag.store.memory import MemoryStore
-
-        return MemoryStore()
-    if url.startswith("mysql"):
-        return _mysql(url, timeout)
-    if url.startswith(_TREE):
-        from greylag.store.tree.store import TreeStore
-
-        return TreeStore(url.removeprefix(_TREE))  # the folder is the admin's to make
-    from greylag.store.sqlite.store import SqliteStore
-
-    return SqliteStore(url.removeprefix(_SQLITE), timeout=timeout, create=create)

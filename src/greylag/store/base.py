@@ -1,4 +1,4 @@
-"""The contract of every store, on one screen.
+"""The contract of every store, in parts: `Records`, `Lists`, `Figures`.
 
 `now` is whole Unix seconds everywhere. All methods raise StoreError, and nothing else, when the
 data cannot be read or written; its text names the place. Nothing is half done: a call either
@@ -19,8 +19,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Protocol
+
+    from greylag.store.contacts import Contacts
 else:
     Protocol = object  # the annotation's machinery costs a one-shot process milliseconds
+
+
+# What a store may be unable to keep or do: `lacks` says why.
+LISTS = "lists"
+FIGURES = "figures"
+RECIPIENTS = "recipients"  # records of triplets; without them it keeps connections alone
+COUNTS = "counts"  # how often, and until when; without them it keeps `contacts`
+TABLES = "tables"  # of a database, that an admin makes and looks over: `greylag db`
 
 
 class StoreError(Exception):
@@ -28,15 +38,15 @@ class StoreError(Exception):
 
 
 class StoreRefused(StoreError):
-    """The same, of one record or one entry: the store is there for all others."""
+    """One record or one entry could not be read or written. The store works for all others."""
 
 
 class StoreUnavailable(StoreError):
-    """The same, and trying again later may help: locked, full, not there."""
+    """Nothing could be read or written now. It may work later: locked, full, not there."""
 
 
 class StoreConflict(StoreUnavailable):
-    """Another writer was faster: nothing was done, and the same again may succeed at once."""
+    """Another writer was faster. Nothing was done; the same call may succeed at once."""
 
 
 @value
@@ -50,6 +60,22 @@ class Filter:
     null_sender: bool = False
     passed: bool | None = None
 
+    def fits(self, key: Triplet, record: Record) -> bool:
+        """Tell whether a record is one that the search is after."""
+        low, high = self.first_network, self.last_network
+        in_range = (
+            low is None
+            or high is None
+            or (len(key.network) == len(low) and low <= key.network <= high)
+        )
+        return (
+            in_range
+            and self.sender in key.sender
+            and self.recipient in key.recipient
+            and not (self.null_sender and key.sender)
+            and self.passed in (None, record.passed > 0)
+        )
+
 
 # Where a walk goes on. Only the store that gave it knows what is in it; many give a Triplet.
 Position = object
@@ -57,7 +83,7 @@ Position = object
 
 @value
 class Page:
-    """One step of `expire`: what it forgot by fate, what it kept, where the next step goes on."""
+    """One step of `expire`: how many it removed and kept, and where the next step goes on."""
 
     stopped: int
     delayed: int
@@ -69,7 +95,7 @@ class Page:
 
 @value
 class Stretch:
-    """One step of `thin`: how many records it found and forgot, where the next step goes on."""
+    """One step of `thin`: how many records it found and removed, where the next step goes on."""
 
     found: int
     gone: int
@@ -85,32 +111,82 @@ class EntryPage:
     ignored: int = 0  # rows that name nothing that an entry can name
 
 
-class Store(Protocol):
-    """Records, lists and figures."""
+class Records(Protocol):
+    """What is known of triplets and of connections."""
 
     def transaction(
         self, waiting: Callable[[], None] | None = None
     ) -> AbstractContextManager[None]:
-        """Hold what is called inside together: one step to others, where the store can do that.
+        """Make one transaction of what is called inside, where the store has such.
 
-        Where another writer has to be waited for before it begins, `waiting` is called once; it may
-        read. Errors of its own end the transaction.
+        If another writer has to be waited for before it begins, `waiting` is called once. It may
+        read. Its errors end the transaction.
         """
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
-        """Return the records of those triplets that have one, live or not."""
+        """Return the records of those triplets that have one, expired ones too."""
 
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
         """Make the changes as `core.record.applied` does, and add to the figures of this hour.
 
-        On return all is durable. A record that a `Created` replaces is counted by its fate.
+        On return all is durable. A record that a `Created` replaces is counted (stopped, or
+        delayed).
         """
 
     def merge(self, records: Mapping[Triplet, Record]) -> None:
         """Take over what another store knows, as `core.record.joined` does; all or none."""
 
+    def removals(self) -> int | None:
+        """Return a number that changes when `forget` removes records, on whatever host.
+
+        None: this store cannot tell, so its records must not be answered from memory.
+        """
+
+    def count(self, now: int) -> tuple[int, int]:
+        """Return how many live records wait, and how many have passed."""
+
+    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
+        """Look at up to `limit` records after a position; remove and count those that expired."""
+
+    def trim(self, number: int, now: int) -> int:
+        """Evict up to `number` records that never passed, of any network, and count them (evicted).
+
+        They are chosen at random, so a flood evicts mostly its own. Return how many; it may be
+        fewer than asked for. The cost does not grow with the records.
+        """
+
+    def thin(
+        self,
+        network: bytes,
+        *,
+        passed: bool,
+        look: int,
+        part: float,
+        now: int,
+        after: Position | None,
+    ) -> Stretch:
+        """Look at up to `look` records of one client network after a position; evict some of them.
+
+        Either those that wait are looked at, or those that have passed; expired ones too. The
+        `part` that goes is chosen at random, but records that passed more than once go last. They
+        are counted (evicted, or delayed). The cost does not grow with the records.
+        """
+
+    def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
+        """Return up to `limit` records that fit, expired ones too, each once.
+
+        They are looked for in steps of a bounded size, and nothing is held between two steps.
+        """
+
+    def forget(self, triplets: Iterable[Triplet]) -> int:
+        """Remove these records uncounted, all or none; return how many there were."""
+
+
+class Lists(Protocol):
+    """Who is let in or refused, as admins say."""
+
     def matching(self, client: bytes, domain: str) -> list[Entry]:
-        """Return the entries that name the client (packed) or the domain; others may be among them.
+        """Return the entries that name the client (packed) or the domain, and maybe some others.
 
         The cost does not grow with the lists.
         """
@@ -130,64 +206,36 @@ class Store(Protocol):
     def generation(self) -> int | None:
         """Return a number that changes whenever the lists do.
 
-        Other lists have another number, those of another store too: after a failure the store is
-        opened anew, and what is in memory is read again only if this number is another one.
+        The lists of another store have another number: after a failure the store is opened anew,
+        and the lists are read again only if the number has changed.
         None: a long list is looked through in steps, and this was one of them. Ask again.
         """
 
-    def removals(self) -> int | None:
-        """Return a number that changes when `forget` removes records, on whatever host.
 
-        None: this store cannot tell, so nobody may go by what he remembers of its records.
-        """
+class Figures(Protocol):
+    """What was counted, by the hour. `Records.apply` adds to it."""
 
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
         """Return the figures of each hour that began in [since, until), by the hour's start."""
 
-    def no_figures(self) -> str | None:
-        """Return why no figures are kept here, or None where they are."""
+
+class Store(Records, Lists, Figures, Protocol):
+    """All parts. A store that cannot keep one inherits its stand-in from `store.lacking`."""
+
+    def lacks(self, part: str) -> str | None:
+        """Return why this is not kept here (LISTS, FIGURES...), in one sentence; None where it is.
+
+        Commands and the log show it as it is.
+        """
+        return None
+
+    def contacts(self) -> Contacts | None:
+        """Return this store as one that keeps first and last contacts, where that is all it has."""
+        return None
 
     def warning(self) -> str | None:
         """Return what an admin has to look after, though the store works; or None."""
-
-    def count(self, now: int) -> tuple[int, int]:
-        """Return how many live records wait; and have passed."""
-
-    def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
-        """Look at up to `limit` records after a place; forget and count those that are not live."""
-
-    def trim(self, number: int, now: int) -> int:
-        """Forget up to `number` records that never passed, of any network.
-
-        Which, chance decides, so that a flood meets mostly itself. Return and count (evicted) how
-        many; it may be fewer than asked for. The cost does not grow with the records.
-        """
-
-    def thin(
-        self,
-        network: bytes,
-        *,
-        passed: bool,
-        look: int,
-        part: float,
-        now: int,
-        after: Position | None,
-    ) -> Stretch:
-        """Look at up to `look` records of one client network after a place; forget a part of them.
-
-        Those that wait, or those that have passed; live or not. Which of these go, chance decides,
-        but those that passed more than once go last. They are counted (evicted; delayed). The cost
-        does not grow with the records.
-        """
-
-    def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
-        """Return up to `limit` records that fit, live or not, each once.
-
-        They are looked for in steps of a bounded size, and nothing is held between two steps.
-        """
-
-    def forget(self, triplets: Iterable[Triplet]) -> int:
-        """Remove these records uncounted, all or none; return how many there were."""
+        return None
 
     def check(self) -> None:
         """Raise StoreUnavailable where what is open is no longer what the URL names."""

@@ -20,12 +20,17 @@ from greylag.core.record import Change, Created, Record, applied, joined
 from greylag.core.subject import Domain, Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
-from greylag.store.base import EntryPage, Filter, Page, Position, Stretch
+from greylag.store import Backend, expected
+from greylag.store.base import TABLES, EntryPage, Filter, Page, Position, Store, Stretch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 _GENERATIONS = count(1)  # of the lists of all stores: no two have the same
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """Records, lists and figures in dicts, behind one lock."""
 
     def __init__(self) -> None:
@@ -38,7 +43,7 @@ class MemoryStore:
         self._removals = 0
 
     @contextmanager
-    def transaction(self, _waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    def transaction(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         with self._lock:
             yield
 
@@ -108,12 +113,6 @@ class MemoryStore:
             hours = sorted(h for h in self._figures if since <= h < until and self._figures[h])
             return {hour: dict(self._figures[hour]) for hour in hours}
 
-    def no_figures(self) -> str | None:
-        return None
-
-    def warning(self) -> str | None:
-        return None
-
     def count(self, now: int) -> tuple[int, int]:
         with self._lock:
             live = [record for record in self._records.values() if record.live(now)]
@@ -173,7 +172,7 @@ class MemoryStore:
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         with self._lock:
             keys = sorted(self._records, key=attrgetter("key"))
-            found = [(k, self._records[k]) for k in keys if fits(k, self._records[k], wanted)]
+            found = [(k, self._records[k]) for k in keys if wanted.fits(k, self._records[k])]
         return iter(found[:limit])
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
@@ -193,16 +192,18 @@ def _no_figures() -> defaultdict[str, int]:
     return defaultdict(int)
 
 
-def fits(key: Triplet, record: Record, wanted: Filter) -> bool:
-    """Tell whether a record is one that a search is after."""
-    low, high = wanted.first_network, wanted.last_network
-    in_range = (
-        low is None or high is None or (len(key.network) == len(low) and low <= key.network <= high)
-    )
-    return (
-        in_range
-        and wanted.sender in key.sender
-        and wanted.recipient in key.recipient
-        and not (wanted.null_sender and key.sender)
-        and wanted.passed in (None, record.passed > 0)
-    )
+class Memory(Backend):
+    """`memory:`."""
+
+    example = "memory:"
+    lacks: ClassVar = {TABLES: "memory that ends with the process is no database with tables"}
+
+    def check(self) -> None:
+        if self.url != "memory:":
+            raise ValueError(expected())
+
+    def open(self, *, timeout: float, create: bool) -> MemoryStore:
+        return MemoryStore()
+
+
+BACKEND = Memory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from greylag.core.subject import Network, Subject
-from greylag.core.value import value
+from greylag.store.admin import Finding
 from greylag.store.mysql.link import Guard, connect
 from greylag.store.mysql.options import Place
 from greylag.store.mysql.rows import read_entries
@@ -11,7 +11,7 @@ from greylag.store.mysql.schema import COLUMNS, INDEXES, TABLES, TRIGGERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Self
+    from typing import Any
 
 _COLUMNS = """SELECT table_name, column_name FROM information_schema.columns
     WHERE table_schema = DATABASE()"""
@@ -24,15 +24,6 @@ _ENTRIES = """SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to, 0, 0,
 _SHOWN = 40  # characters of a wrong value
 
 
-@value
-class Finding:
-    """Something that differs from what is needed, and what mends it."""
-
-    what: str
-    mend: str
-    index: str = ""  # the statement that adds an index, where that is it
-
-
 def statements(missing: list[str] | None = None) -> list[str]:
     """Return the SQL that makes these tables, or all; the lists come with their triggers."""
     names = list(TABLES) if missing is None else missing
@@ -40,17 +31,14 @@ def statements(missing: list[str] | None = None) -> list[str]:
     return made + (list(TRIGGERS.values()) if "greylisting_lists" in names else [])
 
 
-class Admin:
-    """A session for these jobs. All methods raise StoreError."""
+class MysqlAdmin:
+    """A session for these jobs."""
 
     def __init__(self, place: Place, *, timeout: float) -> None:
         self._guard = Guard(place)
         self._session = connect(place, self._guard, timeout)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
+    def close(self) -> None:
         self._session.close()
 
     def _all(self, statement: str) -> tuple[Any, ...]:
@@ -64,14 +52,12 @@ class Admin:
         return [name for name in TABLES if name not in there]
 
     def init(self) -> list[str]:
-        """Make the tables that are missing; return their names. What is there stays as it is."""
         missing = self.missing()
         for statement in statements(missing):
             self._all(statement)
         return missing
 
     def check(self) -> list[Finding]:
-        """Return what differs from what is needed, or would help."""
         missing = self.missing()
         found = [Finding(f"table {name} is missing", "greylag db init") for name in missing]
         found += self._columns(missing)
@@ -127,7 +113,6 @@ class Admin:
         return found
 
     def add_indexes(self, found: list[Finding]) -> int:
-        """Add the indexes that are missing; return how many."""
         wanted = [finding.index for finding in found if finding.index]
         for statement in wanted:
             self._all(statement)

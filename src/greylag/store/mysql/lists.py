@@ -1,22 +1,20 @@
-"""greylisting_lists: the entries as the old plugin and admins write them, and as we do.
-
-The caller translates errors, and holds the transaction around changes.
-"""
+"""The lists of a store in MySQL: greylisting_lists, as the old plugin and admins write it too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 
 from greylag.core.accesslist import Entry, networks_around
 from greylag.core.address import canonical_domain
 from greylag.core.client import last_address, network
 from greylag.core.subject import Domain, Network, Subject
-from greylag.store.base import EntryPage
+from greylag.store.base import EntryPage, Store
 from greylag.store.mysql import sql
+from greylag.store.mysql.link import Guard
 from greylag.store.mysql.names import Names
 from greylag.store.mysql.rows import date, read_entries
-from greylag.store.mysql.session import Session
+from greylag.store.mysql.session import Session, Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,12 +39,14 @@ class _Walk:
         self.began = 0  # by the server's clock
 
 
-class Lists:
-    """The table of list entries, in a store's session."""
+class MysqlLists(Store):
+    """The part `Lists`; `MysqlStore` has the session."""
 
-    def __init__(self, session: Session, names: Names) -> None:
+    def __init__(self, session: Session, guard: Guard, transaction: Transaction) -> None:
         self._session = session
-        self._names = names
+        self._guard = guard
+        self._transaction = transaction
+        self._names = Names(session)
         self._changes = 0  # by this store
         self._mark = (0, -1)  # when the last look began: our changes, and the highest number
         self._walk: _Walk | None = None
@@ -54,36 +54,45 @@ class Lists:
         self._next_look = 0.0
         self._is_long = False
 
+    def transaction(self, waiting: Callable[[], None] | None = None) -> Transaction:
+        return self._transaction
+
     def matching(self, client: bytes, domain: str) -> list[Entry]:
-        """Return the entries that name the client (packed) or the domain, and some near it."""
         starts = [net.packed for net in networks_around(client)]
         prefix = 8 * len(client) - _NEARBY
-        spellings = (domain, self._names.of_domain(domain))
         nearby = (network(client, prefix), last_address(client, prefix))
-        rows = [
-            *self._session.read(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby)),
-            *self._session.read(sql.ENTRIES_BY_DOMAIN, spellings),
-        ]
-        return _entries({row[0]: row for row in rows}.values())
+        with self._guard:
+            spellings = (domain, self._names.of_domain(domain))
+            rows = [
+                *self._session.read(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby)),
+                *self._session.read(sql.ENTRIES_BY_DOMAIN, spellings),
+            ]
+            return _entries({row[0]: row for row in rows}.values())
 
     def entries(self) -> list[Entry]:
-        """Return all entries, in the order of their rows."""
-        return _entries(self._session.read(sql.ENTRIES, ()))
+        with self._guard:
+            return _entries(self._session.read(sql.ENTRIES, ()))
 
-    def after(self, number: int, limit: int) -> EntryPage:
+    def entries_after(self, number: int, limit: int) -> EntryPage:
         """Return the entries of the next rows; a row may be several entries, or none."""
-        rows = self._session.read(sql.ENTRIES_AFTER, (number, limit))
-        ignored = sum(not read_entries(row) for row in rows)
-        after = int(rows[-1][0]) if len(rows) == limit else None
-        return EntryPage(_entries(rows), after, ignored)
+        with self._guard:
+            rows = self._session.read(sql.ENTRIES_AFTER, (number, limit))
+            ignored = sum(not read_entries(row) for row in rows)
+            after = int(rows[-1][0]) if len(rows) == limit else None
+            return EntryPage(_entries(rows), after, ignored)
 
-    def put(self, entries: Iterable[Entry]) -> None:
-        """Add entries; one for a subject that has one takes its place."""
+    def put_entries(self, entries: Iterable[Entry]) -> None:
         given = {entry.subject: entry for entry in entries}  # the last of a subject stays
-        self.remove(set(given))
-        self._session.write(sql.PUT_ENTRY, [_entry_row(entry) for entry in given.values()])
+        with self.transaction(), self._guard:
+            self._remove_entries(set(given))
+            self._session.write(sql.PUT_ENTRY, [_entry_row(entry) for entry in given.values()])
 
-    def remove(self, subjects: set[Subject]) -> int:
+    def remove_entries(self, subjects: Iterable[Subject]) -> int:
+        given = set(subjects)
+        with self.transaction(), self._guard:
+            return self._remove_entries(given)
+
+    def _remove_entries(self, subjects: set[Subject]) -> int:
         """Remove the entries of these subjects; return of how many there were any."""
         self._changes += 1
         removed, wanted = set(), subjects | set(map(_folded, subjects))
@@ -101,17 +110,19 @@ class Lists:
     def generation(self) -> int | None:
         """Return a number that changes with the table, also by rows that an admin writes by hand.
 
-        Of a long table None is returned again and again, until all was looked through. Its new rows
+        Of a long table None is returned again and again, until all was looked through. New rows
         are seen at once, other changes at the next look.
         """
-        if self._walk is None:
-            mark = (self._changes, int(self._session.read(sql.HIGHEST_ENTRY, ())[0][0]))
-            if mark == self._mark and monotonic() < self._next_look:
-                return self._generation
-            self._mark, self._walk = mark, _Walk()
-            if self._is_long:
-                return None
-        return self._look_on(self._walk)
+        with self._guard:
+            if self._walk is None:
+                highest = int(self._session.read(sql.HIGHEST_ENTRY, ())[0][0])
+                mark = (self._changes, highest)
+                if mark == self._mark and monotonic() < self._next_look:
+                    return self._generation
+                self._mark, self._walk = mark, _Walk()
+                if self._is_long:
+                    return None
+            return self._look_on(self._walk)
 
     def _look_on(self, walk: _Walk) -> int | None:
         found = self._session.read(sql.GENERATION, (walk.highest, _LOOK))[0]

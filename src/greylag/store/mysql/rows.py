@@ -6,7 +6,6 @@ program, by an admin's hand, or by a server that is not what it seems.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from time import gmtime, strftime
@@ -169,16 +168,6 @@ def conditions(wanted: Filter) -> tuple[object, ...]:
         *(wanted.sender, text_of(wanted.sender), wanted.recipient, text_of(wanted.recipient)),
         *(int(wanted.null_sender), passed, passed),
     )
-
-
-def figures_by_hour(rows: Iterable[tuple[Any, ...]]) -> dict[int, dict[str, int]]:
-    """Return the figures of each hour; a name has the mark of a node behind it: `pass:known@2`."""
-    hours: dict[int, dict[str, int]] = {}
-    for hour, name, number in rows:
-        figure, _at, mark = str(name).rpartition("@")
-        figure = figure if figure and mark.isdigit() else str(name)
-        hours.setdefault(int(hour), Counter())[figure] += int(number)
-    return hours
 
 
 def read_entries(found: tuple[Any, ...]) -> list[Entry]:

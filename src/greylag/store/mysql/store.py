@@ -8,19 +8,17 @@ there all the same, readers see the one record that they mean (`rows.merged`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
-from greylag.core.accesslist import Entry
-from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, hour_of
+from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of
 from greylag.core.record import CLOCK_TOLERANCE, Change, Created, Record, applied, joined
-from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
-from greylag.store.base import EntryPage, Filter, Page, Position, Stretch
+from greylag.store.base import FIGURES, Filter, Page, Position, Stretch
 from greylag.store.mysql import sql
-from greylag.store.mysql.link import NO_TABLE, Guard
-from greylag.store.mysql.lists import Lists
-from greylag.store.mysql.names import Names
+from greylag.store.mysql.figures import NO_FIGURES, Figures
+from greylag.store.mysql.link import Guard
+from greylag.store.mysql.lists import MysqlLists
 from greylag.store.mysql.options import Place
 from greylag.store.mysql.rows import (
     Known,
@@ -28,11 +26,9 @@ from greylag.store.mysql.rows import (
     assigned,
     conditions,
     date,
-    figures_by_hour,
     new_row,
     read_rows,
 )
-from greylag.store.mysql.schema import FIGURES
 from greylag.store.mysql.session import Session, Transaction, parts
 
 TYPE_CHECKING = False
@@ -40,43 +36,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 STEP = 10_000  # rows of one answer to a search: of the longest names 25 MB
-_NO_FIGURES = "there is no table greylag_figures, and we may not make it: greylag db init --print"
 
 
-class MysqlStore:
+class MysqlStore(MysqlLists):
     """A store in a MySQL database; `timeout` in seconds is for each answer of the server."""
 
     def __init__(self, place: Place, *, timeout: float) -> None:
-        self._guard = Guard(place)
-        self._session = Session(place, self._guard, timeout)
+        guard = Guard(place)
+        session = Session(place, guard, timeout)
         self._held: dict[Triplet, Known] = {}
-        self._transaction = Transaction(self._session, self._guard, self._held.clear)
-        self._names = Names(self._session)
-        self._lists = Lists(self._session, self._names)
-        self._mark = self._make_figures()
-
-    def _make_figures(self) -> str | None:
-        """Return the mark of this node's rows (`sql.MARK`); None where our table may not be."""
-        from pymysql import MySQLError
-
-        with self._guard:
-            for made in (False, True):
-                try:
-                    if made:
-                        self._session.read(FIGURES)
-                    mark, locks = self._session.read(sql.MARK)[0]
-                    if not locks:
-                        self._session.make_lock()
-                except MySQLError as error:
-                    if error.args[0] not in NO_TABLE:
-                        raise
-                else:
-                    return str(mark)
-            self._session.take_turns_at_old_table()
-        return None
-
-    def transaction(self, _waiting: Callable[[], None] | None = None) -> Transaction:
-        return self._transaction
+        super().__init__(session, guard, Transaction(session, guard, self._held.clear))
+        self._figures = Figures(session)
+        with guard:
+            self._figures.make()
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
         with self._guard:
@@ -113,7 +85,7 @@ class MysqlStore:
             for change in changes:
                 self._apply_one(change, counts, now)
             self._write()
-            self._add_figures(counts, now)
+            self._figures.add(counts, now)
 
     def _apply_one(self, change: Change, counts: Counter[str], now: int) -> None:
         known = self._held[change.triplet]
@@ -157,52 +129,16 @@ class MysqlStore:
         for part in parts(numbers):
             self._session.read(sql.FORGET[len(part)], part)
 
-    def _add_figures(self, counts: Mapping[str, int], now: int) -> None:
-        if self._mark is not None:
-            hour = hour_of(now)
-            rows = [(hour, name + self._mark, n) for name, n in counts.items() if n]
-            self._session.write(sql.FIGURE, rows)
-
-    def matching(self, client: bytes, domain: str) -> list[Entry]:
-        with self._guard:
-            return self._lists.matching(client, domain)
-
-    def entries(self) -> list[Entry]:
-        with self._guard:
-            return self._lists.entries()
-
-    def entries_after(self, number: int, limit: int) -> EntryPage:
-        with self._guard:
-            return self._lists.after(number, limit)
-
-    def put_entries(self, entries: Iterable[Entry]) -> None:
-        given = list(entries)  # what fails in making them is not the server's fault
-        with self.transaction(), self._guard:
-            self._lists.put(given)
-
-    def remove_entries(self, subjects: Iterable[Subject]) -> int:
-        with self.transaction(), self._guard:
-            return self._lists.remove(set(subjects))
-
-    def generation(self) -> int | None:
-        with self._guard:
-            return self._lists.generation()
-
     def removals(self) -> int | None:
         with self._guard:
-            return int(self._session.read(sql.REMOVALS)[0][0]) if self._mark is not None else None
+            return self._figures.removals()
 
     def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
-        if self._mark is None:
-            return {}
         with self._guard:
-            return figures_by_hour(self._session.read(sql.FIGURES, (since, until)))
+            return self._figures.by_hour(since, until)
 
-    def no_figures(self) -> str | None:
-        return _NO_FIGURES if self._mark is None else None
-
-    def warning(self) -> None:
-        """There is nothing to look after."""
+    def lacks(self, part: str) -> str | None:
+        return NO_FIGURES if part == FIGURES and not self._figures.kept else None
 
     def count(self, now: int) -> tuple[int, int]:
         with self._guard:
@@ -219,7 +155,7 @@ class MysqlStore:
             self._remove([row.number for row in dead])
             self._held.clear()
             fates = Counter(fate_of(row.record) for row in dead)
-            self._add_figures(fates, now)
+            self._figures.add(fates, now)
         waiting = [row for row in seen if row.record.live(now) and not row.record.passed]
         passed = len(seen) - len(dead) - len(waiting)
         size = sum(row.triplet.size for row in waiting)
@@ -235,7 +171,7 @@ class MysqlStore:
     def _evict(self, rows: Sequence[tuple[Any, ...]], fate: str, now: int) -> int:
         self._remove([row[0] for row in rows])
         self._held.clear()
-        self._add_figures({fate: len(rows)}, now)
+        self._figures.add({fate: len(rows)}, now)
         return len(rows)
 
     def thin(
@@ -285,8 +221,7 @@ class MysqlStore:
             known = self._known(triplets, sql.LOAD_TO_CHANGE)
             self._remove([row.number for one in known.values() for row in one.rows])
             self._held.clear()
-            if self._mark is not None:
-                self._session.read(sql.NEXT_REMOVAL)
+            self._figures.count_removal()
         return sum(bool(one.rows) for one in known.values())
 
     def check(self) -> None:

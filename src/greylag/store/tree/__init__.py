@@ -1,1 +1,57 @@
 """The store in jgreylist's files: for connections alone."""
+
+from __future__ import annotations
+
+from greylag.store import Backend
+from greylag.store.base import COUNTS, FIGURES, LISTS, RECIPIENTS, TABLES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+    from greylag.store.tree.store import TreeStore
+
+_SCHEME = "tree://"
+
+
+class Tree(Backend):
+    """`tree:///absolute/folder`, as `JGREYLIST_DIR` names it."""
+
+    example = "tree:///absolute/folder"
+    only_a_path = True
+    lacks: ClassVar = {
+        LISTS: "a tree of jgreylist keeps no lists (tcprules are jgreylist's)",
+        FIGURES: "a tree of jgreylist keeps no figures",
+        RECIPIENTS: "a tree of jgreylist keeps connections, not recipients",
+        COUNTS: "a tree of jgreylist keeps when a client came first and last, and no more",
+        TABLES: "a tree of jgreylist is a folder of files, no database with tables",
+    }
+
+    def check(self) -> None:
+        path = self.url.removeprefix(_SCHEME)
+        if not self.url.startswith(_SCHEME) or path[:1] != "/" or "\0" in path:
+            raise ValueError(
+                "expected an absolute path after tree://, as in tree:///var/lib/jgreylist"
+            )
+
+    def open(self, *, timeout: float, create: bool) -> TreeStore:
+        return open_tree(self.url.removeprefix(_SCHEME))
+
+    @staticmethod
+    def load() -> None:
+        import greylag.store.tree.store  # noqa: F401
+
+
+def open_tree(path: str, *, hold: int | None = None, cleaned: bool = False) -> TreeStore:
+    """Return the tree in a folder that jgreylist's own settings name. Raises StoreError.
+
+    `hold` is how many seconds after its first contact a client may pass. A tree that is `cleaned`
+    by `jgreylist-clean` expires there alone, which counts the clients that never came back.
+    """
+    from greylag.core.connection import HOLD
+    from greylag.store.tree.store import TreeStore
+
+    return TreeStore(path, hold=HOLD if hold is None else hold, cleaned=cleaned)
+
+
+BACKEND = Tree

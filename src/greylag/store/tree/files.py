@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from greylag.core.client import IPV4_BYTES
-from greylag.core.value import value
+from greylag.store.contacts import Times
 
 SIXTH = "ipv6"
 NO_RECORD = "is no record: expected an empty file with one name"
@@ -35,14 +35,6 @@ ONCE, OLD, KEPT = "once", "old", "kept"  # what becomes of a record when the tre
 _DIGITS, _HEX = re.compile(r"[0-9.]{3}"), re.compile(r"[0-9a-f]{4,24}")
 DEPTH = 4  # names on the longest way
 _HALF = 8  # bytes of an IPv6 address that a /64 fixes
-
-
-@value
-class Times:
-    """What a record's file says, in Unix seconds."""
-
-    first: int
-    last: int
 
 
 def why_gone(times: Times, now: int) -> str | None:

@@ -10,7 +10,8 @@ import errno
 import os
 
 from greylag.store.base import StoreUnavailable
-from greylag.store.tree.files import DEPTH, SIXTH, Root, Strange, Times, walk
+from greylag.store.contacts import Times
+from greylag.store.tree.files import DEPTH, SIXTH, Root, Strange, walk
 
 _WHOLE = "000"  # beside the records of its addresses, the name of the /24's
 

@@ -20,10 +20,11 @@ from random import sample
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.connection import HOLD
 from greylag.core.record import Change, Created, Record
-from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet, connection_of
 from greylag.store.base import (
-    EntryPage,
+    COUNTS,
+    LISTS,
+    RECIPIENTS,
     Filter,
     Page,
     Position,
@@ -32,14 +33,15 @@ from greylag.store.base import (
     StoreUnavailable,
     Stretch,
 )
-from greylag.store.memory import fits
+from greylag.store.contacts import Times
+from greylag.store.lacking import NoFigures, NoLists
+from greylag.store.tree import Tree
 from greylag.store.tree.files import (
     DEPTH,
     KEPT,
     SIXTH,
     Root,
     Strange,
-    Times,
     names_of,
     network_of,
     walk,
@@ -57,15 +59,13 @@ _NO_RIGHTS = (errno.EACCES, errno.EPERM)
 _TRIES = 3  # where a cleaner takes the folder away that was just made
 
 
-class TreeStore:
-    """Connections in files.
+class TreeStore(NoLists, NoFigures):
+    """Connections in files; see `open_tree`."""
 
-    `hold` is how many seconds after its first contact a client may pass.
-    """
-
-    def __init__(self, path: str, *, hold: int = HOLD) -> None:
+    def __init__(self, path: str, *, hold: int = HOLD, cleaned: bool = False) -> None:
         self._path = path
         self._hold = hold
+        self._cleaned = cleaned
         try:
             self._root = Root(path)
         except OSError as error:
@@ -88,7 +88,7 @@ class TreeStore:
         return error.errno in _NO_RIGHTS and self._root.is_usable()
 
     def transaction(
-        self, _waiting: Callable[[], None] | None = None
+        self, waiting: Callable[[], None] | None = None
     ) -> AbstractContextManager[None]:
         return nullcontext()  # what is written are facts that merge, whoever comes first
 
@@ -103,7 +103,7 @@ class TreeStore:
 
     def _way(self, triplet: Triplet) -> tuple[str, ...]:
         if triplet != connection_of(triplet.network, 8 * len(triplet.network)):
-            raise StoreRefused(f"{self._path}: a tree keeps connections, not recipients")
+            raise StoreRefused(f"{self._path}: {self.lacks(RECIPIENTS)}")
         return names_of(triplet.network)
 
     def _record(self, times: Times) -> Record:
@@ -143,37 +143,16 @@ class TreeStore:
         return self._places.put(way, after)
 
     def merge(self, records: Mapping[Triplet, Record]) -> None:
-        raise StoreError(f"{self._path}: a tree takes over nothing; its files are jgreylist's")
-
-    def matching(self, client: bytes, domain: str) -> list[Entry]:
-        return []
-
-    def entries(self) -> list[Entry]:
-        return []
-
-    def entries_after(self, number: int, limit: int) -> EntryPage:
-        return EntryPage([], None)
+        raise StoreError(f"{self._path}: {self.lacks(COUNTS)}")  # `remember` takes what it can
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
-        raise StoreError(f"{self._path}: a tree keeps no lists; tcprules are jgreylist's")
-
-    def remove_entries(self, subjects: Iterable[Subject]) -> int:
-        return 0
-
-    def generation(self) -> int:
-        return 0
+        raise StoreError(f"{self._path}: {self.lacks(LISTS)}")
 
     def removals(self) -> int | None:
         return None  # anybody may remove a file
 
-    def figures(self, since: int, until: int) -> dict[int, dict[str, int]]:
-        return {}
-
-    def no_figures(self) -> str | None:
-        return "a tree of jgreylist has no place for them"
-
-    def warning(self) -> str | None:
-        return None
+    def lacks(self, part: str) -> str | None:
+        return Tree.lacks.get(part)
 
     def count(self, now: int) -> tuple[int, int]:
         with self._translated():
@@ -194,6 +173,8 @@ class TreeStore:
                 yield connection_of(found, 8 * len(found)), self._record(times), way
 
     def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
+        if self._cleaned:
+            return Page(0, 0, None)
         stopped = delayed = waiting = passed = 0
         last = after if isinstance(after, tuple) else ()
         with self._translated():
@@ -212,6 +193,8 @@ class TreeStore:
         return Page(stopped, delayed, None, waiting, passed)
 
     def trim(self, number: int, now: int) -> int:
+        if self._cleaned:
+            return 0
         with self._translated():
             waiting = [way for _, record, way in self._all() if not record.passed]
             chosen = sample(waiting, min(number, len(waiting)))
@@ -231,7 +214,7 @@ class TreeStore:
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
         with self._translated():
-            found = ((t, r) for t, r, _ in self._all() if fits(t, r, wanted))
+            found = ((t, r) for t, r, _ in self._all() if wanted.fits(t, r))
             yield from islice(found, limit)
 
     def forget(self, triplets: Iterable[Triplet]) -> int:
@@ -243,17 +226,21 @@ class TreeStore:
         beside = len(way) < DEPTH and self._root.remove((*way, "000"), _any)
         return self._root.remove(way, _any) or beside
 
-    def times(self, triplets: Iterable[Triplet]) -> dict[Triplet, Times]:
-        """Return the first and last contact of those connections that have a record of their own.
+    def contacts(self) -> TreeStore:
+        return self
 
-        `load` returns what they are known by, which can be that of the /24, or of its addresses.
-        """
+    def times(self, triplets: Iterable[Triplet]) -> dict[Triplet, Times]:
         with self._translated():
             found = {triplet: self._places.own(self._way(triplet)) for triplet in triplets}
         return {triplet: times for triplet, times in found.items() if times is not None}
 
+    def all_times(self) -> Iterator[tuple[Triplet, Times]]:
+        for way, times in self.walk():
+            network = network_of(way)
+            if network is not None:  # else a name that the old program never looks for
+                yield connection_of(network, 8 * len(network)), times
+
     def remember(self, connections: Iterable[tuple[Triplet, Times]]) -> None:
-        """Make records with these times; one that is there gets the earlier and the later."""
         with self._translated():
             for triplet, times in connections:
                 way = self._way(triplet)

@@ -1,0 +1,36 @@
+"""What an admin does with a database, once or to look it over: `greylag db`."""
+
+from __future__ import annotations
+
+from greylag.core.value import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
+
+
+@value
+class Finding:
+    """Something that differs from what is needed, and what mends it."""
+
+    what: str
+    mend: str
+    index: str = ""  # the statement that adds an index, where that is it
+
+
+class Admin(Protocol):
+    """A session for these jobs. All methods raise StoreError."""
+
+    def init(self) -> list[str]:
+        """Make what is missing; return its names. What is there stays as it is."""
+
+    def check(self) -> list[Finding]:
+        """Return what differs from what is needed, or would help."""
+
+    def add_indexes(self, found: list[Finding]) -> int:
+        """Add the indexes that are missing; return how many."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""

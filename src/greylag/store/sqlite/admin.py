@@ -1,0 +1,60 @@
+"""What an admin does with a SQLite file: make it, and look it over."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from greylag.core.subject import Network
+from greylag.store.admin import Finding
+from greylag.store.base import StoreError
+from greylag.store.sqlite.rows import sound_entries
+from greylag.store.sqlite.sql import ENTRIES
+from greylag.store.sqlite.store import SqliteStore
+
+_OTHERS = 0o007  # nobody else reads who mails whom
+
+
+class SqliteAdmin:
+    """The file at a path, which need not be there."""
+
+    def __init__(self, path: str, *, timeout: float) -> None:
+        self._path = Path(path)
+        self._timeout = timeout
+
+    def init(self) -> list[str]:
+        there = self._path.exists()
+        SqliteStore(str(self._path), timeout=self._timeout).close()
+        return [] if there else [str(self._path)]
+
+    def check(self) -> list[Finding]:
+        if not self._path.exists():
+            return []
+        try:
+            found = self._damage()
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # it may quote damaged bytes
+            raise StoreError(f"{self._path}: {error}") from error
+        if self._path.stat().st_mode & _OTHERS:
+            found.append(Finding(f"{self._path}: is open to all", f"chmod o= {self._path}*"))
+        return found
+
+    def _damage(self) -> list[Finding]:
+        found = []
+        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+            for (line,) in connection.execute("PRAGMA integrity_check"):
+                if line != "ok":
+                    found.append(Finding(str(line), "stop greylag, and restore a copy"))
+            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+            for row in connection.execute(ENTRIES):
+                subject = [entry.subject for entry in sound_entries([row])]
+                if not subject or (isinstance(subject[0], Network) and not subject[0].sound):
+                    what = f"list entry {row[-1]} names no range, and is ignored"
+                    found.append(Finding(what, "remove that row of the table `entries`"))
+        return found
+
+    def add_indexes(self, _found: list[Finding]) -> int:
+        return 0  # it needs none beside its keys
+
+    def close(self) -> None:
+        """Nothing is held open."""
