@@ -59,10 +59,18 @@ def value(cls: type[T]) -> type[T]:
     body = {k: v for k, v in vars(cls).items() if k not in ("__dict__", "__weakref__")}
     defaults = {name: body.pop(name) for name in names if name in body}
     opened = type(cls.__name__, cls.__bases__, {"__slots__": names})
+
+    def first(kind: type[T], *given: Any, **named: Any) -> T:
+        """Make the first one: most processes need only half of the classes, so compile it here."""
+        new = _new(names, defaults, opened)
+        made.__new__ = staticmethod(new)
+        item: T = new(kind, *given, **named)
+        return item
+
     body |= {
         "__slots__": (),
         "__match_args__": names,
-        "__new__": _new(names, defaults, opened),
+        "__new__": first,
         "__eq__": body.get("__eq__", _eq),
         "__hash__": body.get("__hash__") or _hash,
         "__repr__": body.get("__repr__", _repr),
