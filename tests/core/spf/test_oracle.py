@@ -77,10 +77,13 @@ def theirs(zone: Zone, client: str, sender: str, helo: str) -> tuple[str, str]:
     return result, why
 
 
+# Where it is stricter than the RFC, by a word of its explanation: it counts a client without a name
+# as a look-up without an answer, refuses a record that includes itself although an earlier term
+# matches, and one that has an unknown modifier twice.
+STRICTER = ("Void lookup", "trivial recursion", "x= MUST appear at most once")
+
+
 def test_results_are_those_of_pyspf() -> None:
-    """Two differences are known: it counts a client without a name as a look-up without an answer,
-    and refuses a record that includes itself although an earlier term matches.
-    """
     draw = random.Random(None if SOAK else 7208)
     agreed: dict[str, int] = {}
     for _ in range(20_000 if SOAK else 1_500):
@@ -90,14 +93,8 @@ def test_results_are_those_of_pyspf() -> None:
         outcome, _asked = check_in(zone, client, sender, helo)
         result, why = theirs(zone, client, sender, helo)
         if outcome.result.value != result:
-            assert "Void lookup" in why or "trivial recursion" in why, (
-                zone,
-                client,
-                sender,
-                result,
-                why,
-                outcome,
-            )
+            known = any(word in why for word in STRICTER)
+            assert known, (zone, client, sender, why, outcome)
             continue
         agreed[result] = agreed.get(result, 0) + 1
     assert set(agreed) == {
