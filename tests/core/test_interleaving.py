@@ -20,10 +20,9 @@ from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Verdict
-from greylag.service import Service
 from greylag.store.memory import MemoryStore
 from tests.core.asking import DELAY, KEY, KNOWN, LIFETIME, WAITING, WINDOW, Given, T, ask, write
-from tests.reports import no_failure
+from tests.reports import PolicyService, no_failure
 from tests.strategies import PROPERTY
 
 ATTEMPT = Given().attempt()
@@ -126,7 +125,7 @@ def run_threads(store: MemoryStore, policy: Policy, clocks: list[list[int]]) -> 
 
 
 def answer(store: MemoryStore, policy: Policy, now: int) -> tuple[str, int]:
-    service = Service(policy, lambda: store, report=no_failure, clock=lambda: now)
+    service = PolicyService(policy, lambda: store, report=no_failure, clock=lambda: now)
     decision = service.decide(ATTEMPT)
     return decision.reason.value, decision.retry_after
 

@@ -19,11 +19,11 @@ from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Reason
 from greylag.service import deciding
-from greylag.service.batch import decide_batch
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
 from greylag.store.base import StoreError, StoreRefused, StoreUnavailable
 from greylag.store.memory import MemoryStore
+from tests.service.asked import decided
 
 NOW = 1_700_000_000
 POLICY = Policy(delay=60)
@@ -82,17 +82,17 @@ def test_attempts_of_one_batch_see_each_other() -> None:
     """The second of two first contacts is early, and of two first passes is known."""
     store = MemoryStore()
     twice = [asked("a@example.org"), asked("x@example.org"), asked("a@example.org")]
-    found = decide_batch(store, twice, Later(), NOW)
+    found = decided(store, twice, Later(), NOW)
     assert reasons(found) == [Reason.NEW, Reason.NEW, Reason.EARLY]
     assert [one.record.blocked for one in found if one.record] == [1, 1, 2]
-    found = decide_batch(store, twice, Later(), NOW + 60)
+    found = decided(store, twice, Later(), NOW + 60)
     assert reasons(found) == [Reason.RETRIED, Reason.RETRIED, Reason.KNOWN]
     assert [one.record.passed for one in found if one.record] == [1, 1, 2]
 
 
 def test_what_only_counts_is_answered_without_a_transaction() -> None:
     store, batches = Counted(), Deciding(everyone)
-    decide_batch(store, [asked("early@example.org"), asked("known@example.org")], Later(), NOW)
+    decided(store, [asked("early@example.org"), asked("known@example.org")], Later(), NOW)
     store.apply([Passed(key("known@example.org"), NOW + 9999)], {}, NOW)
     before = store.transactions
     again = [asked("known@example.org"), asked("early@example.org"), asked("known@example.org")]
@@ -105,7 +105,7 @@ def test_what_only_counts_is_answered_without_a_transaction() -> None:
 def test_a_first_contact_and_a_first_pass_are_left_to_be_written() -> None:
     """And so is whoever asks after one of them in the same batch."""
     store, batches = Counted(), Deciding(everyone)
-    decide_batch(store, [asked("waits@example.org")], Later(), NOW)
+    decided(store, [asked("waits@example.org")], Later(), NOW)
     some = [asked("waits@example.org"), asked("waits@example.org"), asked("new@example.org")] * 2
     assert reasons(batches.look(store, some, NOW + 60)) == [None] * 6
     found = batches.write(store, some, Later(), NOW + 60)
@@ -156,9 +156,9 @@ def test_a_connection_asks_after_the_first_pass_of_another_in_its_batch() -> Non
         question = precheck_connection(connection, POLICY)
         assert isinstance(question, Question)
         items.append(question)
-    decide_batch(store, items[:1], Later(), NOW)
+    decided(store, items[:1], Later(), NOW)
     assert reasons(Deciding(everyone).look(store, items, NOW + 60)) == [None, None]
-    found = decide_batch(store, items, Later(), NOW + 60)
+    found = decided(store, items, Later(), NOW + 60)
     assert reasons(found) == [Reason.RETRIED, Reason.EARLY]
     assert [one.record.passed for one in found if one.record] == [1, 1]
 
@@ -166,7 +166,7 @@ def test_a_connection_asks_after_the_first_pass_of_another_in_its_batch() -> Non
 def test_each_answer_is_in_the_figures_of_the_hour() -> None:
     store = MemoryStore()
     twice = [asked("a@example.org"), asked("a@example.org"), asked("x@example.org")]
-    decide_batch(store, twice, Later(), NOW)
+    decided(store, twice, Later(), NOW)
     (figures,) = store.figures(0, 2 * NOW).values()
     assert figures == {"defer:new": 2, "defer:early": 1}
 
@@ -182,9 +182,9 @@ def test_who_is_not_admitted_is_deferred_and_not_recorded() -> None:
     def nobody() -> Callable[[Question], bool]:
         return admits
 
-    decide_batch(store, [asked("known@example.org")], Later(), NOW)
+    decided(store, [asked("known@example.org")], Later(), NOW)
     some = [asked("known@example.org"), asked("new@example.org"), asked("new@example.org")]
-    found = decide_batch(store, some, Later(), NOW + 1, nobody)
+    found = decided(store, some, Later(), NOW + 1, nobody)
     assert reasons(found) == [Reason.EARLY, Reason.NEW, Reason.NEW]
     assert [one.record for one in found[1:]] == [None, None]
     assert seen == [key("new@example.org")] * 2

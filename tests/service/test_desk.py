@@ -10,10 +10,11 @@ from greylag.core.engine import Question
 from greylag.core.policy import Policy
 from greylag.core.subject import parse_subject
 from greylag.core.verdict import Decision, Reason
-from greylag.service.batch import Answered, decide_batch
+from greylag.service.batch import Answered
 from greylag.service.desk import BRIEFLY, TRUSTED_FOR, Desk
 from greylag.service.later import Later
 from greylag.store.memory import MemoryStore
+from tests.service.asked import decided
 
 POLICY = Policy(delay=1)
 
@@ -37,7 +38,7 @@ class Counter:
         """Ask, the store too if need be; return the reason."""
         found = self.ask(number)
         if isinstance(found, Question):
-            (answered,) = decide_batch(self.store, [found], Later(), int(self.now))
+            (answered,) = decided(self.store, [found], Later(), int(self.now))
             self.desk.learn(found, answered)
             found = answered.decision
         return found.reason
@@ -126,7 +127,7 @@ def test_who_has_no_record_takes_no_room_in_memory() -> None:
     counter.settle(1)
     unrecorded = counter.ask(2)
     assert isinstance(unrecorded, Question)
-    (answered,) = decide_batch(MemoryStore(), [unrecorded], Later(), int(counter.now))
+    (answered,) = decided(MemoryStore(), [unrecorded], Later(), int(counter.now))
     counter.desk.learn(unrecorded, Answered(answered.decision, None))
     assert counter.remembers(1)
 
@@ -156,7 +157,7 @@ def test_counts_from_memory_reach_the_store_and_the_record_in_memory() -> None:
     assert found.record.blocked == 3, "the first contact, and two early repeats"
     later = counter.desk.take_later(9)
     assert not counter.desk.later
-    decide_batch(counter.store, [], later, int(counter.now))
+    decided(counter.store, [], later, int(counter.now))
     (record,) = counter.store.load([found.changes[0].triplet]).values()
     assert record.blocked == 4
     (figures,) = counter.store.figures(0, 2 * int(counter.now)).values()

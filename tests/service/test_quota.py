@@ -17,7 +17,6 @@ from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
 from greylag.server.maintenance import JUMP, PASS_EVERY, STEP_EVERY, Maintenance
-from greylag.service.batch import decide_batch
 from greylag.service.later import Later
 from greylag.service.quota import Quota
 from greylag.service.shares import (
@@ -41,6 +40,7 @@ from greylag.store.base import (
     Stretch,
 )
 from greylag.store.memory import MemoryStore
+from tests.service.asked import decided
 
 NOW = 1_700_000_000
 POLICY = Policy()
@@ -73,7 +73,7 @@ class Site:
         return question
 
     def ask_all(self, asked: list[Question]) -> list[Reason]:
-        answers = decide_batch(self.store, asked, Later(), self.now, self.quota.admission)
+        answers = decided(self.store, asked, Later(), self.now, self.quota.admission)
         for one, answered in zip(asked, answers, strict=True):
             self.quota.answered(one, answered)
         while self.quota.exceeded:
@@ -216,7 +216,7 @@ def test_a_flood_beside_one_shots_that_record_all_t41() -> None:
     """They know no shares: the daemon cuts the network back by chance, at most once a minute."""
     site = Site(Room(total=10**6, per_network=2000))
     site.ask_all([site.asked(flooder(n % 20)) for n in range(600)])
-    decide_batch(site.store, [site.asked(flooder(0)) for _ in range(3000)], Later(), site.now)
+    decided(site.store, [site.asked(flooder(0)) for _ in range(3000)], Later(), site.now)
     site.now += int(REST)
     site.ask_all([site.asked(flooder(n % 20)) for n in range(2000)])
     assert site.waiting() <= 2000

@@ -14,8 +14,9 @@ from typing import Any
 from greylag.core.accesslist import AccessIndex
 from greylag.core.attempt import Attempt
 from greylag.core.engine import Question, precheck
+from greylag.core.evidence import Needs
 from greylag.core.verdict import Decision, Reason
-from greylag.service.batch import Answered, decide_batch
+from greylag.service.batch import Answered
 from greylag.service.deciding import WINDOW, Deciding
 from greylag.service.desk import TRUSTED_FOR, Desk
 from greylag.service.later import Later
@@ -23,6 +24,7 @@ from greylag.store import open_store
 from greylag.store.base import StoreConflict
 from greylag.store.memory import MemoryStore
 from tests.servers.mariadb import Database
+from tests.service.asked import decided
 from tests.service.test_batch import NOW, POLICY, Counted, asked, everyone, reasons
 
 BATCH = 50
@@ -40,7 +42,8 @@ class Batches:
         self.before_commit = []
         found = self.deciding.look(self.store, items, now)
         rest = [item for item, one in zip(items, found, strict=True) if one is None]
-        written = iter(self.deciding.write(self.store, rest, Later(), now, self._tell))
+        answers = self.deciding.write(self.store, rest, Later(), now, self._tell)
+        written = iter([None if isinstance(one, Needs) else one for one in answers])
         return [next(written) if one is None else one for one in found]
 
     def _tell(self, found: Any) -> None:
@@ -73,7 +76,7 @@ def test_one_first_contact_after_the_other_is_read_once_too() -> None:
 def test_after_a_start_all_are_read_first() -> None:
     """Memory knows nobody then, and most are repeats."""
     store = Counted()
-    decide_batch(store, [asked("early@example.org")], Later(), NOW)
+    decided(store, [asked("early@example.org")], Later(), NOW)
     before = store.transactions
     assert reasons(Batches(store).settle([asked("early@example.org")])) == [Reason.EARLY]
     assert store.transactions == before
@@ -139,10 +142,10 @@ class Beaten(MemoryStore):
 def test_who_was_answered_before_a_commit_that_is_tried_again_is_counted_once() -> None:
     store = Beaten()
     one = asked("a@example.org")
-    MemoryStore.apply(store, decide_batch(MemoryStore(), [one], Later(), NOW)[0].decision.changes,
+    MemoryStore.apply(store, decided(MemoryStore(), [one], Later(), NOW)[0].decision.changes,
                       {}, NOW)  # fmt: skip
     told: list[Any] = []
-    decide_batch(store, [one], Later(), NOW, before_commit=told.extend)
+    decided(store, [one], Later(), NOW, before_commit=told.extend)
     assert [item for item, _answered in told] == [one, one]  # the second time nobody waits
     assert store.load([one.triplet])[one.triplet].blocked == 2
 
@@ -162,7 +165,7 @@ def test_memory_tells_who_only_counts_by_what_it_holds() -> None:
     found = ask()
     assert isinstance(found, Question)
     assert found.counts is None
-    desk.learn(found, decide_batch(store, [found], Later(), NOW)[0])
+    desk.learn(found, decided(store, [found], Later(), NOW)[0])
     assert isinstance(ask(), Decision)
     watch[0] += TRUSTED_FOR
     found = ask()

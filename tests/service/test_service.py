@@ -17,14 +17,14 @@ from greylag.core.record import Change
 from greylag.core.subject import parse_subject
 from greylag.core.value import replace
 from greylag.core.verdict import Reason, Verdict
-from greylag.service import Service
-from greylag.service.batch import decide_batch, word_of_lists
+from greylag.service.batch import word_of_lists
 from greylag.service.desk import Desk
 from greylag.service.later import Later
 from greylag.store.base import Filter, Store, StoreConflict, StoreError, StoreUnavailable
 from greylag.store.memory import MemoryStore
 from greylag.store.sqlite.store import SqliteStore
-from tests.reports import no_failure
+from tests.reports import PolicyService, no_failure
+from tests.service.asked import decided
 
 NOW = 1_700_000_000
 ATTEMPT = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
@@ -54,8 +54,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-def service_of(store: Store, clock: Clock, policy: Policy | None = None) -> Service:
-    return Service(policy or Policy(), lambda: store, report=no_failure, clock=clock)
+def service_of(store: Store, clock: Clock, policy: Policy | None = None) -> PolicyService:
+    return PolicyService(policy or Policy(), lambda: store, report=no_failure, clock=clock)
 
 
 def entry(subject: str, denied_until: int) -> Entry:
@@ -164,7 +164,7 @@ NEEDS_NO_STORE = [
 
 @pytest.mark.parametrize(("attempt", "reason"), NEEDS_NO_STORE)
 def test_what_needs_no_store_opens_none(attempt: Attempt, reason: Reason) -> None:
-    service = Service(Policy(), lambda: pytest.fail("opened"), report=no_failure)
+    service = PolicyService(Policy(), lambda: pytest.fail("opened"), report=no_failure)
     decision = service.decide(attempt)
     assert (decision.verdict, decision.reason) == (Verdict.PASS, reason)
 
@@ -205,7 +205,7 @@ def test_every_call_that_fails_is_answered_p7(error: StoreError, on_failure: Ver
     for at in range(1, 99):
         store = Failing(at, error)
         said: list[StoreError] = []
-        service = Service(Policy(), store.itself, report=said.append, on_failure=on_failure)
+        service = PolicyService(Policy(), store.itself, report=said.append, on_failure=on_failure)
         decision = service.decide(ATTEMPT)
         if decision.reason is Reason.NEW:
             break
@@ -224,7 +224,7 @@ def test_a_store_that_does_not_open_is_answered() -> None:
         raise StoreUnavailable("/x.db: no such folder")
 
     said: list[StoreError] = []
-    decision = Service(Policy(), refuse, report=said.append).decide(ATTEMPT)
+    decision = PolicyService(Policy(), refuse, report=said.append).decide(ATTEMPT)
     assert (decision.verdict, decision.reason) == (Verdict.PASS, Reason.STORE_UNAVAILABLE)
     assert [str(error) for error in said] == ["/x.db: no such folder"]
 
@@ -296,12 +296,12 @@ class Contested(MemoryStore):
 )
 def test_a_conflict_with_another_writer_is_tried_a_few_times(times: int, reason: Reason) -> None:
     store = Contested(times)
-    service = Service(Policy(), lambda: store, report=lambda _error: None)
+    service = PolicyService(Policy(), lambda: store, report=lambda _error: None)
     attempt = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
     assert service.decide(attempt).reason is reason
     question = precheck(attempt, Policy())
     assert isinstance(question, Question)
     store = Contested(1)
-    (answered,) = decide_batch(store, [question], Later(), NOW)
+    (answered,) = decided(store, [question], Later(), NOW)
     assert answered.decision.reason is Reason.NEW
     assert store.count(NOW) == (1, 0)

@@ -15,10 +15,9 @@ from greylag.core.subject import Domain
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Reason
-from greylag.service import Service
 from greylag.store.base import COUNTS, LISTS, RECIPIENTS, Filter, Store
 from tests.evil import EVIL, SQL_PAYLOADS
-from tests.reports import no_failure
+from tests.reports import PolicyService, no_failure
 
 pytestmark = pytest.mark.needs(RECIPIENTS, COUNTS, LISTS)
 
@@ -46,7 +45,7 @@ def test_an_attempt_is_data(store: Store, field: str) -> None:
     """Each is greylisted as any other address: nothing fails, passes, or touches its neighbours."""
     policy = Policy()
     clock = [NOW]
-    service = Service(policy, lambda: store, report=no_failure, clock=lambda: clock[0])
+    service = PolicyService(policy, lambda: store, report=no_failure, clock=lambda: clock[0])
     attempts = {
         addresses(payload, field): Attempt(b"192.0.2.1", *addresses(payload, field))
         for payload in EVIL

@@ -11,11 +11,10 @@ from greylag.core.attempt import Attempt
 from greylag.core.policy import Policy
 from greylag.core.subject import Domain
 from greylag.core.verdict import Reason
-from greylag.service import Service
 from greylag.store import open_store
 from greylag.store.base import Filter, Store
 from greylag.store.mysql.schema import DATA, FIGURES, LISTS
-from tests.reports import no_failure
+from tests.reports import PolicyService, no_failure
 from tests.servers.mariadb import Database, MariaDb
 
 NOW = 1_750_000_000
@@ -76,7 +75,7 @@ def store(database: Database) -> Iterator[Store]:
 
 
 def ask(store: Store, sender: bytes, recipient: bytes, now: int = NOW) -> Reason:
-    service = Service(POLICY, lambda: store, report=no_failure, clock=lambda: now)
+    service = PolicyService(POLICY, lambda: store, report=no_failure, clock=lambda: now)
     return service.decide(Attempt(CLIENT, sender, recipient)).reason
 
 

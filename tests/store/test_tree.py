@@ -94,7 +94,7 @@ def ask(
     """Connect at a time; return the reason of what the client hears."""
     connection = Connection(address, by_address=by_address, hold=hold)
     store = TreeStore(str(root), hold=hold if opened_with is None else opened_with)
-    service = Service(Policy(), lambda: store, report=lambda _: None, clock=lambda: at)
+    service = Service(lambda: store, report=lambda _: None, clock=lambda: at)
     decision = service.answer(precheck_connection(connection, Policy()))
     store.close()
     return decision.reason.value

@@ -10,7 +10,6 @@ import pytest
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.policy import Policy
 from greylag.core.verdict import Decision, Reason, Verdict
-from greylag.service import Service
 from greylag.store.memory import MemoryStore
 from greylag.wire import policy
 from greylag.wire.policy import (
@@ -26,7 +25,7 @@ from greylag.wire.policy import (
     write_plugin_action,
 )
 from greylag.wire.reply import OLD_REPLIES, Replies
-from tests.reports import no_failure
+from tests.reports import PolicyService, no_failure
 
 POSTFIX = (
     b"request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\n"
@@ -141,7 +140,7 @@ def test_a_header_is_for_who_asks_for_it() -> None:
 def actions(texts: tuple[bytes | None, ...]) -> list[bytes]:
     """Return what a fresh server with an empty store answers to requests; None hangs up."""
     store = MemoryStore()
-    service = Service(Policy(), lambda: store, report=no_failure, clock=lambda: 1_700_000_000)
+    service = PolicyService(Policy(), lambda: store, report=no_failure, clock=lambda: 1_700_000_000)
     out = []
     for text in texts:
         if text is None:

@@ -59,7 +59,6 @@ def explain(
     failures: list[StoreError] = []
     with ExitStack() as stack:
         service = Service(
-            asked.policy,
             lambda: stack.enter_context(closing(open_store())),
             report=failures.append,
             on_failure=on_failure,

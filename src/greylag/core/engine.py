@@ -5,7 +5,9 @@
     2  listed     do the lists decide?              denylisted, allowlisted, not-listed
                   is DATA the stage for it?         other-stage
                   does policy spare it?             null-sender
-    3  decide     what does the record say?         new, early, retried, known
+    3  needs      is it a first contact, and        Needs: `service.evidence` gathers it, and asks
+                  is evidence to be had first?      again
+    4  decide     what does the record say?         new, early, retried, known
 
 Steps are pure: `now` is an argument (whole Unix seconds), and the changes they ask for are part of
 the Decision. The rules are those of the old plugin and of RFC 6647 section 5. Where greylag
@@ -20,6 +22,7 @@ from greylag.core.accesslist import Entry, last_word
 from greylag.core.address import Spelling, recipient_of
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.client import IPV4_BYTES, host_of, network, parse_address
+from greylag.core.evidence import NO_EVIDENCE, Evidence, Needs
 from greylag.core.policy import NullSender, Policy
 from greylag.core.record import CLOCK_TOLERANCE, Blocked, Created, Passed, Record
 from greylag.core.subject import Domain
@@ -48,6 +51,7 @@ class Question:
     # What memory said before the store is asked (`service.desk`).
     listed: bool = True  # the lists were asked; else the store's are to be asked
     counts: bool | None = None  # whether it is likely to only count; None: memory has no record
+    evidence: Evidence = NO_EVIDENCE  # gathered because of `needs`
 
     @property
     def null_sender(self) -> bool:
@@ -136,6 +140,15 @@ def listed(question: Question, entries: list[Entry], now: int) -> Decision | Non
     if policy.null_sender is NullSender.NEVER and question.null_sender:
         return _let_in(Reason.NULL_SENDER)
     return None
+
+
+def needs(question: Question, record: Record | None, now: int) -> Needs | None:
+    """Return what evidence is to be gathered before `decide`. A live record needs none."""
+    kinds = question.policy.evidence
+    if not kinds or question.lists_only or (record is not None and record.live(now)):
+        return None
+    missing = kinds.difference(question.evidence)
+    return Needs(missing) if missing else None
 
 
 def decide(question: Question, record: Record | None, now: int) -> Decision:

@@ -7,6 +7,7 @@ from enum import Enum
 from greylag.core.address import canonical, escaped
 from greylag.core.client import IPV4_BYTES
 from greylag.core.duration import format_duration
+from greylag.core.evidence import Kind
 from greylag.core.oldname import old_sender
 from greylag.core.sender import normalise
 from greylag.core.value import value
@@ -52,6 +53,8 @@ class Policy:
     probe_senders: tuple[str, ...] = PROBE_SENDERS
     # Greylist only what the lists name (docs/configuration.md, policy.explicit).
     explicit: bool = False
+    # Not a setting: the kinds of evidence that the rules go by.
+    evidence: frozenset[Kind] = frozenset()
     # Not a setting: on the old plugin's tables, keys are written as it writes them (core.oldname).
     old_tables: bool = False
 

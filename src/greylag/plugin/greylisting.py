@@ -190,14 +190,14 @@ class OneStore:
 
     def __init__(self, settings: Settings, ends_at: float) -> None:
         self._settings = settings
-        self._ends_at = ends_at
+        self.ends_at = ends_at
         self._store: Store | None = None
 
     def open(self) -> Store:
         """Return the store. Raises StoreError."""
         from greylag.store import open_store
 
-        left = max(self._ends_at - monotonic() - STORE_MARGIN, LEAST_WAIT)
+        left = max(self.ends_at - monotonic() - STORE_MARGIN, LEAST_WAIT)
         timeout = min(self._settings.store_timeout, left)
         self._store = open_store(self._settings.store_url, timeout=timeout)
         return self._store
@@ -216,10 +216,10 @@ def _decide(
     from greylag.service import Service
 
     service = Service(
-        settings.policy,
         store.open,
         report=lambda error: log.event(ERROR, reason="store-unavailable", error=str(error)),
         on_failure=settings.on_failure,
+        ends_at=store.ends_at,
     )
     return service.answer(question)
 

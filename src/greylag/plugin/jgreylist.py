@@ -206,7 +206,6 @@ def _decided(log: Log, config: bytes | None, ends_at: float) -> tuple[Connection
         return connection, Decision(Verdict.PASS, Reason.CONFIG_ERROR)
     with OneStore(settings, ends_at) as store:
         service = Service(
-            settings.policy,
             store.open,
             report=lambda error: log.failure(f"store-unavailable: {error}"),
             on_failure=settings.on_failure,
@@ -230,7 +229,6 @@ def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision
         )
         os._exit(1)
     service = Service(
-        Policy(),
         lambda: open_tree(path, hold=connection.hold),
         report=lambda error: log.failure(f"store-unavailable: {error}"),
     )

@@ -10,6 +10,7 @@ from time import monotonic
 
 from greylag.core.accesslist import AccessIndex
 from greylag.core.engine import Question
+from greylag.core.evidence import Needs
 from greylag.server.maintenance import Maintenance
 from greylag.server.rest import rest
 from greylag.service.batch import Answered
@@ -78,7 +79,8 @@ class Batch:
         self.trial = trial  # of a store that failed: nobody is answered until it was written to
         self.ready: list[tuple[Job, Answered]] = []  # answered before anything is written
         self.before_commit: list[tuple[Job, Answered]] = []  # answered while it is written
-        self.written: list[tuple[Job, Answered | None]] = []  # None: the store refused it
+        # What came of the others; None: the store refused it.
+        self.written: list[tuple[Job, Answered | Needs | None]] = []
         self.writing = False  # it came to writing
         self.wrote = False  # and something was written
         self.no_figures: str | None = None  # why none are kept
@@ -236,11 +238,12 @@ class StoreThread(threading.Thread):
 
         batch.writing, counted = True, len(later) > 0
         answers = self._deciding.write(store, questions, later, now, before_commit)
-        for question, answered in zip(questions, answers, strict=True):
-            if answered is not None:
-                self._maintenance.quota.answered(question, answered)
         batch.written = list(zip(rest, answers, strict=True))
-        batch.wrote = counted or any(a is not None and a.decision.changes for a in answers)
+        batch.wrote = counted
+        for question, answered in zip(questions, answers, strict=True):
+            if isinstance(answered, Answered):
+                self._maintenance.quota.answered(question, answered)
+                batch.wrote = batch.wrote or bool(answered.decision.changes)
 
     def _opened(self) -> Store:
         if self._store is None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic, time
 
 from greylag.core.accesslist import AccessIndex
 from greylag.core.engine import Question
+from greylag.core.evidence import Needs
 from greylag.core.policy import Room
 from greylag.server.maintenance import Maintenance
 from greylag.server.store_thread import Batch, Job, Reply, StoreThread
@@ -57,7 +59,9 @@ class Worker:
         self._events = events
         self._deadline = deadline
         self.maintenance = Maintenance(Quota(room), clock=clock)
-        self._thread = StoreThread(open_store, clock, self.maintenance, self._new_lists)
+        new_lists = partial(self._in_loop, self._use_lists)
+        self._thread = StoreThread(open_store, clock, self.maintenance, new_lists)
+        self._ready = partial(self._in_loop, self._answer_ready)
         self._breaker = Breaker()
         self._cause_missing = False  # of a failure that was told
         self._refusals, self._warnings = Seldom(), Seldom()
@@ -74,7 +78,8 @@ class Worker:
     @property
     def queue_length(self) -> int:
         """Return how many attempts wait for the store now."""
-        return len(self._waiting) + (len(self._flying.jobs) if self._flying else 0)
+        jobs = self._flying.jobs if self._flying else ()
+        return len(self._waiting) + len(jobs) + self.desk.gathering.under_way
 
     @property
     def is_crowded(self) -> bool:
@@ -98,13 +103,13 @@ class Worker:
         self._deadline = deadline
         self.maintenance.quota.use(room)
 
-    def ask(self, question: Question, reply: Reply) -> None:
+    def ask(self, question: Question, reply: Reply, deadline: float | None = None) -> None:
         """Put a question to the store; `reply` is called once, within the deadline."""
         now = monotonic()
         if self._breaker.is_open and (self._flying is not None or not self._breaker.allows(now)):
             reply(None)
             return
-        self._waiting.append(Job(question, reply, now + self._deadline))
+        self._waiting.append(Job(question, reply, deadline or now + self._deadline))
         self._schedule()
 
     def _schedule(self) -> None:
@@ -140,20 +145,13 @@ class Worker:
             self._next_later = now + WRITE_LATER_EVERY
         return counts
 
-    # The next three are called in the thread, and tell the loop, unless it has gone with all who
-    # waited.
-
-    def _ready(self, batch: Batch) -> None:
+    def _in_loop(self, step: Callable[..., None], item: object) -> None:
+        """Called in the thread; the loop may have gone, with all who waited."""
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._answer_ready, batch)
+            self._loop.call_soon_threadsafe(step, item)
 
     def _landed(self, batch: Batch) -> None:
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._done, batch)
-
-    def _new_lists(self, lists: AccessIndex) -> None:
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._use_lists, lists)
+        self._in_loop(self._done, batch)
 
     def _use_lists(self, lists: AccessIndex) -> None:
         if lists.ignored:
@@ -200,10 +198,21 @@ class Worker:
             self.desk.heed(batch.removals)
         self._answer_ready(batch)
         for job, answered in batch.written:
-            job.answer(answered)
-            if answered is not None:
-                self.desk.learn(job.question, answered)
+            if isinstance(answered, Needs):
+                self._inform(job, answered)
+            else:
+                job.answer(answered)
+                if answered is not None:
+                    self.desk.learn(job.question, answered)
         self._report(batch)
+
+    def _inform(self, job: Job, needs: Needs) -> None:
+        """Have evidence gathered for half of the time that is left, and ask the store again."""
+        reply, job.reply = job.reply, None
+        if reply is not None:
+            again = partial(self.ask, reply=reply, deadline=job.deadline)
+            left = job.deadline - monotonic()
+            self.desk.gathering.begin(self._loop, job.question, needs, left / 2, again)
 
     def _report(self, batch: Batch) -> None:
         """Tell what came of a batch beside its answers."""
@@ -231,8 +240,6 @@ class Worker:
         if self._cause_missing:
             self._cause_missing = False
             self._events.store_cause(batch.error or "")
-        for job in batch.jobs:
-            job.answer(None)
 
     def _trip(self, error: str, *, writing: bool) -> bool:
         """Note a failure; tell whether that is news."""
@@ -277,7 +284,7 @@ class Worker:
         """Write what is left and end the thread, waiting for at most `patience` seconds."""
         try:
             async with asyncio.timeout(patience):
-                while self._waiting or self._flying or self._is_behind():
+                while self._flying or self.queue_length or self._is_behind():
                     self._next_later = 0.0
                     self._schedule()
                     await asyncio.sleep(TICK / 5)

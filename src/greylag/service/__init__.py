@@ -7,59 +7,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import time
+from functools import partial
+from time import monotonic, time
 
-from greylag.core.attempt import Attempt
 from greylag.core.engine import (
     Question,
     decide,
     entries_about,
     listed,
-    precheck,
+    needs,
     unanswered,
 )
+from greylag.core.evidence import NO_EVIDENCE, Needs
 from greylag.core.figures import figures_of
-from greylag.core.policy import Policy
 from greylag.core.verdict import Decision, Verdict
 from greylag.service.conflict import settled
 from greylag.store.base import Store, StoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.service.evidence import Gather
 
 Report = Callable[[StoreError], None]
 
 
 class Service:
-    """Answers attempts from one store under one policy, and never fails to answer.
+    """Answers questions from one store, one at a time, and never fails to answer.
 
     `open_store` is called when a store is first needed, so an attempt that needs none pays for
-    none. `report` is told why a store could not answer.
+    none. `report` is told why a store could not answer. `gather` gathers evidence, where the engine
+    needs some, in half of the time that is left until `ends_at` (of a monotonic clock).
     """
 
     def __init__(
         self,
-        policy: Policy,
         open_store: Callable[[], Store],
         *,
         report: Report,
         on_failure: Verdict = Verdict.PASS,
         clock: Callable[[], float] = time,
+        gather: Gather | None = None,
+        ends_at: float | None = None,
     ) -> None:
-        self._policy = policy
         self._open_store = open_store
         self._report = report
         self._on_failure = on_failure
         self._clock = clock
-
-    def decide(self, attempt: Attempt) -> Decision:
-        """Answer an attempt; what it changes is durable when this returns."""
-        return self.answer(precheck(attempt, self._policy))
+        self._gather = gather
+        self._ends_at = ends_at
 
     def answer(self, question: Decision | Question) -> Decision:
-        """Answer what a first look left open; what it changes is durable when this returns."""
+        """Answer what `precheck` left open; what it changes is durable when this returns."""
         return self._answer(question, self._decide_and_write)
-
-    def explain(self, attempt: Attempt) -> Decision:
-        """Return what `decide` would answer now, and write nothing."""
-        return self.foretell(precheck(attempt, self._policy))
 
     def foretell(self, question: Decision | Question) -> Decision:
         """Return what `answer` would answer now, and write nothing."""
@@ -68,30 +67,44 @@ class Service:
     def _answer(
         self,
         question: Decision | Question,
-        with_store: Callable[[Store, Question, int], Decision],
+        with_store: Callable[[Store, Question, int], Decision | Needs],
     ) -> Decision:
         now = int(self._clock())
         if isinstance(question, Decision):
             return question
         try:
             store = self._open_store()
-            return settled(lambda: with_store(store, question, now))
+            found = settled(partial(with_store, store, question, now))
+            while isinstance(found, Needs):  # once: what was asked for is not needed again
+                question = self._informed(question, found)
+                found = settled(partial(with_store, store, question, now))
+            return found
         except StoreError as error:
             self._report(error)
             return unanswered(question, self._on_failure)
 
-    def _decide_only(self, store: Store, question: Question, now: int) -> Decision:
+    def _informed(self, question: Question, needs: Needs) -> Question:
+        from greylag.service.evidence import BUDGET, informed  # rarely needed
+
+        if self._gather is None:
+            return informed(question, needs, NO_EVIDENCE)
+        left = 2 * BUDGET if self._ends_at is None else self._ends_at - monotonic()
+        return informed(question, needs, self._gather(question, needs.kinds, min(left / 2, BUDGET)))
+
+    def _decide_only(self, store: Store, question: Question, now: int) -> Decision | Needs:
         entries = entries_about(question, store.matching)
         decision = listed(question, entries, now)
         if decision is not None:
             return decision
         record = store.load([question.triplet]).get(question.triplet)
-        return decide(question, record, now)
+        return needs(question, record, now) or decide(question, record, now)
 
-    def _decide_and_write(self, store: Store, question: Question, now: int) -> Decision:
+    def _decide_and_write(self, store: Store, question: Question, now: int) -> Decision | Needs:
         # One transaction around reading and writing: attempts on one triplet at the same
         # moment are answered one after the other, and every count is exact.
         with store.transaction():
             decision = self._decide_only(store, question, now)
+            if isinstance(decision, Needs):
+                return decision
             store.apply(decision.changes, figures_of(decision), now)
         return decision

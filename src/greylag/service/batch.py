@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from greylag.core.engine import Question, decide, entries_about, listed
+from greylag.core.engine import Question, decide, entries_about, listed, needs
+from greylag.core.evidence import Needs
 from greylag.core.figures import EVICTED, figures_of
 from greylag.core.record import Record, applied
 from greylag.core.triplet import Triplet
@@ -85,9 +86,10 @@ def decide_batch(
     now: int,
     admission: Callable[[], Callable[[Question], bool]] = lambda: _everyone,
     before_commit: Callable[[Found], None] = _nobody,
-) -> list[Answered]:
+) -> list[Answered | Needs]:
     """Answer questions one after the other, and write all that follows in one transaction.
 
+    Who needs evidence first is told so, and nothing of it is written.
     Attempts of the same batch on the same triplet see each other. `admission` begins a batch: what
     it returns tells of each first contact whether there is room to record it. `before_commit` is
     told who can be answered already, as it only counts. Raises StoreError; then nothing was
@@ -114,8 +116,8 @@ def _decide_once(
     now: int,
     admits: Callable[[Question], bool],
     before_commit: Callable[[Found], None],
-) -> list[Answered]:
-    answers: list[Answered] = []
+) -> list[Answered | Needs]:
+    answers: list[Answered | Needs] = []
     written: set[Triplet] = set()
     found: Found = []
     with store.transaction(lambda: _meanwhile(store, questions, now, before_commit)):
@@ -124,6 +126,9 @@ def _decide_once(
         for question in questions:
             triplet = question.triplet
             record = records.get(triplet)
+            if (needed := needs(question, record, now)) is not None:
+                answers.append(needed)
+                continue
             decision = decide(question, record, now)
             if decision.reason is Reason.NEW and not admits(question):
                 decision = replace(decision, changes=())  # deferred, and nothing is remembered
@@ -135,8 +140,7 @@ def _decide_once(
                 records[triplet] = record
             for name, number in figures_of(decision).items():
                 figures[name] += number
-            answered = Answered(decision, record)
-            answers.append(answered)
+            answers.append(answered := Answered(decision, record))
             if not only_counts(decision):
                 written.add(triplet)
             elif triplet not in written:

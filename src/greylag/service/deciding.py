@@ -14,6 +14,7 @@ from functools import partial
 from time import monotonic
 
 from greylag.core.engine import Question
+from greylag.core.evidence import Needs
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision
@@ -185,7 +186,7 @@ class Deciding:
         later: Later,
         now: int,
         before_commit: Callable[[Found], None] = lambda _found: None,
-    ) -> list[Answered | None]:
+    ) -> list[Answered | Needs | None]:
         """Answer questions, and write what follows and what was to be counted later.
 
         None is for who is refused. What is refused of `later` is lost. `before_commit` is that of
@@ -210,11 +211,11 @@ class Deciding:
 
     def _written(
         self,
-        decided: Callable[[Sequence[Question], Later], list[Answered]],
+        decided: Callable[[Sequence[Question], Later], list[Answered | Needs]],
         questions: Sequence[Question],
         later: Later,
         until: float,
-    ) -> list[Answered | None]:
+    ) -> list[Answered | Needs | None]:
         try:
             return [*decided(questions, later)]
         except Exception as error:

@@ -24,7 +24,12 @@ from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Decision
 from greylag.service.batch import Answered
+from greylag.service.evidence import Gathering, nobody_later
 from greylag.service.later import Later, only_counts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.service.evidence import GatherLater
 
 TRUSTED_FOR = 300.0  # seconds that the record of a known triplet is believed without being read
 BRIEFLY = 2.0  # the same of one that waits, and where a store does not tell of removals
@@ -50,6 +55,7 @@ class Desk:
         size: int = CACHE_SIZE,
         clock: Callable[[], float] = time,
         stopwatch: Callable[[], float] = monotonic,
+        gather: GatherLater = nobody_later,
     ) -> None:
         self._size = size
         self._trusted_for = BRIEFLY
@@ -60,6 +66,7 @@ class Desk:
         self._cache: OrderedDict[Triplet, Known] = OrderedDict()
         self._lists: AccessIndex | None = None
         self.later = Later()
+        self.gathering = Gathering(gather)
         self.hits = 0
         self.misses = 0
 

@@ -1,0 +1,246 @@
+"""Evidence: who needs some, who gathers it, and what it costs whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from greylag.core.accesslist import NEVER, AccessIndex, Entry
+from greylag.core.attempt import Attempt
+from greylag.core.engine import Question, needs, precheck
+from greylag.core.evidence import Evidence, Kind, Needs
+from greylag.core.policy import Policy
+from greylag.core.record import Record
+from greylag.core.subject import parse_subject
+from greylag.core.value import replace
+from greylag.core.verdict import Reason
+from greylag.service import Service
+from greylag.service.batch import Answered, decide_batch
+from greylag.service.deciding import Deciding
+from greylag.service.desk import Desk
+from greylag.service.evidence import BUDGET, informed
+from greylag.service.later import Later
+from greylag.store.memory import MemoryStore
+from tests.reports import no_failure
+from tests.server.test_worker import Site, running, until
+
+
+class Moon(Kind):
+    """A kind that is here for the test alone."""
+
+    PHASE = "phase"
+
+
+NOW = 1_700_000_000
+KINDS = frozenset[Kind]({Moon.PHASE})
+POLICY = Policy(delay=60, evidence=KINDS)
+FULL: Evidence = {Moon.PHASE: "full"}
+
+
+def asked(sender: bytes = b"a@example.org", policy: Policy = POLICY) -> Question:
+    question = precheck(Attempt(b"192.0.2.17", sender, b"b@example.net"), policy)
+    assert isinstance(question, Question)
+    return question
+
+
+@pytest.mark.parametrize(
+    ("record", "needed"),
+    [
+        (None, True),
+        (Record(NOW, NOW + 60, NOW + 600, blocked=1), False),
+        (Record(NOW - 90, NOW - 30, NOW + 600, blocked=1), False),
+        (Record(NOW - 90, NOW - 30, NOW + 600, blocked=1, passed=1), False),
+        (Record(NOW - 90, NOW - 30, NOW, blocked=1, passed=1), True),
+    ],
+    ids=["new", "early", "retried", "known", "expired"],
+)
+def test_a_first_contact_alone_needs_evidence(record: Record | None, needed: bool) -> None:
+    assert needs(asked(), record, NOW) == (Needs(KINDS) if needed else None)
+    assert needs(asked(policy=Policy()), record, NOW) is None
+
+
+@pytest.mark.parametrize("found", [FULL, {}], ids=["found", "nothing found"])
+def test_what_was_asked_for_is_not_needed_again(found: Evidence) -> None:
+    question = informed(asked(), Needs(KINDS), found)
+    assert question.evidence == {Moon.PHASE: found.get(Moon.PHASE)}
+    assert needs(question, None, NOW) is None
+    assert replace(question, evidence={}, counts=None) == asked()
+
+
+class Observatory:
+    """Gathers at once, and remembers who asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, float]] = []
+
+    def __call__(self, question: Question, kinds: frozenset[Kind], seconds: float) -> Evidence:
+        assert kinds == KINDS
+        self.asked.append((question.triplet.sender, seconds))
+        return FULL
+
+
+def test_one_process_gathers_before_it_decides_and_only_for_a_first_contact() -> None:
+    store, moon, now = MemoryStore(), Observatory(), [NOW]
+    service = Service(lambda: store, report=no_failure, clock=lambda: now[0], gather=moon)
+    reasons = []
+    for now[0] in (NOW, NOW + 1, NOW + 60, NOW + 61):
+        reasons.append(service.answer(asked()).reason)
+    assert reasons == [Reason.NEW, Reason.EARLY, Reason.RETRIED, Reason.KNOWN]
+    assert moon.asked == [("a@example.org", BUDGET)]
+    assert store.count(now[0]) == (0, 1)
+
+
+def test_a_list_entry_decides_without_evidence() -> None:
+    store, moon = MemoryStore(), Observatory()
+    store.put_entries([Entry(parse_subject("192.0.2.0/24"), NEVER)])
+    service = Service(lambda: store, report=no_failure, clock=lambda: NOW, gather=moon)
+    assert service.answer(asked()).reason is Reason.DENYLISTED
+    assert moon.asked == []
+
+
+def test_gathering_leaves_time_for_the_store() -> None:
+    store, moon = MemoryStore(), Observatory()
+    ends_at = monotonic() + 1
+    service = Service(
+        lambda: store, report=no_failure, clock=lambda: NOW, gather=moon, ends_at=ends_at
+    )
+    assert service.foretell(asked()).reason is Reason.NEW
+    ((_sender, seconds),) = moon.asked
+    assert 0 < seconds <= 0.5
+
+
+def test_where_nobody_gathers_it_stays_unknown() -> None:
+    store = MemoryStore()
+    service = Service(lambda: store, report=no_failure, clock=lambda: NOW)
+    assert service.answer(asked()).reason is Reason.NEW
+
+
+def test_who_needs_evidence_is_told_so_in_his_batch_and_nothing_is_written() -> None:
+    store = MemoryStore()
+    plain = asked(b"x@example.org", Policy())
+    found = decide_batch(store, [asked(), plain, asked()], Later(), NOW)
+    assert [one if isinstance(one, Needs) else one.decision.reason for one in found] == [
+        Needs(KINDS),
+        Reason.NEW,
+        Needs(KINDS),
+    ]
+    assert store.count(NOW) == (1, 0)
+    (figures,) = store.figures(0, 2 * NOW).values()
+    assert figures == {"defer:new": 1}
+    deciding = Deciding(lambda: lambda _question: True)
+    assert deciding.write(store, [asked()], Later(), NOW) == [Needs(KINDS)]
+    assert deciding.look(store, [asked()], NOW) == [None]
+
+
+class Slowly:
+    """Gathers when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[Evidence], None]] = []
+
+    def __call__(
+        self,
+        question: Question,
+        kinds: frozenset[Kind],
+        seconds: float,
+        tell: Callable[[Evidence], None],
+    ) -> None:
+        assert (kinds, question.evidence) == (KINDS, {})
+        assert 0 < seconds <= BUDGET
+        self.waiting.append(tell)
+
+
+class Lunar(Site):
+    """A worker of a site where evidence is to be had."""
+
+    def __init__(self, gather: Any) -> None:
+        super().__init__()
+        self.desk = Desk(clock=lambda: self.now, gather=gather)
+
+    def begin(self, question: Question) -> asyncio.Future[Answered | None]:
+        found = self.desk.look_up(question)
+        assert isinstance(found, Question)
+        answer: asyncio.Future[Answered | None] = asyncio.get_running_loop().create_future()
+        self.worker.ask(found, answer.set_result)
+        return answer
+
+
+async def reason_of(answer: asyncio.Future[Answered | None]) -> Reason:
+    answered = await asyncio.wait_for(answer, 5)
+    assert answered is not None
+    return answered.decision.reason
+
+
+@running
+async def test_in_the_daemon_only_who_needs_evidence_waits_for_it() -> None:
+    moon = Slowly()
+    async with Lunar(moon) as site:
+        first = site.begin(asked())
+        await until(lambda: moon.waiting)
+        assert await reason_of(site.begin(asked(b"x@example.org", Policy()))) is Reason.NEW
+        assert not first.done()
+        assert site.worker.queue_length == 1
+        (tell,) = moon.waiting
+        tell(FULL)
+        tell({})  # what is told twice is not answered twice
+        assert await reason_of(first) is Reason.NEW
+        found = site.desk.look_up(asked())
+        assert not isinstance(found, Question)
+        assert found.reason is Reason.EARLY
+        site.now += 60
+        assert await reason_of(site.begin(asked())) is Reason.RETRIED
+        known = site.desk.look_up(asked())
+        assert not isinstance(known, Question)
+        assert len(moon.waiting) == 1, "a known triplet never asks"
+
+
+@running
+async def test_in_the_daemon_a_gatherer_that_is_late_is_not_waited_for() -> None:
+    """T25: what is not known in time stays unknown, and lets nobody in."""
+    moon = Slowly()
+    async with Lunar(moon) as site:
+        assert await reason_of(site.begin(asked())) is Reason.NEW
+        moon.waiting[0](FULL)
+        assert site.worker.queue_length == 0
+
+
+def test_in_the_daemon_a_gatherer_that_fails_costs_nobody_his_answer() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def fail(*_arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    async def ask() -> list[Reason]:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: seen.append(context))
+        async with Lunar(fail) as site:
+            answers = [site.begin(asked()), site.begin(asked(b"x@example.org", Policy()))]
+            return [await reason_of(answer) for answer in answers]
+
+    assert asyncio.run(ask()) == [Reason.NEW, Reason.NEW]
+    assert [type(one["exception"]) for one in seen] == [ZeroDivisionError]
+
+
+@running
+async def test_the_daemons_lists_decide_without_evidence() -> None:
+    moon = Slowly()
+    async with Lunar(moon) as site:
+        site.desk.use_lists(AccessIndex([Entry(parse_subject("192.0.2.0/24"), NEVER)]))
+        found = site.desk.look_up(asked())
+        assert not isinstance(found, Question)
+        assert found.reason is Reason.DENYLISTED
+    assert moon.waiting == []
+
+
+@running
+async def test_at_the_end_the_daemon_waits_for_who_is_being_gathered_for() -> None:
+    moon = Slowly()
+    site = Lunar(moon)
+    async with site:
+        first = site.begin(asked())
+        await until(lambda: moon.waiting)
+    assert await reason_of(first) is Reason.NEW
