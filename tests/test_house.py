@@ -76,6 +76,15 @@ def test_who_may_import_what_from_outside(path: Path) -> None:
         assert outside <= PURE_MAY_IMPORT, "core and wire are pure: no I/O, no clock, no os"
 
 
+@pytest.mark.parametrize("name", ["session", "answering", "worker", "connections", "daemon"])
+def test_what_is_common_to_all_front_ends_knows_none_of_them(name: str) -> None:
+    """A protocol more must not need a change there: only `app` says who listens where."""
+    imported = set(imports_of(SOURCE / "server" / f"{name}.py"))
+    assert not {
+        one for one in imported if one.startswith(("greylag.wire", "greylag.server.fronts."))
+    }
+
+
 def calls_in(path: Path) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call):

@@ -1,8 +1,8 @@
 """Front ends: the protocols that mail servers ask by. ARCHITECTURE.md says how to add one.
 
-A front end is a class. The daemon makes one object of it, which makes a codec for each connection
-of its listeners (`Endpoint`). The codec alone knows what bytes mean, and what its connection may be
-trusted with; the front end alone knows what is logged, and what is written.
+A front end is a class. The daemon makes one object of it, and that makes a codec for each
+connection of its listeners (`Endpoint`). The codec knows what the bytes mean, and what its
+connection may be trusted with. The front end says what is logged, and writes the answers.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
             """Tell whether a request has begun and not ended."""
 
         def feed(self, data: bytes) -> Sequence[object]:
-            """Return the requests that these bytes complete; hold no more than one that is not.
+            """Return the requests that these bytes complete.
 
-            They may wait for `inquire` for a while, and there may be thousands: keep them small.
+            What is kept of one that is not complete has to be bounded. Requests may wait for
+            `inquire` by the thousand, so a request is little more than its bytes.
             """
 
         def inquire(self, request: Any) -> Inquiry | bytes | None:

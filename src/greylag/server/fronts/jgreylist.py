@@ -15,15 +15,15 @@ from greylag.wire.policy import Request
 
 
 class Jgreylist:
-    """The front end of the wrapper: answered by the store, or by the record tree that it names.
+    """Reads the requests of the wrapper: the store answers, or the record tree that it names.
 
-    A tree answers as the one-shot does: by no settings, no lists and no other records. Where it is
-    not served, or fails, the one-shot tries: it may have rights that the daemon has not.
+    A tree answers as in the one-shot: by its own records alone, without settings and lists. Where
+    it is not served, or fails, the one-shot tries, as it may have rights that the daemon has not.
     """
 
     def __init__(self, shared: Shared, trees: Trees | None) -> None:
         self._shared = shared
-        self._trees = trees  # None: none is served to whoever asks
+        self._trees = trees  # None: no tree is served here
 
     def inquire(self, request: Request) -> Inquiry | bytes:
         """Return what the wrapper asks about a connection."""

@@ -1,7 +1,8 @@
-"""Policy delegation: Postfix, Exim and all that ask as Postfix does.
+"""Policy delegation: Postfix, Exim, and others that ask as Postfix does.
 
-The programs of qmail ask in the same protocol, and say who they are. They are believed at the unix
-socket, and at a TCP port if the settings say so. Each has a front end of its own.
+Our C programs for qmail speak the same protocol, and each says its name in `greylag_client`. That
+is believed at the unix socket, and at a TCP port if the settings say so. Their requests are then
+read by the modules `qmailspp` and `jgreylist`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class PolicyDelegation:
-    """The front end of Postfix, and the door to those of qmail."""
+    """The front end for all who speak the protocol."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -57,7 +58,7 @@ class PolicyDelegation:
         return PolicyCodec(self.inquire, self._trusted if self._shared.rules.trust_tcp else {})
 
     def inquire(self, request: Request) -> Inquiry:
-        """Return what a mail server asks about a recipient."""
+        """Return what Postfix asks about a recipient."""
         shared = self._shared
         rules = shared.rules
         attempt = read_attempt(request)
@@ -83,15 +84,15 @@ class PolicyDelegation:
 
 
 class PolicyCodec(RequestReader):
-    """The codec of one connection: who asks is looked up for each request."""
+    """The codec of one connection. Each request says who asks."""
 
     def __init__(self, inquire: Inquire, programs: Mapping[bytes, Inquire]) -> None:
         super().__init__()
         self._inquire = inquire
-        self._programs = programs  # of qmail, by what they call themselves
+        self._programs = programs  # those that are believed, by `greylag_client`
 
     def inquire(self, request: Request | Broken) -> Inquiry | bytes | None:
-        """Have a request read by the front end of whoever asks."""
+        """Return what a request asks; None after bytes that are no request."""
         if isinstance(request, Broken):
             return None
         program = request.get(b"greylag_client") if self._programs else None
@@ -101,7 +102,7 @@ class PolicyCodec(RequestReader):
 
 
 class Stages:
-    """Notices a mail server that never asks at DATA: bounces would pass there for ever, unasked.
+    """Notices a mail server that never asks at DATA: no bounce would ever be greylisted there.
 
     It counts recipients that were left for DATA until the first question at DATA comes.
     """
@@ -123,7 +124,7 @@ class Stages:
 
 
 class Headers:
-    """Remembers which messages were told how long they had to wait: once each, the latest."""
+    """Remembers which of the latest messages have their header: each gets one only."""
 
     def __init__(self) -> None:
         self._given: OrderedDict[tuple[bytes | None, ...], None] = OrderedDict()

@@ -25,7 +25,7 @@ _MOST_OVERRIDES = 256  # kinds of tcprules settings that are remembered; admins 
 
 
 class QmailSpp:
-    """The front end of the plugin."""
+    """Reads the requests of the plugin."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
