@@ -51,7 +51,8 @@ def a_zone(draw: random.Random) -> Zone:
         zone[name, "TXT"] = (a_record(draw).encode(),) if draw.random() < 0.9 else ()
         zone[name, "A"] = tuple(draw.sample(v4, draw.choice([0, 1, 1, 2])))
         zone[name, "AAAA"] = tuple(draw.sample(v6, draw.choice([0, 1, 1])))
-        zone[name, "MX"] = tuple(name.encode() for name in draw.sample(NAMES, draw.randrange(3)))
+        hosts = sorted(draw.sample(NAMES, draw.randrange(3)))  # as pyspf takes them
+        zone[name, "MX"] = tuple(host.encode() for host in hosts)
     zone["7.2.0.192.in-addr.arpa", "PTR"] = tuple(n.encode() for n in draw.sample(NAMES[:3], 2))
     # Not of the client's names: pyspf takes an error about these for one of the domain (5.5).
     for name in NAMES[3:]:

@@ -32,9 +32,9 @@ A pass makes the sender's domain an identity only if it is narrow:
 
 from __future__ import annotations
 
-from greylag.core.address import canonical_domain
 from greylag.core.client import network
-from greylag.core.spf.macro import RecordError, Spec, fill, is_fixed, name_of, needs, printable
+from greylag.core.names import address_labels, host_name, reverse_zone
+from greylag.core.spf.macro import RecordError, Spec, fill, is_fixed, needs, printable
 from greylag.core.spf.questions import (
     MOST_HOSTS,
     Answer,
@@ -42,8 +42,6 @@ from greylag.core.spf.questions import (
     Query,
     Questions,
     Result,
-    address_parts,
-    address_zone,
     names_of,
 )
 from greylag.core.spf.record import LOOKS_UP, Record, Term, is_record, parse_record
@@ -53,13 +51,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from greylag.core.spf.questions import Steps
 
-__all__ = ["Answer", "Outcome", "Query", "Result", "check", "host_name"]
+__all__ = ["Answer", "Outcome", "Query", "Result", "check"]
 
 # In all records that are read; those of big senders have some hundred terms in some kB.
 MOST_TERMS, MOST_TEXT = 2000, 32 * 1024
 WIDEST_IPV4, WIDEST_IPV6 = 12, 24  # bits; big senders publish /14 and /32
 _WIDEST_IN_ALL = 4  # times the widest
-_HOST_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 _RESULTS = {"+": Result.PASS, "-": Result.FAIL, "~": Result.SOFTFAIL, "?": Result.NEUTRAL}
 
 
@@ -78,7 +75,7 @@ def check(client: bytes, sender: bytes, helo: bytes) -> Steps[Outcome]:
     For the null sender that is postmaster at the HELO name (2.4).
     """
     local, _at, domain = sender.rpartition(b"@") if sender else (b"", b"", helo)
-    name = host_name(domain)
+    name = host_name(domain)  # 4.3
     if name is None:
         return Outcome(Result.NONE)
     checking = _Check(client, local or b"postmaster", name, helo)
@@ -86,14 +83,6 @@ def check(client: bytes, sender: bytes, helo: bytes) -> Steps[Outcome]:
         return (yield from checking.of(name))
     except Ended as end:
         return Outcome(end.result)
-
-
-def host_name(raw: bytes) -> str | None:
-    """Return the name of a domain (4.3), or None if it is none that could have a record."""
-    name = name_of(canonical_domain(raw).removesuffix("."))
-    if name is None or not _HOST_NAME.issuperset(name) or name.rpartition(".")[2].isdigit():
-        return None
-    return name
 
 
 class _Check(Questions):
@@ -106,8 +95,8 @@ class _Check(Questions):
             "s": None if mailbox is None else f"{mailbox}@{domain}",
             "l": mailbox,
             "o": domain,
-            "i": ".".join(address_parts(client)),
-            "v": address_zone(client),
+            "i": ".".join(address_labels(client)),
+            "v": reverse_zone(client),
             "h": printable(helo),
             "p": None,
         }

@@ -7,13 +7,13 @@ record of many macros costs no more than its own length.
 
 from __future__ import annotations
 
+from greylag.core.names import LONGEST_NAME, name_of
 from greylag.core.value import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LONGEST_NAME, LONGEST_LABEL = 253, 63  # RFC 1035, 2.3.4: 255 octets with their lengths
 _DIGITS = "0123456789"
 _LETTERS = frozenset("slodiphv")  # c, r and t stand in explanations alone (7.2)
 _OF_THE_DOMAIN = frozenset("dov")  # the same for every client, sender's mailbox and HELO name
@@ -141,15 +141,6 @@ def fill(spec: Spec, values: Mapping[str, str | None]) -> str | None:
         cut = name[-LONGEST_NAME - 1 :]
         name = cut.partition(".")[2]
     return name_of(name)
-
-
-def name_of(text: str) -> str | None:
-    """Return a domain in lower case, or None for what is no name of several labels (4.3)."""
-    name = text.lower()
-    labels = name.split(".")
-    if len(name) > LONGEST_NAME or len(labels) == 1:
-        return None
-    return name if all(0 < len(label) <= LONGEST_LABEL for label in labels) else None
 
 
 def printable(raw: bytes) -> str | None:

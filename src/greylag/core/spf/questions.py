@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import Enum
 
 from greylag.core.client import IPV4_BYTES
-from greylag.core.spf.macro import name_of, printable
+from greylag.core.names import is_below, name_of, reverse_name
+from greylag.core.spf.macro import printable
 from greylag.core.value import value
 
 Answer = tuple[bytes, ...] | None  # records; () for none or no such name; None for an error
@@ -49,28 +50,6 @@ class Ended(Exception):
     def __init__(self, result: Result) -> None:
         super().__init__(result)
         self.result = result
-
-
-def reverse_name(client: bytes) -> str:
-    """Return the name below which a client's own name stands."""
-    parts = address_parts(client)
-    parts.reverse()
-    return f"{'.'.join(parts)}.{address_zone(client)}.arpa"
-
-
-def address_parts(client: bytes) -> list[str]:
-    """Return the numbers of an IPv4 address, or the hexadecimal digits of an IPv6 address."""
-    return [str(byte) for byte in client] if len(client) == IPV4_BYTES else list(client.hex())
-
-
-def address_zone(client: bytes) -> str:
-    """Return what the macro `v` stands for."""
-    return "in-addr" if len(client) == IPV4_BYTES else "ip6"
-
-
-def is_below(name: str, domain: str) -> bool:
-    """Tell whether a name is a domain or below it."""
-    return name == domain or name.endswith(f".{domain}")
 
 
 class Questions:
