@@ -18,9 +18,12 @@ import pytest
 from greylag.core.address import canonical, canonical_domain, recipient_of
 from greylag.core.client import parse_address
 from greylag.core.duration import parse_duration
+from greylag.core.dynamic import looks_dynamic
+from greylag.core.names import helo_of
 from greylag.core.sender import normalise
 from greylag.core.stable import LONGEST, mailbox_of, stable
 from greylag.core.subject import parse_subject
+from greylag.core.zones import parse_codes
 from greylag.wire.logline import parse_event, quote
 from greylag.wire.oldplugin import read_file
 from greylag.wire.reply import check_template
@@ -69,6 +72,9 @@ FUNCTIONS: list[Callable[[bytes], object]] = [
     lambda raw: stable(b"list-bounces-1-user=example.net@example.org", raw),
     lambda raw: stable(raw, raw),
     mailbox_of,
+    lambda raw: helo_of(raw, ()),
+    lambda raw: looks_dynamic(raw.decode("latin-1"), b"\xc0\0\2\7"),
+    lambda raw: parse_codes(raw.decode("latin-1")),
     canonical_domain,
     recipient_of,
     parse_address,
