@@ -45,14 +45,15 @@ class Answering:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def __call__(self, inquiry: Inquiry, owe: Owe) -> bytes | None:
+    def answer(self, inquiry: Inquiry, owe: Owe) -> bytes | None:
         """Return the answer; or take a place for it from `owe`, and fill that once, later."""
         began = monotonic()
         found = inquiry.found
         if isinstance(found, Question):
             found = inquiry.worker.desk.look_up(found)
         if isinstance(found, Decision):
-            return self._finish(inquiry, began, found)
+            self._metrics.answered(found, monotonic() - began)
+            return inquiry.finish(found)
         inquiry.worker.ask(found, partial(self._from_store, owe(), inquiry, began, found))
         return None
 
@@ -66,12 +67,11 @@ class Answering:
     ) -> None:
         failure = inquiry.failure
         if answered is not None:
-            fill(self._finish(inquiry, began, answered.decision))
+            decision = answered.decision
         elif isinstance(failure, bytes):
             fill(failure)
+            return
         else:
-            fill(self._finish(inquiry, began, unanswered(question, failure)))
-
-    def _finish(self, inquiry: Inquiry, began: float, decision: Decision) -> bytes:
+            decision = unanswered(question, failure)
         self._metrics.answered(decision, monotonic() - began)
-        return inquiry.finish(decision)
+        fill(inquiry.finish(decision))

@@ -223,7 +223,7 @@ class Daemon:
 
     def _session(self, front: Front, connections: Connections, *, local: bool) -> Session:
         codec = front.codec(local=local)
-        return Session(codec, self._answering, connections, self._is_crowded)
+        return Session(codec, self._answering.answer, connections, self._is_crowded)
 
     def _is_crowded(self) -> bool:
         """Tell whether so many wait that a connection may not add more than one."""
