@@ -21,7 +21,7 @@ from greylag.store.tree.store import TreeStore
 
 PAGE = 5000  # records in one transaction: some 50 ms
 PAUSE = 0.12  # seconds between them: whoever waits for SQLite's lock looks every 0.1
-MANY = 100  # fewer than these may well end on one day
+MANY = 100  # records; fewer may well expire on one day
 SILENCE = 86400  # seconds without any contact after which the clock is to be doubted
 
 

@@ -29,7 +29,7 @@ def when(seconds: int, now: int) -> str:
 def relative(seconds: int) -> str:
     """Return `in 4m`, `3m ago` or `now`.
 
-    What is to come is rounded up, what is gone down: nobody is sent back too early.
+    A time to come is rounded up, so that nobody is told to come back too early; a past one, down.
     """
     if not seconds:
         return "now"

@@ -1,4 +1,4 @@
-"""From lines of logs to records: who is known, since when, and when his mail came last."""
+"""Records from the lines of logs: whose mail was accepted, since when, and when it came last."""
 
 from __future__ import annotations
 
@@ -115,9 +115,9 @@ def parts_of(found: Found) -> Iterable[Found]:
 
 
 def remember(store: Store, part: Found, now: int, policy: Policy, *, dry_run: bool) -> int:
-    """Make records of those that have none that counts; return how many.
+    """Make records where there is no live one; return how many.
 
-    One that has passed before lasts longer, if its mail came later than was known.
+    A record that has passed is kept longer where its mail came later than it says.
     """
     lifetime = policy.lifetime
     wanted = {key: times for key, times in part.items() if now < times.last + lifetime}
@@ -173,7 +173,7 @@ class Seeds:
         self.added = self.added_triplets = 0
 
     def write(self, found: Found) -> None:
-        """Take over what has no record yet."""
+        """Make records of what was found, where there is none."""
         if self._store is None:
             self._store = self._open_store()
         store = self._store

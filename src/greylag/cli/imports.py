@@ -1,4 +1,4 @@
-"""`greylag import`: take over who is known from elsewhere, so that nobody known is delayed."""
+"""`greylag import`: records of known clients and senders, from the logs of mail servers."""
 
 from __future__ import annotations
 
