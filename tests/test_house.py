@@ -85,6 +85,24 @@ def test_what_is_common_to_all_front_ends_knows_none_of_them(name: str) -> None:
     }
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_what_kind_a_store_is_is_known_in_its_package_alone(path: Path) -> None:
+    """Others ask what a store can (`Backend`, `Store.lacks`). A tree is named by a folder, too."""
+    if layer_of(path) == "store":
+        return
+    kinds = {f"greylag.store.{name}" for name in ("memory", "sqlite", "mysql", "tree.store")}
+    for name in imports_of(path):
+        assert not any(name == kind or name.startswith(f"{kind}.") for kind in kinds), name
+    schemes = ("memory:", "sqlite:", "mysql:", "tree:")
+    for node in ast.walk(tree_of(path)):
+        asks = isinstance(node, ast.Compare) or (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func).endswith((".startswith", ".removeprefix", ".partition"))
+        )
+        texts = [x.value for x in ast.walk(node) if isinstance(x, ast.Constant)] if asks else []
+        assert not [t for t in texts if isinstance(t, str) and t.startswith(schemes)]
+
+
 def calls_in(path: Path) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call):

@@ -168,7 +168,7 @@ def test_hostile_figure_names(greylag: Greylag) -> None:
 def test_a_store_that_keeps_none_says_why(greylag: Greylag) -> None:
     (greylag.home / "tree").mkdir(mode=0o700)
     greylag.configure(f'store.url = "tree://{greylag.home}/tree"\n')
-    assert "no figures are kept: a tree of jgreylist" in greylag.run("stats").stderr
+    assert "a tree of jgreylist keeps no figures" in greylag.run("stats").stderr
     assert "tree" in greylag.json("stats")["no_figures"]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from greylag.admin import Progress, unseen
-from greylag.admin.treecopy import into_tree, is_connection, tree_pages
+from greylag.admin.treecopy import into_contacts, is_connection, pages_of_contacts
 from greylag.core.accesslist import NEVER, Entry, speaking_of
 from greylag.core.client import is_packed, network
 from greylag.core.oldname import bytes_of, name_of
@@ -20,9 +20,7 @@ from greylag.core.record import Record, joined
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
-from greylag.store.base import Filter, Store
-from greylag.store.mysql.store import MysqlStore
-from greylag.store.tree.store import TreeStore
+from greylag.store.base import FIGURES, LISTS, RECIPIENTS, Filter, Store
 
 PAGE = 2000  # records in one transaction
 
@@ -52,28 +50,37 @@ def copy(
 ) -> Copied:
     """Copy records, lists and figures; what the new store knows already stays.
 
-    An entry of the old store replaces the new one's for the same subject.
+    An entry of the old store replaces the new one's for the same subject. What the new store
+    cannot keep is left out. `policy` is the new store's.
     """
     records = _copy_records(old, new, policy, now, dry_run, progress)
-    if isinstance(new, TreeStore):
-        return Copied(*records, 0, 0, len(old.entries()))
-    return Copied(*records, _copy_entries(old, new, dry_run), _copy_figures(old, new, dry_run), 0)
+    entries = left_out = hours = 0
+    if new.lacks(LISTS) is None:
+        entries = _copy_entries(old, new, dry_run)
+    else:
+        left_out = len(old.entries())
+    if new.lacks(FIGURES) is None:
+        hours = _copy_figures(old, new, dry_run)
+    return Copied(*records, entries, hours, left_out)
 
 
 def _copy_records(
     old: Store, new: Store, policy: Policy, now: int, dry_run: bool, progress: Progress
 ) -> tuple[int, int, int]:
-    policy = replace(policy, old_tables=isinstance(new, MysqlStore))
     read = copied = left_out = 0
-    all_pages = tree_pages(old, policy, PAGE) if isinstance(old, TreeStore) else _pages(old)
-    for page in progress(all_pages, None, "copying"):
-        read += len(page)
+    source, target = old.contacts(), new.contacts()
+    all_pages = _pages(old) if source is None else pages_of_contacts(source, policy, PAGE)
+    for whole in progress(all_pages, None, "copying"):
+        read += len(whole)
+        page = whole
+        if new.lacks(RECIPIENTS) is not None:
+            page = [(triplet, record) for triplet, record in whole if is_connection(triplet)]
+            left_out += len(whole) - len(page)
         given = _by_key(page, policy)
-        if isinstance(new, TreeStore):
-            copied += into_tree(new, given, policy, now, dry_run=dry_run)
-            left_out += sum(not is_connection(triplet) for triplet, _ in page)
-        else:
+        if target is None:
             copied += _merge_into(new, given, dry_run)
+        else:
+            copied += into_contacts(target, given, policy, now, dry_run=dry_run)
     return read, copied, left_out
 
 

@@ -7,7 +7,7 @@ that is too much to be ordinary nothing is deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from time import monotonic, sleep
 
@@ -16,8 +16,8 @@ from greylag.admin.moments import moment
 from greylag.admin.records import EVERYTHING
 from greylag.core.value import value
 from greylag.store.base import Filter, Page, Store
+from greylag.store.contacts import Times
 from greylag.store.tree.files import why_gone
-from greylag.store.tree.store import TreeStore
 
 PAGE = 5000  # records in one transaction: some 50 ms
 PAUSE = 0.12  # seconds between them: whoever waits for SQLite's lock looks every 0.1
@@ -131,10 +131,12 @@ def _pages(store: Store, now: int) -> Iterator[Page]:
         sleep(max(PAUSE, monotonic() - began))  # let the plugins have their turn
 
 
-def doubt_of_tree(tree: TreeStore, now: int, progress: Progress = unseen) -> None:
+def doubt_of_tree(
+    records: Iterable[tuple[object, Times]], now: int, progress: Progress = unseen
+) -> None:
     """Raise ClockDoubted where cleaning a tree now would remove what a jump made look old."""
     newest = gone = 0
-    for _, times in progress(tree.walk(), None, "looking"):
+    for _, times in progress(records, None, "looking"):
         newest = max(newest, times.last)
         gone += why_gone(times, now) is not None
     if gone >= MANY and now - newest > SILENCE:

@@ -19,8 +19,7 @@ from greylag.core.policy import Policy
 from greylag.core.record import Record, joined
 from greylag.core.triplet import Triplet, connection_of, triplet_of
 from greylag.store.base import Store
-from greylag.store.contacts import Times
-from greylag.store.tree.store import TreeStore
+from greylag.store.contacts import Contacts, Times
 
 MOST_FOUND = 100_000  # records that are held before they are written
 TOGETHER = 500  # records in one transaction
@@ -121,8 +120,9 @@ def remember(store: Store, part: Found, now: int, policy: Policy, *, dry_run: bo
     """
     lifetime = policy.lifetime
     wanted = {key: times for key, times in part.items() if now < times.last + lifetime}
-    if isinstance(store, TreeStore):
-        return _into_tree(store, wanted, now, dry_run=dry_run)
+    contacts = store.contacts()
+    if contacts is not None:
+        return _into_contacts(store, contacts, wanted, now, dry_run=dry_run)
     with store.transaction():
         known = store.load(list(wanted))
         records = {key: _record(key, times, policy) for key, times in wanted.items()}
@@ -137,12 +137,14 @@ def remember(store: Store, part: Found, now: int, policy: Policy, *, dry_run: bo
     return len(new)
 
 
-def _into_tree(tree: TreeStore, wanted: Found, now: int, *, dry_run: bool) -> int:
-    known, times = tree.load(list(wanted)), tree.times(wanted)
+def _into_contacts(
+    store: Store, contacts: Contacts, wanted: Found, now: int, *, dry_run: bool
+) -> int:
+    known, times = store.load(list(wanted)), contacts.times(wanted)
     new = {k for k in wanted if not (k in known and known[k].live(now))}
     changed = {k: t for k, t in wanted.items() if k in new or t.last > times[k].last}
     if changed and not dry_run:
-        tree.remember(changed.items())
+        contacts.remember(changed.items())
     return len(new)
 
 

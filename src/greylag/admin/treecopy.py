@@ -15,9 +15,7 @@ from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet, connection_of
 from greylag.core.value import replace
-from greylag.store.contacts import Times
-from greylag.store.tree.files import network_of
-from greylag.store.tree.store import TreeStore
+from greylag.store.contacts import Contacts, Times
 
 
 def as_record(times: Times, policy: Policy) -> Record:
@@ -46,35 +44,37 @@ def is_connection(triplet: Triplet) -> bool:
     return triplet == connection_of(triplet.network, 8 * len(triplet.network))
 
 
-def tree_pages(
-    tree: TreeStore, policy: Policy, size: int
+def pages_of_contacts(
+    contacts: Contacts, policy: Policy, size: int
 ) -> Iterator[list[tuple[Triplet, Record]]]:
-    """Yield what a tree holds, some `size` records at a time."""
+    """Yield what such a store holds, some `size` records at a time."""
     page: list[tuple[Triplet, Record]] = []
-    for way, times in tree.walk():
-        network = network_of(way)
-        if network is None:
-            continue  # a name that the old program never looks for
-        page.append((connection_of(network, 8 * len(network)), as_record(times, policy)))
+    for connection, times in contacts.all_times():
+        page.append((connection, as_record(times, policy)))
         if len(page) == size:
             yield page
             page = []
     yield page
 
 
-def into_tree(
-    tree: TreeStore, records: Mapping[Triplet, Record], policy: Policy, now: int, *, dry_run: bool
+def into_contacts(
+    contacts: Contacts,
+    records: Mapping[Triplet, Record],
+    policy: Policy,
+    now: int,
+    *,
+    dry_run: bool,
 ) -> int:
-    """Put the connections among the records into a tree; return how many say anything new."""
-    given = {t: as_times(r, policy, now) for t, r in records.items() if is_connection(t)}
-    known = tree.times(given)
+    """Put records of connections into such a store; return how many say anything new."""
+    given = {t: as_times(r, policy, now) for t, r in records.items()}
+    known = contacts.times(given)
     changed = [
         (triplet, times)
         for triplet, times in given.items()
         if triplet not in known or not _says_no_more(times, known[triplet])
     ]
     if changed and not dry_run:
-        tree.remember(changed)
+        contacts.remember(changed)
     return len(changed)
 
 

@@ -16,11 +16,10 @@ import click
 from greylag.app.config import CONFIG_VARIABLE, DEFAULT_PATH
 from greylag.app.entering import closed_to, closed_to_us
 from greylag.cli.common import USAGE, CommandError, F, Run, missing_file
-from greylag.store import backend_of
+from greylag.store import Backend, kinds
 from greylag.store.base import StoreError
 from greylag.store.owner import name_of
 
-_SQLITE = "sqlite://"
 _ROOT = 0
 
 
@@ -56,32 +55,32 @@ def _become(name: str) -> None:
 
 def _load_stores() -> None:
     """Load what is loaded late otherwise: the program may lie where that user cannot read it."""
-    import greylag.store.sqlite.store
-    import greylag.store.tree.store
-
-    with suppress(ImportError):
-        import greylag.store.mysql.store  # noqa: F401
+    for kind in kinds():
+        with suppress(ImportError):
+            kind.load()
 
 
-def refuse_unusable(url: str) -> None:
-    """Raise StoreError where we could not keep records: in a SQLite database, made or not yet.
+def refuse_unusable(backend: Backend) -> None:
+    """Raise StoreError where we could not keep records in a file, made or not yet.
 
-    Of MySQL and MariaDB, the option file is read; the server is not asked.
+    Of a database on a server, the files that name it are read; the server is not asked.
     """
-    backend_of(url).look()
-    if not url.startswith(_SQLITE):
+    backend.look()
+    path = backend.file
+    if path is None:
         return
-    path = url.removeprefix(_SQLITE)
     folder = os.path.dirname(path)
     closed = closed_to_us(path)
     if closed is not None:
         raise StoreError(closed)
-    if missing_file(url) is not None and not os.path.isdir(folder):
+    if missing_file(backend) is not None and not os.path.isdir(folder):
         raise StoreError(f"{folder}: is missing, so no database can be made there")
     if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
         raise StoreError(f"{path}: {_who()} may not read and write it")
     if os.path.isdir(folder) and not os.access(folder, os.W_OK | os.X_OK):
-        raise StoreError(f"{folder}: {_who()} may not write there, and SQLite has to")
+        raise StoreError(
+            f"{folder}: {_who()} may not write there, and the database needs files beside it"
+        )
 
 
 def _who() -> str:
@@ -94,25 +93,24 @@ def for_root_alone(run: Run) -> list[str]:
         return []
     config = os.fsdecode(run.environ.get(CONFIG_VARIABLE, os.fsencode(DEFAULT_PATH)))
     needed = [(config, stat.S_IROTH, stat.S_IRGRP)]
-    url = run.settings.store_url
-    if url.startswith(_SQLITE):
-        needed.append((url.removeprefix(_SQLITE), stat.S_IWOTH, stat.S_IWGRP))
+    if (path := run.backend.file) is not None:
+        needed.append((path, stat.S_IWOTH, stat.S_IWGRP))
     return [
         f"{path}: is for root alone. If the plugin or the daemon runs as another user, it lets all"
         " mail in; --as USER looks as that user"
         for path, others, group in needed
         if _closed(path, others, group)
-    ] + closed_to_others([path for path, _, _ in needed], url)
+    ] + closed_to_others([path for path, _, _ in needed], run.backend)
 
 
-def closed_to_others(paths: list[str], url: str) -> list[str]:
+def closed_to_others(paths: list[str], backend: Backend) -> list[str]:
     """Return which folders above these paths the owner of the database may not enter.
 
     As whom the plugin or the daemon runs, root's command can only tell by that.
     """
-    if os.geteuid() != _ROOT or not url.startswith(_SQLITE):
+    database = backend.file
+    if os.geteuid() != _ROOT or database is None:
         return []
-    database = url.removeprefix(_SQLITE)
     try:
         owner = os.stat(database if os.path.exists(database) else os.path.dirname(database))
         user = pwd.getpwuid(owner.st_uid)

@@ -100,7 +100,7 @@ def _asked(run: Run, address: str, addresses: tuple[str, ...], *, by_address: bo
 
 
 def _opened(run: Run) -> Store:
-    refuse_unusable(run.settings.store_url)
+    refuse_unusable(run.backend)
     return run.open_store()
 
 

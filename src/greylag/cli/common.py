@@ -16,9 +16,8 @@ from greylag.app.config import CONFIG_VARIABLE, Settings, load
 from greylag.cli.home import another_configuration, default_home
 from greylag.cli.output import say
 from greylag.core.policy import Policy
-from greylag.store import open_store
+from greylag.store import Backend, backend_of, empty_store
 from greylag.store.base import Store, StoreError, StoreUnavailable
-from greylag.store.memory import MemoryStore
 from greylag.store.owner import name_of
 
 OK, NOTHING, USAGE = 0, 1, 2
@@ -27,7 +26,6 @@ DEFER, REJECT = 10, 11  # of `check`, beside 0 for a pass
 NO_INPUT, INTERNAL_ERROR, STORE_ERROR, STORE_UNAVAILABLE, CONFIG_ERROR = 66, 70, 74, 75, 78
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 and the signal's number, as shells have it
 
-_SQLITE = "sqlite://"
 _ROOT = 0
 
 # Where a question has nobody to answer it.
@@ -105,6 +103,11 @@ class Run:
         """The policy that the settings hold."""
         return self.settings.policy
 
+    @property
+    def backend(self) -> Backend:
+        """The store that the settings name, not opened."""
+        return backend_of(self.settings.store_url)
+
     def tell_configuration(self) -> None:
         """Say, once, where mail may be answered by other settings, and so from another database."""
         for line in () if self._told else another_configuration(self.home, self.environ):
@@ -116,25 +119,25 @@ class Run:
 
         A database that was never made is an empty store, and only `create` makes it.
         """
-        url = self.settings.store_url
+        backend = self.backend
         self.tell_configuration()
-        if url == "memory:":
+        if not backend.lasts:
             say("the store is memory: what it holds ends with this command")
-        missing = missing_file(url)
+        missing = missing_file(backend)
         if missing is not None and not create:
             say(f"{missing}: no database yet, so the store is empty")
-            return MemoryStore()
-        store = opened(url, self.settings.store_timeout, create=create)
+            return empty_store()
+        store = opened(backend, self.settings.store_timeout, create=create)
         if missing is not None:
             tell_made(missing)
         return store
 
 
-def missing_file(url: str) -> str | None:
+def missing_file(backend: Backend) -> str | None:
     """Return the path of a database file that is not there; None where it is, or may be."""
-    if not url.startswith(_SQLITE):
+    path = backend.file
+    if path is None:
         return None
-    path = url.removeprefix(_SQLITE)
     try:
         os.stat(path)
     except FileNotFoundError:
@@ -156,13 +159,20 @@ def tell_made(path: str) -> None:
         say(f"{owner}, whose folder it is in, cannot use it yet: chown {owner} {path}*")
 
 
-def opened(url: str, timeout: float, *, create: bool = True) -> Store:
+def opened(backend: Backend, timeout: float, *, create: bool = True) -> Store:
     """Return the store, or say whose it is where that is why it cannot be opened."""
+    with told_whose(backend):
+        return backend.open(timeout=timeout, create=create)
+
+
+@contextmanager
+def told_whose(backend: Backend) -> Iterator[None]:
+    """Say whose the file of a store is, where that is why it cannot be opened."""
     try:
-        return open_store(url, timeout=timeout, create=create)
+        yield
     except StoreError:
-        path = url.removeprefix(_SQLITE)
-        if not url.startswith(_SQLITE) or os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        path = backend.file
+        if path is None or os.access(path, os.R_OK | os.W_OK, effective_ids=True):
             raise
         owner = _owner_of(path)
         if owner is None:

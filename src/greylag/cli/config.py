@@ -64,7 +64,7 @@ def _check(run: Run) -> int:
             *another_configuration(run.home, run.environ),
             *for_root_alone(run),
         )
-        refuse_unusable(run.settings.store_url)
+        refuse_unusable(run.backend)
     except ConfigError as error:
         errors, code = error.errors, CONFIG_ERROR
     except StoreError as error:

@@ -19,9 +19,9 @@ from greylag.cli.common import (
     tell_made,
 )
 from greylag.cli.output import progress, say, write_fields, write_json
-from greylag.store import check_url, holds_password, shown_wrong
-from greylag.store.base import Store
-from greylag.store.memory import MemoryStore
+from greylag.core.value import replace
+from greylag.store import Backend, backend_of, empty_store, shown_wrong
+from greylag.store.base import LISTS, Store
 
 _NOT_AMONG_ARGUMENTS = (
     "a password among the arguments can be read by every user of this machine (ps): put it into an "
@@ -51,31 +51,36 @@ def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
     replaces TO's for the same subject. It may be run again at any time, after an interruption too.
     jgreylist's tree takes connections alone: the rest is left out, and counted.
     """
-    for url in (source, target):
-        try:
-            check_url(url)
-        except ValueError as error:
-            raise CommandError([f"{error}, got {shown_wrong(url)}"], USAGE) from error
-        if holds_password(url):
-            raise CommandError([_NOT_AMONG_ARGUMENTS], USAGE)
-    if source == target or "memory:" in (source, target):
+    here, there = _named(source), _named(target)
+    if source == target or not (here.lasts and there.lasts):
         raise CommandError(["expected two different stores that outlive this command"], USAGE)
     timeout = run.settings.store_timeout
+    policy = replace(run.policy, old_tables=there.old_tables)
     with (
-        closing(opened(source, timeout, create=False)) as old,
-        closing(_open_target(target, timeout, dry_run)) as new,
+        closing(opened(here, timeout, create=False)) as old,
+        closing(_open_target(there, timeout, dry_run)) as new,
     ):
-        copied = copy_store(old, new, run.policy, run.now, dry_run=dry_run, progress=progress)
+        copied = copy_store(old, new, policy, run.now, dry_run=dry_run, progress=progress)
     if copied.entries_left_out:
-        say(f"a tree keeps no lists: {copied.entries_left_out} entries of FROM are left out")
+        say(f"{new.lacks(LISTS)}: {copied.entries_left_out} entries of FROM are left out")
     _write(run, copied, dry_run=dry_run)
 
 
-def _open_target(url: str, timeout: float, dry_run: bool) -> Store:
-    missing = missing_file(url)
+def _named(url: str) -> Backend:
+    try:
+        backend = backend_of(url)
+    except ValueError as error:
+        raise CommandError([f"{error}, got {shown_wrong(url)}"], USAGE) from error
+    if backend.shown != url:
+        raise CommandError([_NOT_AMONG_ARGUMENTS], USAGE)
+    return backend
+
+
+def _open_target(backend: Backend, timeout: float, dry_run: bool) -> Store:
+    missing = missing_file(backend)
     if missing is not None and dry_run:
-        return MemoryStore()
-    store = opened(url, timeout)
+        return empty_store()
+    store = opened(backend, timeout)
     if missing is not None:
         tell_made(missing)
     return store

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import closing
 
 import click
 
@@ -13,26 +10,21 @@ from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import (
     NOTHING,
     OK,
-    STORE_ERROR,
     USAGE,
     CommandError,
     Group,
     Run,
     examples,
     json_option,
+    missing_file,
+    tell_made,
+    told_whose,
 )
 from greylag.cli.copying import copy
 from greylag.cli.output import say, write, write_json
-from greylag.core.subject import Network
-from greylag.store import without_password
-from greylag.store.admin import Finding
-from greylag.store.mysql.admin import MysqlAdmin, statements
-from greylag.store.mysql.options import read_url
-from greylag.store.sqlite.rows import sound_entries
-from greylag.store.sqlite.sql import ENTRIES
-
-_SQLITE = "sqlite://"
-_MODE = 0o007  # nobody else reads who mails whom
+from greylag.store import Backend
+from greylag.store.admin import Admin
+from greylag.store.base import TABLES
 
 
 @click.group(
@@ -46,21 +38,6 @@ def db() -> None:
 
 
 db.add_command(copy)
-
-
-@contextmanager
-def _admin(run: Run) -> Iterator[MysqlAdmin]:
-    url = run.settings.store_url
-    try:
-        place = read_url(url)
-    except ValueError as error:
-        raise CommandError([f"{without_password(url)}: {error}"], USAGE) from error
-    with closing(MysqlAdmin(place, timeout=run.settings.store_timeout)) as admin:
-        yield admin
-
-
-def _is_mysql(run: Run) -> bool:
-    return run.settings.store_url.startswith("mysql:")
 
 
 @db.command(
@@ -79,41 +56,40 @@ def init(run: Run, as_text: bool) -> None:
     if as_text:
         _print_sql(run)
         return
-    _refuse_without_tables(run)
-    if _is_mysql(run):
-        with _admin(run) as admin:
-            made = admin.init()
-    else:
-        path = run.settings.store_url.removeprefix(_SQLITE)
-        there = Path(path).exists()
-        run.open_store(create=True).close()
-        made = [] if there else [path]
+    _refuse_without_tables(run.backend)
+    missing = missing_file(run.backend)
+    run.tell_configuration()
+    with told_whose(run.backend), _admin(run) as admin:
+        made = admin.init()
+    if missing is not None and made:
+        tell_made(missing)
     if run.json:
         write_json({"made": made})
-    elif made and _is_mysql(run):
-        say(f"made: {', '.join(made)}")
     elif not made:
         say("all was there already")
+    elif missing is None:
+        say(f"made: {', '.join(made)}")
 
 
-def _refuse_without_tables(run: Run) -> None:
-    url = run.settings.store_url
-    if not (_is_mysql(run) or url.startswith(_SQLITE)):
-        what = (
-            "jgreylist's files" if url.startswith("tree:") else "memory that ends with this command"
-        )
-        raise CommandError([f"store.url is {url}: {what}, no database with tables"], USAGE)
+def _admin(run: Run) -> closing[Admin]:
+    return closing(run.backend.admin(timeout=run.settings.store_timeout))
+
+
+def _refuse_without_tables(backend: Backend) -> None:
+    if TABLES in backend.lacks:
+        told = f"store.url is {backend.shown}: {backend.lacks[TABLES]}"
+        raise CommandError([told], USAGE)
 
 
 def _print_sql(run: Run) -> None:
-    if not _is_mysql(run):
-        url = run.settings.store_url
-        told = f"store.url is {url}; --print is for MySQL and MariaDB, so name one there"
-        raise CommandError([told], USAGE)
+    statements = run.backend.statements()
+    if not statements:
+        told = "there is no SQL for it; --print is for databases of a server, so name one there"
+        raise CommandError([f"store.url is {run.backend.shown}: {told}"], USAGE)
     if run.json:
-        write_json({"statements": list(statements())})
+        write_json({"statements": statements})
         return
-    for statement in statements():
+    for statement in statements:
         trigger = statement.startswith("CREATE TRIGGER")
         text = f"DELIMITER //\n{statement} //\nDELIMITER ;" if trigger else f"{statement};"
         for line in text.splitlines():
@@ -135,18 +111,17 @@ def check(run: Run, add_indexes: bool) -> int:
 
     Exits with 0 if all is well, 1 if not.
     """
-    _refuse_without_tables(run)
+    _refuse_without_tables(run.backend)
     for line in for_root_alone(run):
         say(line)
-    refuse_unusable(run.settings.store_url)
-    if _is_mysql(run):
-        with _admin(run) as admin:
+    refuse_unusable(run.backend)
+    if run.backend.file is not None:
+        run.open_store().close()  # says what is no database, or of another version
+    with _admin(run) as admin:
+        found = admin.check()
+        if add_indexes and (added := admin.add_indexes(found)):
+            say(f"{added} added")
             found = admin.check()
-            if add_indexes and (added := admin.add_indexes(found)):
-                say(f"{added} added")
-                found = admin.check()
-    else:
-        found = _check_sqlite(run)
     if run.json:
         write_json({"findings": [{"what": one.what, "mend": one.mend} for one in found]})
     for one in [] if run.json else found:
@@ -155,27 +130,3 @@ def check(run: Run, add_indexes: bool) -> int:
     if not found:
         say("all is well")
     return NOTHING if found else OK
-
-
-def _check_sqlite(run: Run) -> list[Finding]:
-    run.open_store().close()  # says what is no database, or of another version
-    path = Path(run.settings.store_url.removeprefix(_SQLITE))
-    if not run.settings.store_url.startswith(_SQLITE) or not path.exists():
-        return []
-    found = []
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            for (line,) in connection.execute("PRAGMA integrity_check"):
-                if line != "ok":
-                    found.append(Finding(str(line), "stop greylag, and restore a copy"))
-            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-            for row in connection.execute(ENTRIES):
-                subject = [entry.subject for entry in sound_entries([row])]
-                if not subject or (isinstance(subject[0], Network) and not subject[0].sound):
-                    what = f"list entry {row[-1]} names no range, and is ignored"
-                    found.append(Finding(what, "remove that row of the table `entries`"))
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # its message may quote damaged bytes
-        raise CommandError([f"{path}: {error}"], STORE_ERROR) from error
-    if path.stat().st_mode & _MODE:
-        found.append(Finding(f"{path}: is open to all", f"chmod o= {path}*"))
-    return found

@@ -21,8 +21,8 @@ from greylag.cli.main import Ending
 from greylag.cli.output import progress, write, write_json
 from greylag.core.client import IPV4_BYTES, format_address
 from greylag.store.contacts import Times
+from greylag.store.tree import open_tree
 from greylag.store.tree.files import KEPT, OLD, ONCE, names_of, network_of
-from greylag.store.tree.store import TreeStore
 
 TREE = "jgreylist"  # in the qmail home
 SAID = {
@@ -65,10 +65,10 @@ def clean(
     """
     counts: Counter[str] = Counter({ONCE: 0, OLD: 0, KEPT: 0})
     told = {ONCE, OLD, KEPT} if verbose else {ONCE, OLD} if list_removed else set()
-    with closing(TreeStore(directory)) as tree:
+    with closing(open_tree(directory)) as tree:
         if not yes:
             try:
-                doubt_of_tree(tree, run.now, progress)
+                doubt_of_tree(tree.walk(), run.now, progress)
             except ClockDoubted as doubt:
                 raise refused(doubt) from None
         for way, times, fate in progress(tree.clean(run.now), None, "cleaning"):

@@ -117,8 +117,7 @@ def _tell_settings(run: Run, plugin: Path, before: str | None) -> None:
         path = Path(run.config_option).absolute()
         say(f"for other commands, set GREYLAG_CONFIG={path} or give --config {path}")
     with suppress(ConfigError):  # the plugins tell it themselves
-        url = run.settings.store_url
-        for line in [*for_root_alone(run), *closed_to_others([str(plugin)], url)]:
+        for line in [*for_root_alone(run), *closed_to_others([str(plugin)], run.backend)]:
             say(line)
 
 

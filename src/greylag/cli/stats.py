@@ -61,7 +61,7 @@ def stats(run: Run, since: int, by_hour: bool) -> None:
         write("")
         write_table(_HOUR_HEADER, [_hour_row(*pair) for pair in found.hours])
     if found.no_figures is not None:
-        say(f"no figures are kept: {found.no_figures}")
+        say(found.no_figures)
     names = ", ".join(reason.value for reason in NOT_COUNTED)
     say_wrapped(f"Not counted are answers that need no store: {names}.")
     say_wrapped("Not counted are connections that JGREYLIST lets in or refuses.")

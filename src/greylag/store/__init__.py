@@ -34,6 +34,7 @@ class Backend:
 
     example = ""  # of a URL
     only_a_path = False  # is behind the scheme, so nothing there is secret
+    lasts = True  # longer than the process
     old_tables = False  # of the old plugin: keys say what its keys say (`Policy.old_tables`)
     lacks: ClassVar[
         Mapping[str, str]
@@ -125,14 +126,16 @@ def open_store(url: str, *, timeout: float, create: bool = True) -> Store:
     return backend_of(url).open(timeout=timeout, create=create)
 
 
+def empty_store() -> Store:
+    """Return a store for a database that was never made."""
+    from greylag.store.memory import MemoryStore
+
+    return MemoryStore()
+
+
 def without_password(url: str) -> str:
     """Return a store URL that `check_url` let pass as it may be shown and logged (T43)."""
     return backend_of(url).shown
-
-
-def holds_password(url: str) -> bool:
-    """Tell whether a store URL that `check_url` let pass has a password in it."""
-    return without_password(url) != url
 
 
 def shown_wrong(raw: object) -> str:

@@ -196,7 +196,8 @@ class Memory(Backend):
     """`memory:`."""
 
     example = "memory:"
-    lacks: ClassVar = {TABLES: "memory that ends with the process is no database with tables"}
+    lasts = False
+    lacks: ClassVar = {TABLES: "memory ends with the process, and is no database with tables"}
 
     def check(self) -> None:
         if self.url != "memory:":

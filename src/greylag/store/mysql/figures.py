@@ -18,7 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-NO_FIGURES = "there is no table greylag_figures, and we may not make it: greylag db init --print"
+NO_FIGURES = (
+    "no figures are kept: there is no table greylag_figures, and we may not make it"
+    " (greylag db init --print)"
+)
 
 
 class Figures:

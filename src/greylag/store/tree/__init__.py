@@ -24,7 +24,7 @@ class Tree(Backend):
         FIGURES: "a tree of jgreylist keeps no figures",
         RECIPIENTS: "a tree of jgreylist keeps connections, not recipients",
         COUNTS: "a tree of jgreylist keeps when a client came first and last, and no more",
-        TABLES: "a tree of jgreylist is a folder of files, no database with tables",
+        TABLES: "a tree is a folder of jgreylist's files, no database with tables",
     }
 
     def check(self) -> None:
