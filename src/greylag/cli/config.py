@@ -82,14 +82,14 @@ def _check(run: Run) -> int:
 def _show(run: Run) -> None:
     settings = run.settings
     rows = [
-        (option.key, written(option, settings.values[option.key]), settings.origins[option.key])
+        (option.key, _shown(option, settings.values[option.key]), settings.origins[option.key])
         for option in OPTIONS
     ]
     if run.json:
         names = ("key", "value", "origin")
         write_json(
             {
-                "settings": [dict(zip(names, (k, _plain(v), o), strict=True)) for k, v, o in rows],
+                "settings": [dict(zip(names, row, strict=True)) for row in rows],
                 "warnings": list(settings.warnings),
                 "notes": list(settings.notes),
             }
@@ -123,13 +123,15 @@ def _reads(option: Option, raw: object) -> object:
         return None
 
 
-def _plain(value: object) -> object:
-    return without_password(value) if isinstance(value, str) else value
+def _shown(option: Option, value: object) -> object:
+    if option.secret and isinstance(value, str):
+        return without_password(value)  # a store's URL
+    return written(option, value)
 
 
 def _toml(value: object) -> str:
     """Return a bool, number or text in TOML's notation, which JSON's is for these."""
-    return json.dumps(_plain(value), ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _example(run: Run) -> None:
