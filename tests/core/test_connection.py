@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 
 from greylag.core.client import parse_address
-from greylag.core.connection import HOLD, Connection, policy_of, precheck_connection
+from greylag.core.connection import HOLD, Connection, precheck_connection
 from greylag.core.engine import Question, decide
 from greylag.core.policy import Policy
 from greylag.core.record import CLOCK_TOLERANCE, Record, applied
 from greylag.core.triplet import Triplet, triplet_of
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.service.policies import held
 from tests.strategies import PROPERTY, mapped_pairs, raw_addresses
 
 POLICY = Policy()
@@ -113,7 +114,7 @@ def test_no_recipient_shares_a_connections_record(sender: bytes, recipient: byte
 
 def answers(hold: int, *times: int) -> list[tuple[Verdict, Reason]]:
     """Connect at these seconds; return the answers."""
-    question = precheck_connection(replace(PLAIN, hold=hold), POLICY)
+    question = precheck_connection(PLAIN, held(POLICY, hold))
     assert isinstance(question, Question)
     record: Record | None = None
     found = []
@@ -150,11 +151,11 @@ def test_the_record(
 @pytest.mark.parametrize("passed", [0, 1])
 def test_the_delay_of_now_counts_not_that_of_the_first_time(passed: int) -> None:
     """As in the old program, which keeps the first time alone; a shorter one lets in at once."""
-    question = precheck_connection(PLAIN, POLICY)
+    question = precheck_connection(PLAIN, held(POLICY, HOLD))
     assert isinstance(question, Question)
     record = Record(NOW, NOW + 120, NOW + 86400, blocked=1, passed=passed)
     for hold, verdict in ((59, Verdict.PASS), (60, Verdict.PASS), (61, Verdict.DEFER)):
-        question = precheck_connection(replace(PLAIN, hold=hold), POLICY)
+        question = precheck_connection(PLAIN, held(POLICY, hold))
         assert isinstance(question, Question)
         decision = decide(question, record, NOW + 60)
         assert decision.verdict is verdict
@@ -163,7 +164,7 @@ def test_the_delay_of_now_counts_not_that_of_the_first_time(passed: int) -> None
 
 def test_a_first_contact_in_the_future_keeps_nobody_who_is_known_p18() -> None:
     """The clock was ahead for a while: a year of delay would be the price."""
-    question = precheck_connection(PLAIN, POLICY)
+    question = precheck_connection(PLAIN, held(POLICY, HOLD))
     assert isinstance(question, Question)
     record = Record(NOW + 365 * 86400, NOW, NOW + 400 * 86400, blocked=1, passed=1)
     assert decide(question, record, NOW).reason is Reason.KNOWN
@@ -178,15 +179,15 @@ def test_a_first_contact_in_the_future_keeps_nobody_who_is_known_p18() -> None:
     ],
 )
 def test_servers_clocks_may_differ_by_so_much_p18(ahead: int, reason: Reason) -> None:
-    question = precheck_connection(PLAIN, POLICY)
+    question = precheck_connection(PLAIN, held(POLICY, HOLD))
     assert isinstance(question, Question)
     record = Record(NOW + ahead, NOW, NOW + 86400, blocked=1, passed=1)
     assert decide(question, record, NOW).reason is reason
 
 
 def test_whoever_is_held_for_long_has_a_day_to_come_back() -> None:
-    held = policy_of(replace(PLAIN, hold=POLICY.retry_window), POLICY)
-    assert held.retry_window == POLICY.retry_window + 86400
+    policy = held(POLICY, POLICY.retry_window)
+    assert policy.retry_window == POLICY.retry_window + 86400
 
 
 def test_the_hold_time_of_the_old_program() -> None:
@@ -195,7 +196,7 @@ def test_the_hold_time_of_the_old_program() -> None:
 
 def test_the_policy_of_a_connection_lets_something_pass() -> None:
     for hold in (0, 1, HOLD, 999_999_999):
-        policy = policy_of(replace(PLAIN, hold=hold), replace(POLICY, explicit=True))
+        policy = held(replace(POLICY, explicit=True), hold)
         assert policy.fault() is None
         assert policy.delay == hold
         assert not policy.explicit

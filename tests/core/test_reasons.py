@@ -73,6 +73,7 @@ import json, sys
 from greylag.admin import explain
 from greylag.admin.figures import NOT_COUNTED
 from greylag.core.attempt import Attempt
+from greylag.core.connection import Connection
 from greylag.core.figures import figures_of
 from greylag.core.policy import Policy, Room
 from greylag.core.verdict import Decision, Reason, Verdict
@@ -89,7 +90,7 @@ decision = Decision(Verdict.REJECT, Reason("added-here"))
 for level in (INFO, DEBUG):
     journal = Journal(sys.argv[1], level)
     journal.decision(Attempt(b"192.0.2.1", b"", b""), decision)
-    journal.connection(b"192.0.2.2", decision, b"")
+    journal.connection(Connection(b"192.0.2.2"), decision)
     journal.close()
 metrics, desk = Metrics(), Desk()
 worker = Worker(desk, MemoryStore, StoreEvents(journal, metrics), deadline=1, room=Room())

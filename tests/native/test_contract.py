@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.policy import (
     PLUGIN,
     Request,
     RequestReader,
-    plugin_variables,
     read_plugin_attempt,
     write_plugin_action,
 )
 from greylag.wire.qmailspp import read_environment, write_command
 from greylag.wire.reply import OLD_REPLIES, Replies
+from tests.attempts import bare, facts_of
 from tests.e2e.plugin import Value
 from tests.evil import EVIL
 from tests.native.conftest import Client
@@ -59,7 +60,9 @@ def test_the_daemon_reads_the_attempt_that_the_oneshot_would(client: Client) -> 
         (request,) = RequestReader().feed(daemon.questions[0])
         assert isinstance(request, Request)
         assert request.get(b"greylag_client") == PLUGIN
-        assert read_plugin_attempt(request) == read_environment(client.variables(changes))
+        asked, told = read_plugin_attempt(request), read_environment(client.variables(changes))
+        assert replace(bare(asked), overrides=()) == bare(told)
+        assert facts_of(asked) == facts_of(told)
 
 
 def test_the_daemon_reads_the_settings_of_tcprules(client: Client) -> None:
@@ -74,6 +77,6 @@ def test_the_daemon_reads_the_settings_of_tcprules(client: Client) -> None:
         client.run(**settings)
     (request,) = RequestReader().feed(daemon.questions[0])
     assert isinstance(request, Request)
-    assert plugin_variables(request) == {
+    assert dict(read_plugin_attempt(request).overrides) == {
         name.encode(): str(text).encode() for name, text in settings.items()
     }

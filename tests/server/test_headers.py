@@ -7,6 +7,7 @@ from pathlib import Path
 
 from greylag.core.attempt import Attempt
 from greylag.server.fronts.policy import MOST, Headers
+from greylag.wire.policy import POSTFIX
 from tests.server.daemon import serving
 
 POLICY = '[policy]\ndelay = "1s"\n[reply]\nheader = true\n'
@@ -28,16 +29,20 @@ def test_one_header_for_each_message(tmp_path: Path) -> None:
     assert b"action=DUNNO" in answers
 
 
+def of_message(instance: bytes, sender: bytes = b"a@example.org") -> Attempt:
+    told = {b"instance": instance}
+    return Attempt(b"192.0.2.1", sender, b"b@example.net", told=told, words=POSTFIX)
+
+
 def test_a_front_end_with_one_word_for_all_messages_gets_a_header_for_each_sender() -> None:
     headers = Headers()
-    attempts = [Attempt(b"192.0.2.1", sender, b"b@example.net") for sender in (b"a@x", b"b@x")]
-    assert [headers.is_first(b"0", attempt) for attempt in attempts * 2] == [True] * 2 + [False] * 2
+    attempts = [of_message(b"0", sender) for sender in (b"a@x", b"b@x")]
+    assert [headers.is_first(attempt) for attempt in attempts * 2] == [True] * 2 + [False] * 2
 
 
 def test_the_memory_of_messages_is_bounded() -> None:
     headers = Headers()
-    attempt = Attempt(b"192.0.2.1", b"a@example.org", b"b@example.net")
     for number in range(3 * MOST):
-        assert headers.is_first(b"%d" % number, attempt)
-    assert not headers.is_first(b"%d" % (3 * MOST - 1), attempt)
-    assert headers.is_first(b"0", attempt)
+        assert headers.is_first(of_message(b"%d" % number))
+    assert not headers.is_first(of_message(b"%d" % (3 * MOST - 1)))
+    assert headers.is_first(of_message(b"0"))

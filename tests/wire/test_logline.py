@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from greylag.core.accesslist import Entry
 from greylag.core.attempt import Attempt
+from greylag.core.connection import Connection
 from greylag.core.subject import parse_subject
+from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.logline import (
     MAX_VALUE,
@@ -20,6 +22,7 @@ from greylag.wire.logline import (
     parse_event,
     quote,
 )
+from greylag.wire.policy import POSTFIX
 from tests.strategies import PROPERTY
 from tests.wire.hostile import VALUES
 
@@ -198,6 +201,10 @@ def test_junk_is_refused_and_all_else_is_a_line_of_ours_p3(line: str) -> None:
     assert LINE.fullmatch(line)
 
 
+def told_names(client_name: bytes, helo: bytes) -> dict[bytes, bytes]:
+    return {b"client_name": client_name, b"helo_name": helo}
+
+
 def test_the_fields_of_a_decision() -> None:
     attempt = Attempt(b"192.0.2.17", b"", b"b@example.net")
     deferred = Decision(Verdict.DEFER, Reason.NEW, retry_after=300)
@@ -207,7 +214,9 @@ def test_the_fields_of_a_decision() -> None:
     )
     entry = Entry(parse_subject("192.0.2.0/24"), 0)
     told = Decision(Verdict.PASS, Reason.RETRIED, waited=0, entry=entry)
-    assert decision_line(attempt, deferred, b"mx.example.org", b"x ip=192.0.2.1\n") == (
+    named = replace(attempt, told=told_names(b"mx.example.org", b"x ip=192.0.2.1\n"), words=POSTFIX)
+    assert decision_line(named, replace(told, entry=None)).endswith(" waited=0")
+    assert decision_line(named, deferred) == (
         'verdict=defer reason=new client_address=192.0.2.17 sender="" recipient=b@example.net '
         'client_name=mx.example.org helo="x ip=192.0.2.1\\x0a" retry_after=300'
     )
@@ -219,10 +228,10 @@ def test_the_fields_of_a_decision() -> None:
 
 def test_a_connection_is_told_by_its_address() -> None:
     decision = Decision(Verdict.DEFER, Reason.NEW, retry_after=120)
-    assert connection_line(b"192.0.2.17\n", decision) == (
+    assert connection_line(Connection(b"192.0.2.17\n"), decision) == (
         'verdict=defer reason=new at=connect client_address="192.0.2.17\\x0a" retry_after=120'
     )
-    assert connection_line(b"192.0.2.17", decision, b"mx.example.org") == (
+    assert connection_line(Connection(b"192.0.2.17", b"mx.example.org"), decision) == (
         "verdict=defer reason=new at=connect client_address=192.0.2.17 client_name=mx.example.org "
         "retry_after=120"
     )
@@ -231,7 +240,8 @@ def test_a_connection_is_told_by_its_address() -> None:
 def test_names_of_a_client_forge_nothing_t12() -> None:
     attempt, decision = Attempt(b"192.0.2.17", b"", b""), Decision(Verdict.DEFER, Reason.NEW)
     for value in VALUES:
-        line = decision_line(attempt, decision, value, value)
+        told = replace(attempt, told=told_names(value, value), words=POSTFIX)
+        line = decision_line(told, decision)
         assert LINE.fullmatch(line)
         found = parse_event(line)
         assert (found.get("client_name", b""), found.get("helo", b"")) == (logged(value),) * 2

@@ -23,16 +23,16 @@ from greylag.core.policy import NullSender, Policy
 from greylag.core.sender import normalise
 from greylag.core.subject import parse_subject
 from greylag.core.verdict import Decision
+from greylag.service.policies import Policies
 from greylag.wire.connection import read_connection, write_connection_action
 from greylag.wire.handover import read_opening
 from greylag.wire.logline import decision_line, parse_event
-from greylag.wire.oldplugin import read_file, read_variables
+from greylag.wire.oldplugin import read_file
 from greylag.wire.policy import (
     MAX_REQUEST,
     Broken,
     Request,
     RequestReader,
-    plugin_variables,
     read_attempt,
     read_plugin_attempt,
     write_action,
@@ -149,7 +149,7 @@ def policy(data: bytes) -> None:
             continue
         answered(read_attempt(event))
         answered(read_plugin_attempt(event))
-        read_variables(plugin_variables(event))
+        Policies(POLICY).of(read_plugin_attempt(event))
         connection = read_connection(event)
         decision = decision_of(precheck_connection(connection, POLICY))
         assert RESPONSE.fullmatch(write_connection_action(decision, connection))

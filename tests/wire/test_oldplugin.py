@@ -12,7 +12,6 @@ from greylag.wire.oldplugin import (
     OLD_OPTIONS,
     Given,
     old_defaults,
-    passing,
     read_file,
     read_variables,
 )
@@ -304,20 +303,3 @@ def test_layers_are_put_together_in_their_order() -> None:
     assert found.given == wanted
     assert found.warnings + found.notes == told
     assert found.errors == []
-
-
-def impossible(given: list[Given]) -> str | None:
-    times = {item.key: item.value for item in given}
-    return None if times.get("policy.retry_window", 9e9) > times.get("policy.delay", 0) else "no"  # type: ignore[operator]
-
-
-def test_times_under_which_nothing_could_pass_are_passed_over_the_latest_first() -> None:
-    given = read_file(b"explicit=1\nrecord_expire=2\nblock_expire=1\nblock_expire=5\n", PATH).given
-    left, warnings = passing(given, impossible)
-    assert impossible(left) is None
-    assert len(left) < len(given)
-    assert "policy.explicit" in [item.key for item in left]
-    assert len(warnings) == len(given) - len(left)
-    assert all(line.endswith(": no: it is passed over") for line in warnings)
-    others = [item for item in given if item.key == "policy.explicit"]
-    assert passing(others, lambda _given: "anything else") == (others, [])

@@ -17,14 +17,13 @@ from greylag.wire.policy import (
     Broken,
     Request,
     RequestReader,
-    client_names,
-    plugin_variables,
     read_attempt,
     read_plugin_attempt,
     write_action,
     write_plugin_action,
 )
 from greylag.wire.reply import OLD_REPLIES, Replies
+from tests.attempts import bare, facts_of
 from tests.reports import PolicyService, no_failure
 
 POSTFIX = (
@@ -54,16 +53,64 @@ def attributes(**changes: bytes) -> bytes:
 
 def test_a_request_as_postfix_sends_it() -> None:
     attempt = read_attempt(request_of(POSTFIX))
-    assert attempt == Attempt(
+    assert bare(attempt) == Attempt(
         b"192.0.2.17", b"a@example.org", b"b@example.net", stage=Stage.RCPT_FIRST
     )
 
 
 def test_the_names_of_a_client_are_told_or_empty() -> None:
     named = POSTFIX.replace(b"client_name=unknown", b"client_name=mx.example.org")
-    assert client_names(request_of(named)) == (b"mx.example.org", b"mx.example.org")
-    assert client_names(request_of(attributes(helo_name=b"x"))) == (b"", b"x")
-    assert client_names(request_of(attributes(client_name=b"y"))) == (b"y", b"")
+    for request, names in (
+        (named, (b"mx.example.org", b"mx.example.org")),
+        (attributes(helo_name=b"x"), (b"", b"x")),
+        (attributes(client_name=b"y"), (b"y", b"")),
+    ):
+        attempt = read_attempt(request_of(request))
+        assert (attempt.client_name, attempt.helo) == names
+
+
+def test_what_postfix_told_beside_the_question() -> None:
+    told = attributes(
+        client_name=b"mx.example.org",
+        reverse_client_name=b"ptr.example.org",
+        helo_name=b"helo.example.org",
+        instance=b"1a2b.5",
+        encryption_protocol=b"TLSv1.3",
+        recipient_count=b"3",
+        sasl_username=b"user",
+    )
+    assert facts_of(read_attempt(request_of(told))) == {
+        "client_name": b"mx.example.org",
+        "confirmed_name": b"mx.example.org",
+        "reverse_name": b"ptr.example.org",
+        "helo": b"helo.example.org",
+        "instance": b"1a2b.5",
+        "tls": b"TLSv1.3",
+        "recipients": 3,
+        "user": b"user",
+    }
+
+
+def test_postfix_says_unknown_where_a_name_is_not_confirmed_t4() -> None:
+    """T4: whoever controls an address can give it any name in reverse DNS."""
+    told = attributes(client_name=b"unknown", reverse_client_name=b"mx.example.org")
+    attempt = read_attempt(request_of(told))
+    assert (attempt.client_name, attempt.confirmed_name) == (b"unknown", b"")
+    assert attempt.reverse_name == b"mx.example.org"
+    nameless = attributes(client_name=b"unknown", reverse_client_name=b"unknown")
+    assert read_attempt(request_of(nameless)).reverse_name == b""
+
+
+def test_the_name_that_the_plugin_passes_on_is_not_confirmed_t4() -> None:
+    told = PLUGIN.replace(b"rcptcount=0", b"rcptcount=2\nclient_name=mx.example.org")
+    attempt = read_plugin_attempt(request_of(told))
+    assert (attempt.client_name, attempt.confirmed_name) == (b"mx.example.org", b"")
+    assert (attempt.reverse_name, attempt.recipients) == (b"mx.example.org", 2)
+
+
+@pytest.mark.parametrize("count", [b"", b"x", b"-1", b"1" * 10, b"\xb2"])
+def test_a_count_that_is_no_number_is_none(count: bytes) -> None:
+    assert read_attempt(request_of(attributes(recipient_count=count))).recipients == 0
 
 
 def test_a_request_without_stage_is_about_a_recipient() -> None:
@@ -91,7 +138,9 @@ def test_20_000_unknown_names_change_nothing_p15() -> None:
     noise = b"".join(b"%x=\n" % number for number in range(10_000))
     assert len(noise) < MAX_REQUEST
     noisy = read_attempt(request_of(noise + POSTFIX))
-    assert noisy == read_attempt(request_of(POSTFIX))
+    plain = read_attempt(request_of(POSTFIX))
+    assert bare(noisy) == bare(plain)
+    assert facts_of(noisy) == facts_of(plain)
     (event,) = RequestReader().feed(b"x=\n" * 20_000 + b"y=\n" * 20_000 + POSTFIX)
     assert isinstance(event, Broken)
 
@@ -222,7 +271,7 @@ def test_the_plugin_asks_at_rcpt_with_the_hosts_counts() -> None:
     assert request.get(b"greylag_client") == policy.PLUGIN
     assert request_of(POSTFIX).get(b"greylag_client") is None
     wanted = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
-    assert read_plugin_attempt(request) == wanted
+    assert bare(read_plugin_attempt(request)) == wanted
     second = request_of(PLUGIN.replace(b"countall=1", b"countall=2"))
     assert read_plugin_attempt(second).further
 
@@ -231,8 +280,9 @@ def test_what_tcprules_set_comes_by_its_own_names() -> None:
     request = request_of(
         attributes(greylag_glblockexpire=b"2", greylag_glexplicit=b"", greylag_other=b"x")
     )
-    assert plugin_variables(request) == {b"GLBLOCKEXPIRE": b"2", b"GLEXPLICIT": b""}
-    assert plugin_variables(request_of(POSTFIX)) == {}
+    wanted = ((b"GLBLOCKEXPIRE", b"2"), (b"GLEXPLICIT", b""))
+    assert read_plugin_attempt(request).overrides == wanted
+    assert read_attempt(request).overrides == ()
 
 
 @pytest.mark.parametrize(

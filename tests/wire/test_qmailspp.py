@@ -12,6 +12,7 @@ from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.qmailspp import authenticated, read_environment, write_command
 from greylag.wire.reply import OLD_REPLIES, Replies, check_template
+from tests.attempts import bare, facts_of
 from tests.core.asking import ask, refusal
 from tests.wire.hostile import VALUES
 
@@ -48,7 +49,24 @@ def without(name: bytes) -> dict[bytes, bytes]:
     ],
 )  # fmt: skip
 def test_read_environment(environ: dict[bytes, bytes], wanted: Attempt) -> None:
-    assert read_environment(environ) == wanted
+    assert bare(read_environment(environ)) == wanted
+
+
+def test_what_qmail_told_beside_the_question_t4() -> None:
+    """T4: tcpserver confirms the name only with -p, and does not say whether it did."""
+    told = {b"TCPREMOTEHOST": b"mx.example.org", b"SMTPHELOHOST": b"helo.example.org"}
+    told |= {b"SMTPRCPTCOUNT": b"2", b"SMTPAUTHUSER": b"user"}
+    assert facts_of(read_environment(RCPT | told)) == {
+        "client_name": b"mx.example.org",
+        "confirmed_name": b"",
+        "reverse_name": b"mx.example.org",
+        "helo": b"helo.example.org",
+        "instance": b"",
+        "tls": b"",
+        "recipients": 2,
+        "user": b"user",
+    }
+    assert not any(facts_of(ASKED).values())
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ from greylag.core.connection import Connection, precheck_connection
 from greylag.core.engine import Question, precheck
 from greylag.core.policy import Policy
 from greylag.core.triplet import Triplet, connection_of, triplet_of
-from greylag.core.value import value
+from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Verdict
 from greylag.service import Service
+from greylag.service.policies import Policies
 from greylag.store.base import Store, StoreError
 from greylag.wire.logline import connection_line, decision_line
+from greylag.wire.policy import POSTFIX
 
 
 @value
@@ -26,7 +28,7 @@ class Asked:
 
     client: bytes  # its address as it was typed
     packed: bytes
-    attempt: Attempt | None  # None: a connection
+    about: Attempt | Connection
     question: Decision | Question
     triplet: Triplet
     policy: Policy  # of attempts
@@ -37,7 +39,7 @@ def attempt(address: str, sender: str, recipient: str, policy: Policy) -> Asked:
     packed, client = typed_client(address), os.fsencode(address)
     names = typed_address(sender), typed_recipient(recipient)
     asked = Attempt(client, *names)
-    question, key = precheck(asked, policy), triplet_of(packed, *names, policy)
+    question, key = precheck(asked, Policies(policy).of(asked)), triplet_of(packed, *names, policy)
     return Asked(client, packed, asked, question, key, policy)
 
 
@@ -46,10 +48,10 @@ def connection(address: str, policy: Policy, *, by_address: bool = False) -> Ask
     packed, client = typed_client(address), os.fsencode(address)
     name = b"named"  # what becomes of nameless clients, tcprules say: not known here
     asked = Connection(client, client_name=name, by_address=by_address)
-    question = precheck_connection(asked, policy)
+    question = precheck_connection(asked, Policies(policy).of_connection(asked))
     key = connection_of(packed, policy.prefix_of(packed))
     key = question.triplet if isinstance(question, Question) else key
-    return Asked(client, packed, None, question, key, policy)
+    return Asked(client, packed, asked, question, key, policy)
 
 
 def explain(
@@ -70,7 +72,7 @@ def explain(
 def meaning_of(asked: Asked, decision: Decision) -> str:
     """Return what the reason says, in words."""
     reason = decision.reason
-    return reason.meaning_of_connection if asked.attempt is None else reason.meaning
+    return reason.meaning_of_connection if isinstance(asked.about, Connection) else reason.meaning
 
 
 def may_pass_at(decision: Decision, now: int) -> int | None:
@@ -85,11 +87,8 @@ def may_pass_at(decision: Decision, now: int) -> int | None:
 
 def log_line(asked: Asked, decision: Decision, client_name: str, helo: str) -> str:
     """Return what the daemon writes; names are told of deferrals and refusals alone."""
-    name, greeting = (
-        (b"", b"")
-        if decision.verdict is Verdict.PASS
-        else (os.fsencode(client_name), os.fsencode(helo))
-    )
-    if asked.attempt is None:
-        return connection_line(asked.client, decision, name)
-    return decision_line(asked.attempt, decision, name, greeting)
+    name, about = os.fsencode(client_name), asked.about
+    if isinstance(about, Connection):
+        return connection_line(replace(about, client_name=name), decision)
+    told = {b"client_name": name, b"helo_name": os.fsencode(helo)}
+    return decision_line(replace(about, told=told, words=POSTFIX), decision)

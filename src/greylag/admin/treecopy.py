@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from greylag.core.connection import HOLD, Connection, policy_of
+from greylag.core.connection import HOLD
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet, connection_of
 from greylag.core.value import replace
+from greylag.service.policies import held
 from greylag.store.contacts import Contacts, Times
 
 
@@ -36,7 +37,7 @@ def as_times(record: Record, policy: Policy, now: int) -> Times:
 
 
 def _kept_for(passed: int, policy: Policy) -> int:
-    return policy.lifetime if passed else policy_of(Connection(None), policy).retry_window
+    return policy.lifetime if passed else held(policy, HOLD).retry_window
 
 
 def is_connection(triplet: Triplet) -> bool:

@@ -15,6 +15,7 @@ from greylag.app.toml_file import read_toml
 from greylag.core.policy import NullSender, Policy, Room
 from greylag.core.value import value
 from greylag.core.verdict import Verdict
+from greylag.service.policies import overridden
 from greylag.store import backend_of, check_url
 from greylag.store.base import RECIPIENTS
 from greylag.store.plain_file import read_plain
@@ -22,7 +23,6 @@ from greylag.wire.oldplugin import (
     Found,
     Given,
     old_defaults,
-    passing,
     read_file,
     read_variables,
 )
@@ -108,7 +108,7 @@ def load(environ: Mapping[bytes, bytes], home: str = ".") -> Settings:
     errors += old.errors
     _compare_urls(toml, old, errors)
     base += toml
-    old.given, wrong = passing(old.given, lambda given: _policy(_values(base + given)).fault())
+    _policy_of_all, old.given, wrong = overridden(_policy(_values(base)), old.given)
     old.warnings += wrong
     return _settle(base + old.given, errors, old, home)
 

@@ -23,6 +23,7 @@ from greylag.cli.common import (
 from greylag.cli.listput import EXPLICIT
 from greylag.cli.output import say, write_fields, write_json
 from greylag.cli.shown import entry_json, network_text, record_json, subject_text
+from greylag.core.attempt import Attempt
 from greylag.core.client import format_address
 from greylag.core.triplet import kind_of
 from greylag.core.verdict import Decision, Reason, Verdict
@@ -126,7 +127,7 @@ def _document(run: Run, asked: Asked, decision: Decision) -> dict[str, object]:
 
 def _fields(run: Run, asked: Asked, decision: Decision) -> list[tuple[str, str]]:
     asked_about = [("about", "a connection, as jgreylist asks")]
-    if asked.attempt is not None:
+    if isinstance(asked.about, Attempt):
         asked_about = [
             ("sender", asked.triplet.sender or "<> (the null sender)"),
             ("recipient", asked.triplet.recipient),
@@ -148,7 +149,7 @@ def _may_pass(asked: Asked, decision: Decision, now: int) -> str:
     if decision.verdict is Verdict.PASS:
         return "now"
     if decision.reason is Reason.NEW:
-        first = "connection" if asked.attempt is None else "attempt"
+        first = "attempt" if isinstance(asked.about, Attempt) else "connection"
         return f"{span(decision.retry_after)} after its first {first}"
     at = may_pass_at(decision, now)
     return "never, as the lists are" if at is None else f"from {when(at, now)} on"

@@ -15,12 +15,10 @@ from greylag.core.client import IPV4_BYTES, host_of, parse_address
 from greylag.core.engine import Question
 from greylag.core.policy import Policy
 from greylag.core.triplet import connection_of
-from greylag.core.value import replace, value
+from greylag.core.value import value
 from greylag.core.verdict import Decision, Reason, Verdict
 
 HOLD = 120  # seconds: the old program's default
-# The old cleaner removes a client that never came back after a day (docs/jgreylist-clean.md).
-_AT_LEAST_AFTER_HOLD = 86400
 _IPV4_BITS = 32
 
 
@@ -38,10 +36,7 @@ class Connection:
 
 
 def precheck_connection(connection: Connection, policy: Policy) -> Decision | Question:
-    """Answer what needs no store, or return the question for the store.
-
-    `policy` is that of attempts: a connection has a delay and a retry window of its own.
-    """
+    """Answer what needs no store, or return the question for the store."""
     if connection.word is not None:
         if connection.word:
             return Decision(Verdict.REJECT, Reason.DENYLISTED)
@@ -57,11 +52,4 @@ def precheck_connection(connection: Connection, policy: Policy) -> Decision | Qu
     by_address = connection.by_address and len(client) == IPV4_BYTES
     prefix = _IPV4_BITS if by_address else policy.prefix_of(client)
     key = connection_of(client, prefix)
-    own = policy_of(connection, policy)
-    return Question(client, key, "", own, connection=True, carrier=carrier)
-
-
-def policy_of(connection: Connection, policy: Policy) -> Policy:
-    """Return the policy for a connection, with a delay and a retry window of its own."""
-    window = max(policy.retry_window, connection.hold + _AT_LEAST_AFTER_HOLD)
-    return replace(policy, delay=connection.hold, retry_window=window, explicit=False)
+    return Question(client, key, "", policy, connection=True, carrier=carrier)

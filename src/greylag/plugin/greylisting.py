@@ -159,6 +159,7 @@ def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer, ends_at: flo
     """Give the plugin's output for an environment: nothing, or one command line."""
     from greylag.app.config import ConfigError, load
     from greylag.core.engine import Question, precheck, unanswered
+    from greylag.service.policies import Policies
     from greylag.wire.qmailspp import read_environment, write_command
 
     try:
@@ -171,14 +172,14 @@ def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer, ends_at: flo
     for line in settings.warnings:
         log.event(WARN, reason="config-warning", error=line)
     attempt = read_environment(environ)
-    question = precheck(attempt, settings.policy)
+    question = precheck(attempt, Policies(settings.policy).of(attempt))
     if isinstance(question, Question):
         late = unanswered(question, settings.on_failure)
         given.late = write_command(late, settings.replies)
     with OneStore(settings, ends_at) as store:
         decision = _decide(question, settings, store, log)
         if given.give(write_command(decision, settings.replies)):
-            _log_decision(environ, attempt, decision, log)
+            _log_decision(attempt, decision, log)
 
 
 class OneStore:
@@ -224,15 +225,10 @@ def _decide(
     return service.answer(question)
 
 
-def _log_decision(
-    environ: Mapping[bytes, bytes], attempt: Attempt, decision: Decision, log: Log
-) -> None:
+def _log_decision(attempt: Attempt, decision: Decision, log: Log) -> None:
     from greylag.wire.logline import decision_line
-    from greylag.wire.qmailspp import client_names
 
-    level = NAMES.index(decision.reason.logged)
-    names = (b"", b"") if decision.verdict.value == "pass" else client_names(environ)
-    log.line(level, decision_line(attempt, decision, *names))
+    log.line(NAMES.index(decision.reason.logged), decision_line(attempt, decision))
 
 
 def _watch(log: Log, given: Answer, left: float) -> None:

@@ -189,6 +189,7 @@ def _decided(log: Log, config: bytes | None, ends_at: float) -> tuple[Connection
     from greylag.core.policy import Policy
     from greylag.core.verdict import Decision, Reason, Verdict
     from greylag.service import Service
+    from greylag.service.policies import Policies
     from greylag.wire.connection import read_environment
 
     connection = read_environment(os.environb)
@@ -210,7 +211,8 @@ def _decided(log: Log, config: bytes | None, ends_at: float) -> tuple[Connection
             report=lambda error: log.failure(f"store-unavailable: {error}"),
             on_failure=settings.on_failure,
         )
-        return connection, service.answer(precheck_connection(connection, settings.policy))
+        policy = Policies(settings.policy).of_connection(connection)
+        return connection, service.answer(precheck_connection(connection, policy))
 
 
 def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision:
@@ -218,6 +220,7 @@ def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision
     from greylag.core.connection import precheck_connection
     from greylag.core.policy import Policy
     from greylag.service import Service
+    from greylag.service.policies import held
     from greylag.store.tree import open_tree
 
     path = os.fsdecode(directory)
@@ -232,7 +235,7 @@ def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision
         lambda: open_tree(path, hold=connection.hold),
         report=lambda error: log.failure(f"store-unavailable: {error}"),
     )
-    return service.answer(precheck_connection(connection, Policy()))
+    return service.answer(precheck_connection(connection, held(Policy(), connection.hold)))
 
 
 def _watch(turn: _thread.LockType, log: Log, program: Program, left: float) -> None:

@@ -245,7 +245,7 @@ class Daemon:
     def _use(self, plan: Plan) -> None:
         self._plan = plan
         self.journal.use(plan.log_file, plan.log_level, plan.log_times)
-        self._shared.rules = plan.rules
+        self._shared.use(plan.rules)
         self._trees.use(plan.rules.trees, plan.deadline)
         self._reception.use(plan.reception, self._share_out())
         self.worker.use(plan.deadline, plan.room)

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from greylag.core.attempt import Attempt
+from greylag.core.connection import Connection
 from greylag.core.verdict import Decision, Reason
 from greylag.server.logfile import LogWriter
 from greylag.wire.logline import connection_line, decision_line, format_event
@@ -84,19 +85,17 @@ class Journal:
         if level <= self.level:
             self._hold(_BEGIN[level] + format_event(fields))
 
-    def decision(
-        self, attempt: Attempt, decision: Decision, names: tuple[bytes, bytes] = (b"", b"")
-    ) -> None:
-        """Write what was answered to an attempt, with the client's own name and HELO name."""
+    def decision(self, attempt: Attempt, decision: Decision) -> None:
+        """Write what was answered to an attempt."""
         level = _LEVEL_OF[decision.reason]
         if level <= self.level:
-            self._hold(_BEGIN[level] + decision_line(attempt, decision, *names))
+            self._hold(_BEGIN[level] + decision_line(attempt, decision))
 
-    def connection(self, client_address: bytes, decision: Decision, client_name: bytes) -> None:
+    def connection(self, connection: Connection, decision: Decision) -> None:
         """Write what was answered about a connection."""
         level = _LEVEL_OF[decision.reason]
         if level <= self.level:
-            self._hold(_BEGIN[level] + connection_line(client_address, decision, client_name))
+            self._hold(_BEGIN[level] + connection_line(connection, decision))
 
     def internal_error(self, _loop: object, context: Mapping[str, Any]) -> None:
         """Write what the loop says of an exception that nobody caught: a bug, or no memory."""

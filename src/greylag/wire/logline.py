@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from greylag.core.attempt import Attempt
+from greylag.core.connection import Connection
 from greylag.core.escape import PRINTABLE, escapes, unescaped
-from greylag.core.verdict import Decision
+from greylag.core.verdict import Decision, Verdict
 
 MAX_VALUE = 512  # bytes of one value; an address of any length must not fill the log
 _CUT = b"[...]"
@@ -35,14 +36,13 @@ def format_event(fields: Mapping[str, bytes | str | int]) -> str:
     return " ".join([f"{key}={_text(item)}" for key, item in fields.items()])
 
 
-def decision_line(
-    attempt: Attempt, decision: Decision, client_name: bytes = b"", helo: bytes = b""
-) -> str:
+def decision_line(attempt: Attempt, decision: Decision) -> str:
     """Return the line that says what was answered to an attempt.
 
-    It is made for each attempt, so it takes no dict. Callers give the names for refused and
-    deferred attempts alone.
+    It is made for each attempt, so it takes no dict. Names are told of deferrals and refusals.
     """
+    passes = decision.verdict is Verdict.PASS
+    client_name, helo = (b"", b"") if passes else (attempt.client_name, attempt.helo)
     client = attempt.client_address or b""
     sender, recipient = attempt.sender or b"", attempt.recipient or b""
     start = f"verdict={decision.verdict.value} reason={decision.reason.value}"
@@ -60,11 +60,13 @@ def decision_line(
     )
 
 
-def connection_line(client_address: bytes, decision: Decision, client_name: bytes = b"") -> str:
+def connection_line(connection: Connection, decision: Decision) -> str:
     """Return the line that says what was answered about a connection."""
+    name = b"" if decision.verdict is Verdict.PASS else connection.client_name
+    client = quote(connection.client_address or b"")
     return (
         f"verdict={decision.verdict.value} reason={decision.reason.value} at=connect"
-        f" client_address={quote(client_address)}{_names(client_name, b'')}{_details(decision)}"
+        f" client_address={client}{_names(name, b'')}{_details(decision)}"
     )
 
 

@@ -95,7 +95,6 @@ OLD_OPTIONS = (
         "explicit", "GLEXPLICIT", "policy.explicit", lambda text: _from_nought(text) > 0, False
     ),
 )
-_TIMES = ("policy.delay", "policy.retry_window")
 _BY_NAME = {option.name: option for option in OLD_OPTIONS}
 
 
@@ -194,21 +193,6 @@ def read_variables(environ: Mapping[bytes, bytes]) -> Found:
             text = raw.decode("utf-8", "surrogateescape")
             found.read(option, text, "environment", option.variable)
     return found
-
-
-def passing(
-    given: list[Given], fault: Callable[[list[Given]], str | None]
-) -> tuple[list[Given], list[str]]:
-    """Return the settings without the times under which no mail could ever pass, and warnings."""
-    warnings: list[str] = []
-    while (why := fault(given)) is not None:
-        times = [n for n, item in enumerate(given) if item.key in _TIMES]
-        if not times:
-            break  # the fault is in another layer
-        last = times[-1]  # of the latest layer
-        warnings.append(f"{given[last].origin}: {why}: it is passed over")
-        given = given[:last] + given[last + 1 :]
-    return given, warnings
 
 
 def old_defaults() -> list[Given]:

@@ -7,7 +7,7 @@ nothing can be appended to what the mail server said first.
 
 from __future__ import annotations
 
-from greylag.core.attempt import Attempt, Stage
+from greylag.core.attempt import Attempt, Stage, Words
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Verdict
 from greylag.wire.qmailspp import further_recipient
@@ -17,6 +17,23 @@ MAX_REQUEST = 65536  # bytes; Postfix's own are under 4 KiB
 _TYPE = b"smtpd_access_policy"
 PLUGIN = b"qmail-spp"  # `greylag_client` of native/greylisting; believed of a trusted socket only
 _OVERRIDE = b"greylag_"
+POSTFIX = Words(
+    client_name=b"client_name",
+    confirmed=True,
+    reverse_name=b"reverse_client_name",
+    helo=b"helo_name",
+    instance=b"instance",
+    tls=b"encryption_protocol",
+    recipients=b"recipient_count",
+    user=b"sasl_username",
+)
+# What the plugin passes on is TCPREMOTEHOST: tcpserver confirms it only with -p, and does not say.
+_QMAIL = Words(
+    client_name=b"client_name",
+    reverse_name=b"client_name",
+    helo=b"helo_name",
+    recipients=b"greylag_rcptcount",
+)
 # Any other word counts as a missing one, so that it lets nobody in without a question.
 _STAGES = {
     b"RCPT": Stage.RCPT_FIRST,
@@ -131,6 +148,8 @@ def read_attempt(request: Request) -> Attempt:
         recipient=request.get(b"recipient") or None,
         authenticated=bool(request.get(b"sasl_username")),
         stage=_STAGES.get(request.get(b"protocol_state") or b"", Stage.RCPT_ONLY),
+        told=request,
+        words=POSTFIX,
     )
 
 
@@ -143,21 +162,18 @@ def read_plugin_attempt(request: Request) -> Attempt:
         sender=request.get(b"sender"),
         recipient=request.get(b"recipient"),
         further=further_recipient(accepted, commands),
+        overrides=_variables(request),
+        told=request,
+        words=_QMAIL,
     )
 
 
-def client_names(request: Request) -> tuple[bytes, bytes]:
-    """Return the client's name and its HELO name for the log, empty where unknown."""
-    return request.get(b"client_name") or b"", request.get(b"helo_name") or b""
-
-
-def plugin_variables(request: Request) -> dict[bytes, bytes]:
+def _variables(request: Request) -> tuple[tuple[bytes, bytes], ...]:
     """Return the GL* variables that tcprules set for this client, by their own names."""
-    return {
-        name.removeprefix(_OVERRIDE).upper(): request.get(name) or b""
-        for name in request.names()
-        if name.startswith(_OVERRIDE + b"gl")
-    }
+    names = {name for name in request.names() if name.startswith(_OVERRIDE + b"gl")}
+    return tuple(
+        (name.removeprefix(_OVERRIDE).upper(), request.get(name) or b"") for name in sorted(names)
+    )
 
 
 def write_action(decision: Decision, replies: Replies, *, header: bool = False) -> bytes:

@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from greylag.core.attempt import Attempt
+from greylag.core.attempt import Attempt, Words
 from greylag.core.verdict import Decision, Verdict
 from greylag.wire.reply import Replies, render
+
+# tcpserver confirms TCPREMOTEHOST only with -p, and does not say whether it did.
+_WORDS = Words(
+    client_name=b"TCPREMOTEHOST",
+    reverse_name=b"TCPREMOTEHOST",
+    helo=b"SMTPHELOHOST",
+    recipients=b"SMTPRCPTCOUNT",
+    user=b"SMTPAUTHUSER",
+)
 
 
 def read_environment(environ: Mapping[bytes, bytes]) -> Attempt:
@@ -24,12 +33,9 @@ def read_environment(environ: Mapping[bytes, bytes]) -> Attempt:
         authenticated=authenticated(environ),
         recipient_refused=environ.get(b"SMTPRCPTHOSTSOK") == b"0",
         further=further_recipient(environ.get(b"SMTPRCPTCOUNT"), environ.get(b"SMTPRCPTCOUNTALL")),
+        told=environ,
+        words=_WORDS,
     )
-
-
-def client_names(environ: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
-    """Return the client's name and its HELO name for the log, empty where unknown."""
-    return environ.get(b"TCPREMOTEHOST", b""), environ.get(b"SMTPHELOHOST", b"")
 
 
 def further_recipient(accepted: bytes | None, commands: bytes | None) -> bool:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from greylag.core.policy import Policy
 from greylag.core.value import value
 from greylag.core.verdict import Verdict
-from greylag.server.journal import Journal
+from greylag.server.journal import WARN, Journal
 from greylag.server.listeners import TcpPlace, UnixPlace
 from greylag.server.trees import Trees
 from greylag.server.worker import Worker
+from greylag.service.policies import Policies
 from greylag.wire.reply import Replies
 
 TYPE_CHECKING = False
@@ -69,10 +70,18 @@ class Shared:
     """What all front ends have in common."""
 
     def __init__(self, rules: Rules, worker: Worker, trees: Trees, journal: Journal) -> None:
-        self.rules = rules
         self.worker = worker
         self.trees = trees
         self.journal = journal
+        self.use(rules)
+
+    def use(self, rules: Rules) -> None:
+        """Answer by these rules from now on."""
+        self.rules = rules
+        self.policies = Policies(rules.policy, self._warn)
+
+    def _warn(self, line: str) -> None:
+        self.journal.event(WARN, {"reason": "config-warning", "error": line})
 
 
 @value

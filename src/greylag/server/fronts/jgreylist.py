@@ -6,10 +6,11 @@ from functools import partial
 
 from greylag.core.connection import Connection, precheck_connection
 from greylag.core.policy import Policy
-from greylag.core.verdict import Decision, Verdict
+from greylag.core.verdict import Decision
 from greylag.server.answering import Inquiry
 from greylag.server.fronts import Shared
 from greylag.server.trees import Trees
+from greylag.service.policies import held
 from greylag.wire.connection import NOT_SERVED, read_connection, tree_of, write_connection_action
 from greylag.wire.policy import Request
 
@@ -31,14 +32,15 @@ class Jgreylist:
         finish = partial(self._finish, connection, tree is not None)
         if tree is None:
             rules = self._shared.rules
-            found = precheck_connection(connection, rules.policy)
+            policy = self._shared.policies.of_connection(connection)
+            found = precheck_connection(connection, policy)
             return Inquiry(found, self._shared.worker, finish, rules.on_failure)
         worker = self._trees.find(tree, connection.hold) if self._trees else None
         if worker is None:
             return NOT_SERVED
-        return Inquiry(precheck_connection(connection, Policy()), worker, finish, NOT_SERVED)
+        found = precheck_connection(connection, held(Policy(), connection.hold))
+        return Inquiry(found, worker, finish, NOT_SERVED)
 
     def _finish(self, connection: Connection, by_tree: bool, decision: Decision) -> bytes:
-        name = b"" if decision.verdict is Verdict.PASS else connection.client_name
-        self._shared.journal.connection(connection.client_address or b"", decision, name)
+        self._shared.journal.connection(connection, decision)
         return write_connection_action(decision, connection, by_tree=by_tree)

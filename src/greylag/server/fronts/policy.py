@@ -13,7 +13,7 @@ from functools import partial
 
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.engine import precheck
-from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.core.verdict import Decision, Reason
 from greylag.server.answering import Inquiry
 from greylag.server.fronts import Rules, Shared
 from greylag.server.fronts.jgreylist import Jgreylist
@@ -25,7 +25,6 @@ from greylag.wire.policy import (
     Broken,
     Request,
     RequestReader,
-    client_names,
     read_attempt,
     write_action,
 )
@@ -63,23 +62,16 @@ class PolicyDelegation:
         rules = shared.rules
         attempt = read_attempt(request)
         return Inquiry(
-            precheck(attempt, rules.policy),
+            precheck(attempt, shared.policies.of(attempt)),
             shared.worker,
-            partial(self._finish, rules, request, attempt),
+            partial(self._finish, rules, attempt),
             rules.on_failure,
         )
 
-    def _finish(
-        self, rules: Rules, request: Request, attempt: Attempt, decision: Decision
-    ) -> bytes:
-        if decision.verdict is Verdict.PASS:
-            self._shared.journal.decision(attempt, decision)
-        else:
-            self._shared.journal.decision(attempt, decision, client_names(request))
+    def _finish(self, rules: Rules, attempt: Attempt, decision: Decision) -> bytes:
+        self._shared.journal.decision(attempt, decision)
         self._stages.saw(attempt, decision)
-        header = rules.header and decision.waited is not None
-        if header:
-            header = self._headers.is_first(request.get(b"instance"), attempt)
+        header = rules.header and decision.waited is not None and self._headers.is_first(attempt)
         return write_action(decision, rules.replies, header=header)
 
 
@@ -129,12 +121,13 @@ class Headers:
     def __init__(self) -> None:
         self._given: OrderedDict[tuple[bytes | None, ...], None] = OrderedDict()
 
-    def is_first(self, instance: bytes | None, attempt: Attempt) -> bool:
+    def is_first(self, attempt: Attempt) -> bool:
         """Tell whether a message has no header yet; from now on it has.
 
-        `instance` is Postfix's word for one transaction. Client and sender are compared too: a
-        front end may have one word for all. Without a word every recipient is a message.
+        The instance is Postfix's word for one transaction. Client and sender are compared too: a
+        mail server may have one word for all. Without a word every recipient is a message.
         """
+        instance = attempt.instance
         if not instance:
             return True
         message = (instance, attempt.client_address, attempt.sender)
