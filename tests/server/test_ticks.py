@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 import pytest
 
+from greylag.server import logfile, ticks, watch
 from greylag.server.ticks import Ticks
 from tests.server.clients import talking
 from tests.server.daemon import Daemon, request, serving
@@ -272,3 +274,36 @@ def test_no_memory_for_a_tick_costs_that_tick_alone_t39() -> None:
         return len(told), failures
 
     assert asyncio.run(count()) == (4, 0)
+
+
+@pytest.mark.parametrize("module", [ticks, watch, logfile], ids=lambda m: m.__name__)
+def test_no_memory_to_rest_ends_no_thread_t39(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Any call can fail so; a thread that is gone is missed for as long as the daemon runs."""
+    left = [MemoryError] * 3
+
+    def failing(seconds: float) -> None:
+        if left:
+            raise left.pop()
+        time.sleep(min(seconds, 0.01))
+
+    monkeypatch.setattr(module, "rest", failing)
+    with closing(asyncio.new_event_loop()) as loop:
+        threads: dict[ModuleType, Callable[[], ticks.Ticks | watch.Watch | logfile.LogWriter]] = {
+            ticks: lambda: ticks_of(Loop()),
+            watch: lambda: watch.Watch(loop, lambda: None, ()),
+            logfile: lambda: logfile.LogWriter(str(tmp_path / "log")),
+        }
+        thread = threads[module]()
+        thread.start()
+        end = time.monotonic() + 10
+        while left and thread.is_alive() and time.monotonic() < end:
+            if isinstance(thread, logfile.LogWriter):
+                thread.add("event=x")
+            time.sleep(0.01)
+        assert not left
+        assert thread.is_alive()
+        thread.end(5) if isinstance(thread, logfile.LogWriter) else thread.end()
+        thread.join(10)
+        assert not thread.is_alive()

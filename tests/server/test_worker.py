@@ -18,8 +18,9 @@ from greylag.core.record import Change, Created, Record
 from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision, Reason
+from greylag.server import store_thread, worker
 from greylag.server.maintenance import AFTER_JUMP_AHEAD
-from greylag.server.store_thread import Job
+from greylag.server.store_thread import Batch, Job
 from greylag.server.worker import (
     BUSY,
     LISTS_EVERY,
@@ -33,6 +34,7 @@ from greylag.server.worker import (
 from greylag.service.batch import Answered
 from greylag.service.breaker import RETRY_EVERY
 from greylag.service.desk import Desk
+from greylag.service.later import Later
 from greylag.store.base import EntryPage, Page, Position, StoreError, StoreRefused, StoreUnavailable
 from greylag.store.memory import MemoryStore
 
@@ -270,6 +272,128 @@ async def test_lists_are_looked_at_once_a_second_however_many_ask() -> None:
 
 
 @running
+async def test_lists_are_looked_at_while_questions_come_without_a_pause() -> None:
+    async with Site() as site:
+        checks, end = site.store.checks, monotonic() + PATIENCE
+        while site.store.checks < checks + 2:
+            assert monotonic() < end
+            await site.ask(f"s{monotonic()}@example.org")
+
+
+@running
+async def test_what_comes_during_a_batch_waits_for_no_tick() -> None:
+    async with Site() as site:
+        assert site.worker._ticks is not None
+        site.worker._ticks.end()
+        site.store.gate.clear()
+        answers = site.put("a@example.org")
+        await until(lambda: site.worker._flying)
+        answers += site.put("b@example.org")
+        site.store.gate.set()
+        assert None not in await asyncio.wait_for(asyncio.gather(*answers), PATIENCE)
+
+
+@running
+async def test_a_batch_that_is_told_of_twice_counts_once() -> None:
+    """The thread tells again where there was no memory left after the first time."""
+    async with Site() as site:
+        site.store.gate.clear()
+        first = site.put("a@example.org")
+        await until(lambda: site.worker._flying)
+        batch = site.worker._flying
+        assert batch is not None
+        site.store.gate.set()
+        await asyncio.gather(*first)
+        await until(lambda: site.worker._flying is not batch)
+        site.store.gate.clear()
+        second = site.put("b@example.org")
+        await until(lambda: site.worker._flying)
+        told = len(site.events.of("batch_done"))
+        site.worker._done(batch)
+        assert site.worker._flying is not None
+        assert len(site.events.of("batch_done")) == told
+        site.store.gate.set()
+        assert None not in await asyncio.gather(*second)
+
+
+@running
+async def test_a_tick_leaves_the_one_try_of_a_second_to_who_can_use_it() -> None:
+    """While the store hangs nothing else can be asked of it."""
+    async with Site(deadline=0.2) as site:
+        site.store.gate.clear()
+        assert await site.ask("a@example.org") == [None]
+        assert site.worker._flying is not None
+        site.worker._breaker._next_try = 0.0
+        site.worker._tick()
+        assert site.worker._breaker._next_try == 0.0
+
+
+class Hanging(Store):
+    """Hangs as soon as it is read."""
+
+    def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
+        self.gate.wait()
+        return super().load(triplets)
+
+
+@pytest.mark.parametrize(("store", "reads"), [(Store, True), (Hanging, False)])
+def test_a_store_that_hangs_when_read_is_not_taken_for_one_that_can_be(
+    store: type[Store], reads: bool
+) -> None:
+    async def test() -> None:
+        async with Site(store(), deadline=0.2) as site:
+            site.store.gate.clear()
+            assert await site.ask("a@example.org") == [None]
+            assert site.worker._breaker.reads is reads
+
+    running(test)()
+
+
+@running
+async def test_no_memory_to_rest_ends_no_store_thread_t39() -> None:
+    def failing(_seconds: float) -> None:
+        if left:
+            left.pop()
+            raise MemoryError
+
+    async with Site() as site:
+        left, thread = [1, 1], site.worker._thread
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store_thread, "rest", failing)
+            told: list[object] = []
+
+            def tell(batch: object) -> None:
+                told.append(batch)
+                if len(told) == 1:
+                    raise MemoryError
+
+            thread._hand_back(Batch([], Later(), look_at_lists=False), tell)
+        assert left == []
+        assert len(told) == 2
+
+
+@running
+async def test_records_are_expired_when_that_is_due_and_not_with_each_batch() -> None:
+    async with Site() as site:
+        await until(lambda: site.worker.maintenance.records is not None)
+        site.store.errors["expire"] = StoreUnavailable("too often")
+        for number in range(20):
+            assert await site.ask(f"s{number}@example.org") == [Reason.NEW]
+            assert site.worker.maintenance.due() is False
+        steps: list[object] = []
+
+        def step(store: object) -> bool:
+            steps.append(store)
+            return True
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(site.worker.maintenance, "step", step)
+            assert await site.ask("a@example.org", "b@example.org") == [Reason.NEW] * 2
+            await site.ask("c@example.org")  # when it is answered, the batch before is over
+        assert steps == []
+
+
+@running
 async def test_one_count_that_is_written_shows_that_the_store_is_back() -> None:
     async with Site() as site:
         assert await site.ask("a@example.org") == [Reason.NEW]
@@ -422,6 +546,33 @@ async def test_counts_are_put_off_while_there_is_much_to_answer_but_not_for_ever
                 assert isinstance(site.at_desk("a@example.org"), Decision)
             await asyncio.sleep(TICK / 10)
         assert monotonic() >= began + MOST_BEHIND - 2 * WRITE_LATER_EVERY
+
+
+@running
+async def test_counts_are_due_at_once_where_little_is_asked() -> None:
+    async with Site() as site:
+        await site.ask("a@example.org")
+        assert isinstance(site.at_desk("a@example.org"), Decision)
+        site.worker._next_later = monotonic()
+        assert site.worker._counts_are_due()
+
+
+@running
+async def test_counts_that_wait_for_a_store_that_is_away_are_bounded() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "MAX_LATER", 1)
+        async with Site() as site:
+            await site.ask("a@example.org", "b@example.org")
+            site.store.gate.clear()
+            assert isinstance(site.at_desk("a@example.org"), Decision)
+            await until(lambda: site.worker._flying is not None and site.worker._flying.writing)
+            assert isinstance(site.at_desk("b@example.org"), Decision)
+            site.store.errors["apply"] = StoreUnavailable("full")
+            site.store.gate.set()
+            await until(lambda: site.worker.store_is_down)
+            site.store.errors.clear()
+            await until(lambda: site.store.blocked("b@example.org") == 2)
+            assert site.store.blocked("a@example.org") == 1
 
 
 @running

@@ -181,7 +181,10 @@ class LogWriter(threading.Thread):
                     return
             except Exception:  # noqa: BLE001, S110 - no memory: the next line is as good
                 pass
-            rest(_PAUSE)
+            try:  # noqa: SIM105 - there may be no memory for `suppress` itself
+                rest(_PAUSE)
+            except MemoryError:  # any call can fail so; then the next lines come sooner
+                pass
 
     def _write(self) -> None:
         taken: list[str] = []

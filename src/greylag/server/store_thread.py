@@ -184,12 +184,15 @@ class StoreThread(threading.Thread):
 
     def _hand_back(self, batch: Batch, tell: Tell) -> None:
         """Hand a batch back; where there is no memory to do so, when there is: all wait for it."""
+        failed = False
         while True:
-            try:
+            try:  # the rest as well: without memory any call can fail
+                if failed:
+                    rest(NO_MEMORY)
                 tell(batch)
                 return
             except MemoryError:
-                rest(NO_MEMORY)
+                failed = True
 
     def _do(self, batch: Batch, ready: Tell) -> None:
         store = self._opened()

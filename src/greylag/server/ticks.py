@@ -39,7 +39,10 @@ class Ticks(threading.Thread):
                 return
             except Exception:  # noqa: BLE001, S110 - no memory: the next tick is soon
                 pass
-            rest(self._seconds)
+            try:  # noqa: SIM105 - there may be no memory for `suppress` itself
+                rest(self._seconds)
+            except MemoryError:  # any call can fail so; then the next tick is sooner
+                pass
 
     def _ask(self) -> None:
         if self._asked and self._missed < _MOST_MISSED:

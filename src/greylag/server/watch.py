@@ -56,7 +56,7 @@ class Watch(threading.Thread):
     ) -> None:
         super().__init__(name="greylag-watch", daemon=True)
         self._loop = loop
-        self._stop = stop
+        self._end_loop = stop  # `_stop` is a method of Thread
         self._places = places
         self._knocks = [0] * len(places)  # since the doubt began; 0: there is none
         self._seen = [0] * len(places)  # what each had taken in then
@@ -80,20 +80,22 @@ class Watch(threading.Thread):
         """Look, until the end."""
         looks = 0  # since a signal; counted, as the time in which we were stopped is nobody's fault
         while not self._ended:
-            rest(LOOK)
-            with suppress(Exception):  # no memory: it is tried again
+            try:  # around all of it: without memory any call can fail, and the thread has to live
+                rest(LOOK)
                 if looks or signal.sigpending() & SIGNALS:
                     looks += 1
                     self._tell(looks)
                 else:
                     self._look_at_listeners()
+            except Exception:  # noqa: BLE001, S110 - no memory: it is tried again
+                pass
 
     def _tell(self, looks: int) -> None:
         patience = ENDS_WITHIN if self._stopping else HEARD_WITHIN
         if looks * LOOK > patience and not self._ended:
             end_at_once()
         if not self._stopping:
-            self._loop.call_soon_threadsafe(self._stop)
+            self._loop.call_soon_threadsafe(self._end_loop)
 
     def _look_at_listeners(self) -> None:
         if self._doubted:
