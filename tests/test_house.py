@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from greylag.store import BACKENDS
+
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "greylag"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -90,10 +92,10 @@ def test_what_kind_a_store_is_is_known_in_its_package_alone(path: Path) -> None:
     """Others ask what a store can (`Backend`, `Store.lacks`). A tree is named by a folder, too."""
     if layer_of(path) == "store":
         return
-    kinds = {f"greylag.store.{name}" for name in ("memory", "sqlite", "mysql", "tree.store")}
+    kinds = {*BACKENDS.values(), "greylag.store.tree.store"} - {"greylag.store.tree"}
     for name in imports_of(path):
         assert not any(name == kind or name.startswith(f"{kind}.") for kind in kinds), name
-    schemes = ("memory:", "sqlite:", "mysql:", "tree:")
+    schemes = tuple(f"{scheme}:" for scheme in BACKENDS)
     for node in ast.walk(tree_of(path)):
         asks = isinstance(node, ast.Compare) or (
             isinstance(node, ast.Call)
