@@ -35,6 +35,7 @@ class Guard:
     """Translate whatever the driver raises into StoreError with the place, once, at this edge."""
 
     def __init__(self, place: Place) -> None:
+        self._named = place
         self._place = str(place)
 
     def __enter__(self) -> None:
@@ -55,7 +56,7 @@ class Guard:
         import pymysql
 
         number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-        text = f"{self._place}: {_said(error)}"
+        text = f"{self._place}: {self._named.without_urls(_said(error))}"
         if number in _CONFLICTS:
             return StoreConflict(text)
         refused = isinstance(error, pymysql.DataError | pymysql.IntegrityError)

@@ -46,8 +46,21 @@ class Place:
 
     def __str__(self) -> str:
         """Name the place for logs and errors: never the password."""
-        where = ",".join(f"{host}:{port}" for host, port in self.hosts) or self.socket
-        return f"mysql {self.user}@{where}/{self.database}"
+        where = ",".join(f"{_shown(host)}:{port}" for host, port in self.hosts) or self.socket
+        return f"mysql {_shown(self.user)}@{where}/{_shown(self.database)}"
+
+    def without_urls(self, text: str) -> str:
+        """Return what driver or server say, without names that may hold a password."""
+        for name in (self.user, self.database, *(host for host, _port in self.hosts)):
+            if _shown(name) != name:
+                text = text.replace(name, _shown(name))
+        return text
+
+
+def _shown(name: str) -> str:
+    """Return a name for an error; a URL that was put in its place may hold a password."""
+    before, at, _after = name.rpartition("@")
+    return "..." if at and ":" in before else name
 
 
 def read_url(url: str) -> Place:
