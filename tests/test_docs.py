@@ -19,7 +19,7 @@ from greylag.cli.jgreylist_clean import clean
 from greylag.cli.main import cli
 from greylag.core.figures import DELAYED, EVICTED, STOPPED
 from greylag.core.policy import Room
-from greylag.core.verdict import Reason
+from greylag.core.verdict import LEVELS, Reason
 from greylag.server.daemon import StoreEvents
 from greylag.server.exporter import DaemonCollector
 from greylag.server.journal import Journal
@@ -79,7 +79,7 @@ def test_the_page_of_reasons_has_the_rows_of_the_table_and_no_others() -> None:
     for reason, (_word, verdicts, counted, level, meaning) in zip(Reason, rows, strict=True):
         assert verdicts == " or ".join(verdict.value for verdict in reason.verdicts)
         assert counted == ("yes" if reason.counted else "no")
-        assert level == reason.logged
+        assert level == LEVELS[reason.logged]
         assert meaning.startswith(reason.meaning)
 
 

@@ -1,4 +1,4 @@
-"""Write src/greylag/native/reasons.h, the words of the table in greylag.core.verdict for C.
+"""Write src/greylag/native/reasons.h, the words of the tables in greylag.core.verdict for C.
 
 usage: PYTHONPATH=src python3 tools/reasons_header.py >src/greylag/native/reasons.h
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from greylag.core.verdict import Reason
+from greylag.core.verdict import LEVELS, Reason
 
 HEAD = """\
 /*
- * The words of verdicts' reasons, and what jgreylist logs for them. Written by
- * tools/reasons_header.py from the table in core/verdict.py: to be changed there.
+ * The words of verdicts' reasons, what jgreylist logs for them, and the levels of the log.
+ * Written by tools/reasons_header.py from the tables in core/verdict.py: to be changed there.
  */
 #ifndef GREYLAG_REASONS_H
 #define GREYLAG_REASONS_H
@@ -31,6 +31,10 @@ def lines() -> Iterator[str]:
     yield "#define FATES \\"
     yield from (f"    {row}, \\" for row in rows[:-1])
     yield f"    {rows[-1]}"
+    yield ""
+    for number, name in enumerate(LEVELS):
+        yield f"#define LEVEL_{name.upper()} {number}"
+    yield "#define LEVEL_NAMES " + ", ".join(f'"{name}"' for name in LEVELS)
     yield "\n#endif"
 
 

@@ -211,6 +211,15 @@ def test_bytes_that_are_no_text(home: Path) -> None:
         load({b"GREYLAG_CONFIG": bytes(home / "greylag.toml")}, str(home))
 
 
+def test_the_mark_that_some_editors_write_first_is_no_text(home: Path) -> None:
+    given = {b"GREYLAG_CONFIG": bytes(home / "greylag.toml")}
+    (home / "greylag.toml").write_bytes(b'\xef\xbb\xbf[policy]\ndelay = "7m"\n')
+    assert load(given, str(home)).policy.delay == 420
+    (home / "greylag.toml").write_bytes(b"\xef\xbb\xbfa = \xff 1234567\n")
+    with pytest.raises(ConfigError, match="expected UTF-8 text, got byte 0xff"):
+        load(given, str(home))
+
+
 def test_the_old_plugins_file_brings_its_defaults_and_texts(home: Path) -> None:
     write_old(home, "")
     settings = load({}, str(home))

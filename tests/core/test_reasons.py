@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from greylag.core.verdict import Reason, Verdict
+from greylag.core.verdict import FATAL, LEVELS, Reason, Verdict
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "greylag"
 HEADER = ROOT / "tools" / "reasons_header.py"
-LEVELS = ("fatal", "error", "info", "debug")
 PYTHON = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
 
 
@@ -52,20 +51,20 @@ def test_every_decision_has_a_verdict_that_its_reason_can_have() -> None:
 
 def test_whatever_is_logged_as_a_reason_is_in_the_table() -> None:
     """But one: a warning decides nothing."""
-    logged = set(re.findall(r"""(?:reason=|"reason": )"([a-z-]+)""", PYTHON))
+    logged = set(re.findall(r"""(?:reason=|"reason": |failure\()"([a-z-]+)""", PYTHON))
     assert {"config-error", "internal-error"} < logged
     assert logged - {"config-warning"} <= {reason.value for reason in Reason}
 
 
 def test_a_level_is_one_that_the_log_has() -> None:
-    assert {reason.logged for reason in Reason} <= set(LEVELS)
+    assert all(FATAL <= reason.logged < len(LEVELS) for reason in Reason)
 
 
 ROW = """    DISABLED = _row(
 """
 ADDED = """    ADDED = _row(
         "added-here", _REJECT, "a test has added it", of_connection="to connections, too",
-        jgreylist="DENY added", counted=False, logged="debug",
+        jgreylist="DENY added", counted=False, logged=DEBUG,
     )
 """
 SHOW = """
@@ -76,9 +75,9 @@ from greylag.core.attempt import Attempt
 from greylag.core.connection import Connection
 from greylag.core.figures import figures_of
 from greylag.core.policy import Policy, Room
-from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.core.verdict import DEBUG, INFO, Decision, Reason, Verdict
 from greylag.server.exporter import DaemonCollector
-from greylag.server.journal import DEBUG, INFO, Journal
+from greylag.server.journal import Journal
 from greylag.server.metrics import Metrics
 from greylag.server.daemon import StoreEvents
 from greylag.server.worker import Worker

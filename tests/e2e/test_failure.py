@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from greylag.plugin.greylisting import write_in_time
 from tests.e2e.plugin import BIN, Plugin, held, needed
 
 UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
@@ -217,21 +216,6 @@ def test_a_log_that_nobody_reads_holds_nobody(plugin: Plugin) -> None:
         os.close(reading)
         os.close(writing)
     assert done.stdout.startswith(b"E451")
-
-
-def test_who_writes_to_a_log_learns_whether_it_took_the_line() -> None:
-    """So that one that has stopped is waited for just once (T33)."""
-    reading, writing = os.pipe()
-    try:
-        assert write_in_time(writing, b"line\n", 1000)
-        os.set_blocking(writing, False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.write(writing, b"x" * 4096)
-        assert not write_in_time(writing, b"line\n", 0)
-    finally:
-        os.close(reading)
-        os.close(writing)
 
 
 def test_when_the_time_is_over_the_configured_answer_is_given(plugin: Plugin) -> None:

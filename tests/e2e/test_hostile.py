@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from greylag.plugin import greylisting
+from greylag.plugin import greylisting, process
 from tests.e2e.plugin import BIN, Plugin, Value
 from tests.evil import EVIL
 
@@ -68,7 +68,7 @@ def test_any_bytes_many_times_in_one_process_t13(
     """The same property on the same code, without the price of a process."""
     environ = plugin.variables({**changes, "GLLOGLEVEL": changes.get("GLLOGLEVEL", b"5")})
     greylisting.answer(
-        environ, greylisting.Log(), greylisting.Answer(), time.monotonic() + greylisting.BUDGET
+        environ, greylisting.Log(), greylisting.Answer(), time.monotonic() + process.BUDGET
     )
     printed = capfd.readouterr()
     check(printed.out.encode(), printed.err)

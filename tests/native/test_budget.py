@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from greylag.cli.plugins import script as plugin_script
-from greylag.plugin.greylisting import BUDGET, left_of_budget
 from tests.e2e.plugin import Value
 from tests.native.building import Builder
 from tests.native.conftest import Client
@@ -24,7 +23,6 @@ from tests.native.test_jgreylist import GREY, taking
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 BUDGET_MS, HANGS_UP_MS = (5000, 4000) if SOAK else (2000, 1500)
 MARGIN_MS = 1500  # for starting Python on a busy machine
-NAME = b"GREYLAG_BUDGET_MS"
 
 
 def hanging_up_late(_connection: socket.socket, _question: bytes) -> None:
@@ -124,21 +122,3 @@ def test_no_variable_that_is_set_outside_gives_more_time(
 def test_an_environment_that_is_too_large_is_passed_as_it_is(client: Client) -> None:
     many: dict[str, Value | None] = {f"X{number}": "" for number in range(5000)}
     assert client.asks_oneshot(**many)
-
-
-@pytest.mark.parametrize(
-    ("given", "seconds"),
-    [
-        *((b"0", 0), (b"1", 0.001), (b"4999", 4.999), (b"0005", 0.005)),
-        *((b"5000", 5), (b"5001", 5), (b"60000", 5), (b"9" * 5000, 5), (b"-1", 5), (b"+1", 5)),
-        *((b"", 5), (b" 1", 5), (b"1e3", 5), (b"\xd9\xa1", 5), (b"\xb2", 5), (b"0x10", 5)),
-    ],
-)  # fmt: skip
-def test_what_is_left_is_a_number_of_milliseconds_within_the_budget(
-    given: bytes, seconds: float
-) -> None:
-    assert left_of_budget({NAME: given}) == seconds
-
-
-def test_without_a_word_all_of_it_is_left() -> None:
-    assert left_of_budget({}) == BUDGET

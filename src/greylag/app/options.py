@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from greylag.app import reading
-from greylag.app.reading import LEVELS
 from greylag.core.policy import Policy, Room
 from greylag.core.value import value
-from greylag.core.verdict import Verdict
+from greylag.core.verdict import INFO, Verdict
 from greylag.store import check_url
 from greylag.wire.reply import Replies, check_template
 
@@ -261,7 +260,7 @@ OPTIONS = (
     Option(
         "log.level",
         reading.level,
-        LEVELS.index("info"),
+        INFO,
         'what is logged: "off", "fatal", "error", "warn", "info" or "debug"',
     ),
     Option(

@@ -8,9 +8,8 @@ from greylag.core.address import MAX_LENGTH
 from greylag.core.client import parse_address
 from greylag.core.duration import EXPECTED, parse_duration
 from greylag.core.policy import NullSender
-from greylag.core.verdict import Verdict
+from greylag.core.verdict import LEVELS, Verdict
 
-LEVELS = ("off", "fatal", "error", "warn", "info", "debug")  # the old plugin's 0 to 5
 _DAY = 86400
 _LONGEST_WAIT = 4  # seconds, so that a plugin answers as configured within its 5
 

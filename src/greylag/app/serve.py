@@ -13,11 +13,11 @@ from importlib.util import find_spec
 
 from greylag.app.config import ConfigError, Settings, load
 from greylag.app.options import OPTIONS
+from greylag.core.verdict import ERROR, WARN
 from greylag.server.daemon import Daemon, Plan
 from greylag.server.dialogues import DialogueLimits
 from greylag.server.fronts import Endpoint, Rules
 from greylag.server.fronts.policy import PolicyDelegation
-from greylag.server.journal import ERROR, WARN
 from greylag.server.listeners import ListenError, TcpPlace, UnixPlace
 from greylag.server.reception import ReceptionPlan
 from greylag.server.session import Limits

@@ -6,6 +6,7 @@ from greylag.app.options import BY_KEY
 from greylag.store import shown_wrong
 from greylag.wire.oldplugin import Given
 
+_MARK = b"\xef\xbb\xbf"  # UTF-8's, as some editors write it; Python's codec for it costs a file
 _MOST_DOTS = 1000  # of a line: for a key of 30,000 parts tomllib needs 12 seconds
 _MOST_ERRORS = 50  # that are told: to find the line of each, the file is walked through
 _SHOWN = 80  # characters of a wrong value that an error quotes
@@ -15,8 +16,9 @@ def read_toml(data: bytes, path: str) -> tuple[list[Given], list[str]]:
     """Return what the file sets, and its errors."""
     import tomllib  # costs a one-shot process more than all of greylag: only where a file is
 
+    data = data.removeprefix(_MARK)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode()
         for number, line in enumerate(text.split("\n"), 1):
             if line.count(".") > _MOST_DOTS:
                 return [], [f"{path}:{number}: expected at most {_MOST_DOTS} dots in a line"]

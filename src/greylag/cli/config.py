@@ -10,12 +10,12 @@ import click
 
 from greylag.app.config import ConfigError
 from greylag.app.options import OPTIONS, Option
-from greylag.app.reading import LEVELS
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import CONFIG_ERROR, OK, STORE_ERROR, Run, examples, json_option
 from greylag.cli.home import another_configuration
 from greylag.cli.output import say, write, write_json, write_table
 from greylag.core.duration import format_duration
+from greylag.core.verdict import LEVELS
 from greylag.store import without_password
 from greylag.store.base import StoreError
 

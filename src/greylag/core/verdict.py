@@ -23,6 +23,10 @@ class Verdict(Enum):
     __hash__ = object.__hash__  # members are one of a kind; Enum's own costs ten times as much
 
 
+# The levels of the log, by the old plugin's numbers: a line is written at its own and all above.
+LEVELS = ("off", "fatal", "error", "warn", "info", "debug")
+FATAL, ERROR, WARN, INFO, DEBUG = range(1, len(LEVELS))
+
 _PASS, _DEFER, _REJECT = (Verdict.PASS,), (Verdict.DEFER,), (Verdict.REJECT,)
 
 
@@ -34,7 +38,7 @@ def _row(  # noqa: PLR0913 - as many as the table has columns
     of_connection: str = "",
     jgreylist: str = "",
     counted: bool = True,
-    logged: str = "info",
+    logged: int = INFO,
 ) -> tuple[Any, ...]:
     return word, verdicts, meaning, of_connection or meaning, jgreylist, counted, logged
 
@@ -57,7 +61,7 @@ class Reason(Enum):
         _PASS,
         "nothing is decided at this stage of the session, but at another one",
         counted=False,  # the answer that counts is given at the other stage
-        logged="debug",
+        logged=DEBUG,
     )
     RELAY = _row("relay", _PASS, "the client may relay: it is one of ours", counted=False)
     AUTHENTICATED = _row("authenticated", _PASS, "the client has logged in", counted=False)
@@ -66,7 +70,7 @@ class Reason(Enum):
         _PASS,
         "the mail server did not name client, sender and recipient",
         counted=False,
-        logged="fatal",
+        logged=FATAL,
     )
     RECIPIENT_REFUSED = _row(
         "recipient-refused",
@@ -129,10 +133,10 @@ class Reason(Enum):
         _PASS,
         "the configuration has errors: see the log",
         counted=False,
-        logged="error",
+        logged=ERROR,
     )
     INTERNAL_ERROR = _row(
-        "internal-error", _PASS, "greylag failed: see the log", counted=False, logged="fatal"
+        "internal-error", _PASS, "greylag failed: see the log", counted=False, logged=FATAL
     )
 
     if TYPE_CHECKING:  # or it would be Any, because of __new__
@@ -146,7 +150,7 @@ class Reason(Enum):
     meaning_of_connection: str
     jgreylist: str  # empty: its log says the verdict and the word
     counted: bool
-    logged: str
+    logged: int
 
     def __new__(cls, *row: Any) -> Self:
         """Make a member of its row; the attributes are plain, as each answer reads some."""

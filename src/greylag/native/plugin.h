@@ -39,8 +39,7 @@ enum {
     LOG_PATIENCE_MS = 200, /* for a line that the log does not take */
     ROUND_MS = 50, /* a write that blocks is interrupted this often */
     MOST_DIGITS = 20,
-    LEVEL_ERROR = 2,
-    LEVEL_WARN = 3 /* without GLLOGLEVEL this is logged, as it always was */
+    DEFAULT_LEVEL = LEVEL_WARN /* without GLLOGLEVEL this is logged, as it always was */
 };
 
 extern char **environ;
@@ -206,20 +205,22 @@ static inline bool is_logged(int level)
     const char *wanted = getenv("GLLOGLEVEL");
     bool is_digit = wanted != NULL && *wanted >= '0' && *wanted <= '9' && wanted[1] == '\0';
 
-    return level <= (is_digit ? *wanted - '0' : LEVEL_WARN);
+    return level <= (is_digit ? *wanted - '0' : DEFAULT_LEVEL);
 }
 
 /* Fixed texts alone: no byte from the network or the daemon ever reaches the log. */
 static inline void log_line(int level, const char *cause, const char *consequence)
 {
-    static const char failed[] = "error reason=" REASON_STORE_UNAVAILABLE;
+    static const char *const names[] = {LEVEL_NAMES};
     char line[256];
     struct text text = TEXT_IN(line);
 
     if (!is_logged(level))
         return;
     add_string(&text, PLUGIN_NAME ": level=");
-    add_string(&text, level == LEVEL_WARN ? "warn" : failed);
+    add_string(&text, names[level]);
+    if (level == LEVEL_ERROR)
+        add_string(&text, " reason=" REASON_STORE_UNAVAILABLE);
     add_string(&text, " error=\"");
     add_string(&text, cause);
     add_string(&text, consequence);

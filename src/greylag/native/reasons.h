@@ -1,6 +1,6 @@
 /*
- * The words of verdicts' reasons, and what jgreylist logs for them. Written by
- * tools/reasons_header.py from the table in core/verdict.py: to be changed there.
+ * The words of verdicts' reasons, what jgreylist logs for them, and the levels of the log.
+ * Written by tools/reasons_header.py from the tables in core/verdict.py: to be changed there.
  */
 #ifndef GREYLAG_REASONS_H
 #define GREYLAG_REASONS_H
@@ -34,5 +34,13 @@
     {REASON_EARLY, "GREY too soon"}, \
     {REASON_RETRIED, "OK known"}, \
     {REASON_KNOWN, "OK known"}
+
+#define LEVEL_OFF 0
+#define LEVEL_FATAL 1
+#define LEVEL_ERROR 2
+#define LEVEL_WARN 3
+#define LEVEL_INFO 4
+#define LEVEL_DEBUG 5
+#define LEVEL_NAMES "off", "fatal", "error", "warn", "info", "debug"
 
 #endif

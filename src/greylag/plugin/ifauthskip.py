@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from greylag.plugin.greylisting import write_in_time
+from greylag.plugin.process import write_in_time
 
 PATIENCE = 5000  # milliseconds; a host that does not read its plugin is not waited for
 

@@ -15,13 +15,15 @@ import os
 import sys
 from time import monotonic
 
-from greylag.plugin.greylisting import (
+from greylag.plugin.process import (
     BUDGET_VARIABLE,
-    NO_MEMORY,
-    STACK,
+    LOG_PATIENCE,
     OneStore,
+    fill_standard_descriptors,
     left_of_budget,
-    write_all,
+    settings_of,
+    tell_internal_error,
+    watch,
     write_in_time,
 )
 from greylag.wire.tempfail import End, read_number
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from greylag.core.connection import Connection
     from greylag.core.verdict import Decision
 
-LOG_PATIENCE = 200  # milliseconds for a line that the log does not take
 NO_PROGRAM = 111  # the exit code of tcpserver's friends for a failure that may pass
 _DIRECTORY = b"JGREYLIST_DIR"
 _SHOWN = 64  # bytes of an address in the log
@@ -61,8 +62,12 @@ class Log:
         if self._fates:
             self.say(f"{self._address}: {text}")
 
-    def failure(self, error: str) -> None:
+    def failure(self, reason: str, error: str) -> None:
         """Write what went wrong."""
+        self.caution(f"{reason}: {error}")
+
+    def caution(self, error: str) -> None:
+        """Write an error alone."""
         from greylag.wire.logline import quote
 
         self.say(f"error={quote(error.encode('utf-8', 'backslashreplace'))}")
@@ -81,25 +86,18 @@ def main(config: bytes | None = None) -> None:
     if not os.environb.get(b"TCPREMOTEIP"):
         log.say("TCPREMOTEIP is not set: expected to run under tcpserver")
         os._exit(1)
-    _fill_standard_descriptors()
+    fill_standard_descriptors()
     program = Program(command, log)
     try:
         left = left_of_budget(os.environb)
         turn = _thread.allocate_lock()
-        _watch(turn, log, program, left)
+        _watch(left, log, turn, program)
         connection, decision = _decided(log, config, monotonic() + left)
         if turn.acquire(False):
             _act(connection, decision, log, program)
     except BaseException as error:  # noqa: BLE001 - no failure of ours may turn mail away
-        _tell(log, error)
+        tell_internal_error(log, error)
     program.start()
-
-
-def _tell(log: Log, error: BaseException) -> None:
-    try:
-        log.failure(f"internal-error: {type(error).__name__}: {error}")
-    except MemoryError:  # as under a low softlimit: this takes none
-        write_all(2, NO_MEMORY)
 
 
 class Program:
@@ -132,7 +130,7 @@ class Program:
             _execute(self._command)
         except OSError as error:
             signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
-            self._log.failure(f"{os.fsdecode(self._command[0])}: {error.strerror}")
+            self._log.failure(os.fsdecode(self._command[0]), str(error.strerror))
         os._exit(NO_PROGRAM)
 
 
@@ -184,11 +182,10 @@ def _converse(refusal: bytes, log: Log) -> End:
 
 def _decided(log: Log, config: bytes | None, ends_at: float) -> tuple[Connection, Decision]:
     """Return the connection that the environment describes, and what becomes of it."""
-    from greylag.app.config import CONFIG_VARIABLE, ConfigError, load
+    from greylag.app.config import CONFIG_VARIABLE
     from greylag.core.connection import precheck_connection
     from greylag.core.policy import Policy
     from greylag.core.verdict import Decision, Reason, Verdict
-    from greylag.service import Service
     from greylag.service.policies import Policies
     from greylag.wire.connection import read_environment
 
@@ -198,21 +195,13 @@ def _decided(log: Log, config: bytes | None, ends_at: float) -> tuple[Connection
         return connection, first  # needs neither settings nor store
     if _DIRECTORY in os.environb:
         return connection, _by_the_tree(connection, os.environb[_DIRECTORY], log)
-    try:
-        named = {} if config is None else {CONFIG_VARIABLE: config}
-        settings = load({**named, **os.environb})
-    except ConfigError as error:
-        for line in error.errors:
-            log.failure(f"config-error: {line}")
+    named = {} if config is None else {CONFIG_VARIABLE: config}
+    settings = settings_of({**named, **os.environb}, log)
+    if settings is None:
         return connection, Decision(Verdict.PASS, Reason.CONFIG_ERROR)
+    policy = Policies(settings.policy).of_connection(connection)
     with OneStore(settings, ends_at) as store:
-        service = Service(
-            store.open,
-            report=lambda error: log.failure(f"store-unavailable: {error}"),
-            on_failure=settings.on_failure,
-        )
-        policy = Policies(settings.policy).of_connection(connection)
-        return connection, service.answer(precheck_connection(connection, policy))
+        return connection, store.service(log).answer(precheck_connection(connection, policy))
 
 
 def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision:
@@ -233,33 +222,18 @@ def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision
         os._exit(1)
     service = Service(
         lambda: open_tree(path, hold=connection.hold),
-        report=lambda error: log.failure(f"store-unavailable: {error}"),
+        report=lambda error: log.failure("store-unavailable", str(error)),
     )
     return service.answer(precheck_connection(connection, held(Policy(), connection.hold)))
 
 
-def _watch(turn: _thread.LockType, log: Log, program: Program, left: float) -> None:
-    """Let the client in when the budget is used up, wherever the store hangs."""
-    from time import sleep
-
-    def let_in() -> None:
-        sleep(left)
+def _watch(left: float, log: Log, turn: _thread.LockType, program: Program) -> None:
+    def let_in(error: str) -> None:
         if turn.acquire(False):
-            log.failure(f"store-unavailable: no answer within {left:g} s")
+            log.failure("store-unavailable", error)
             program.start()
 
-    try:
-        _thread.stack_size(STACK)
-        _thread.start_new_thread(let_in, ())
-    except RuntimeError as error:
-        log.failure(f"no watch on the time: {error}")
-
-
-def _fill_standard_descriptors() -> None:
-    """Open what is closed, or the database would get a standard number; not for the program."""
-    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass  # closed again where the program is executed, as all that Python opens
-    os.close(handle)
+    watch(left, log, let_in)
 
 
 def _restore_environment() -> None:

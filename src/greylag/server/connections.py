@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from greylag.core.client import IPV4_BYTES, parse_address
 from greylag.core.value import value
-from greylag.server.journal import WARN, Journal
+from greylag.core.verdict import WARN
+from greylag.server.journal import Journal
 from greylag.server.listeners import BACKLOG
 
 TYPE_CHECKING = False

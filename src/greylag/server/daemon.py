@@ -12,10 +12,11 @@ from time import monotonic
 
 from greylag.core.policy import Room
 from greylag.core.value import value
+from greylag.core.verdict import ERROR, INFO, WARN
 from greylag.server.answering import Answering
 from greylag.server.connections import Connections, Shares, shares
 from greylag.server.fronts import Endpoint, Rules, Shared
-from greylag.server.journal import ERROR, INFO, WARN, Journal
+from greylag.server.journal import Journal
 from greylag.server.listeners import TcpListener, TcpPlace, UnixListener, listen
 from greylag.server.metrics import Metrics
 from greylag.server.reception import Reception, ReceptionPlan

@@ -13,8 +13,9 @@ from functools import partial
 from time import monotonic
 
 from greylag.core.value import value
+from greylag.core.verdict import INFO
 from greylag.server.closing import unlinger
-from greylag.server.journal import INFO, Journal
+from greylag.server.journal import Journal
 from greylag.server.metrics import Metrics
 from greylag.server.poller import BROKEN, NOTHING, READ, WRITE, Poller
 from greylag.wire.handover import Opening

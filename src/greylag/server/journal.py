@@ -15,15 +15,11 @@ from typing import Any
 
 from greylag.core.attempt import Attempt
 from greylag.core.connection import Connection
-from greylag.core.verdict import Decision, Reason
+from greylag.core.verdict import ERROR, INFO, Decision
 from greylag.server.logfile import LogWriter
-from greylag.wire.logline import connection_line, decision_line, format_event
+from greylag.wire.logline import BEGINNINGS, connection_line, decision_line, format_event
 
 IN_FILE, ALWAYS, NEVER = "file", "always", "never"  # when lines begin with their time
-FATAL, ERROR, WARN, INFO, DEBUG = 1, 2, 3, 4, 5
-_NAMES = ("off", "fatal", "error", "warn", "info", "debug")
-_LEVEL_OF = {reason: _NAMES.index(reason.logged) for reason in Reason}
-_BEGIN = tuple("" if name == "info" else f"level={name} " for name in _NAMES)
 _PATIENCE = 2.0  # seconds for the last lines, at the end
 _RARELY = 60.0  # seconds until the same error is told again
 _MOST_ERRORS = 64  # that are remembered for this
@@ -83,19 +79,19 @@ class Journal:
     def event(self, level: int, fields: Mapping[str, bytes | str | int]) -> None:
         """Write an event; anything but `info` is named in the line."""
         if level <= self.level:
-            self._hold(_BEGIN[level] + format_event(fields))
+            self._hold(BEGINNINGS[level] + format_event(fields))
 
     def decision(self, attempt: Attempt, decision: Decision) -> None:
         """Write what was answered to an attempt."""
-        level = _LEVEL_OF[decision.reason]
+        level = decision.reason.logged
         if level <= self.level:
-            self._hold(_BEGIN[level] + decision_line(attempt, decision))
+            self._hold(BEGINNINGS[level] + decision_line(attempt, decision))
 
     def connection(self, connection: Connection, decision: Decision) -> None:
         """Write what was answered about a connection."""
-        level = _LEVEL_OF[decision.reason]
+        level = decision.reason.logged
         if level <= self.level:
-            self._hold(_BEGIN[level] + connection_line(connection, decision))
+            self._hold(BEGINNINGS[level] + connection_line(connection, decision))
 
     def internal_error(self, _loop: object, context: Mapping[str, Any]) -> None:
         """Write what the loop says of an exception that nobody caught: a bug, or no memory."""

@@ -15,8 +15,9 @@ from collections import deque
 from contextlib import suppress
 from time import gmtime, strftime, time
 
+from greylag.core.verdict import WARN
 from greylag.server.rest import rest
-from greylag.wire.logline import format_event
+from greylag.wire.logline import BEGINNINGS, format_event
 
 PREFIX = "greylag: "
 _MAX_HELD = 4 << 20  # bytes that wait for a slow reader of the log; more is dropped
@@ -195,8 +196,8 @@ class LogWriter(threading.Thread):
             dropped = self.dropped
             if dropped > self._told:
                 number = dropped - self._told
-                told = format_event({"level": "warn", "event": "log-dropped", "lines": number})
-                taken.insert(0, self._line(told))
+                told = format_event({"event": "log-dropped", "lines": number})
+                taken.insert(0, self._line(BEGINNINGS[WARN] + told))
             left = self._file.write("".join(taken).encode("ascii"), self._wanted)
         except Exception:
             self._lost += len(taken)

@@ -6,10 +6,11 @@ from time import monotonic
 
 from greylag.core.policy import Policy
 from greylag.core.value import replace, value
+from greylag.core.verdict import ERROR
 from greylag.server.connections import Shares
 from greylag.server.dialogues import DialogueLimits, Dialogues
 from greylag.server.handover import HandOver
-from greylag.server.journal import ERROR, Journal
+from greylag.server.journal import Journal
 from greylag.server.listeners import UnixListener, UnixPlace
 from greylag.server.metrics import Metrics
 from greylag.server.poller import Poller

@@ -9,7 +9,8 @@ trees that are not served here, the one-shot answers.
 from __future__ import annotations
 
 from greylag.core.policy import Room
-from greylag.server.journal import WARN, Journal
+from greylag.core.verdict import WARN
+from greylag.server.journal import Journal
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.store.tree import open_tree

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from greylag.core.attempt import Attempt
 from greylag.core.connection import Connection
 from greylag.core.escape import PRINTABLE, escapes, unescaped
-from greylag.core.verdict import Decision, Verdict
+from greylag.core.verdict import INFO, LEVELS, Decision, Verdict
 
+# How the lines of each level begin: all but `info` name it.
+BEGINNINGS = tuple(["" if n == INFO else f"level={name} " for n, name in enumerate(LEVELS)])
 MAX_VALUE = 512  # bytes of one value; an address of any length must not fill the log
 _CUT = b"[...]"
 _FORM = b"client_address=%b sender=%b recipient=%b"

@@ -13,12 +13,12 @@ from functools import partial
 
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.engine import precheck
-from greylag.core.verdict import Decision, Reason
+from greylag.core.verdict import WARN, Decision, Reason
 from greylag.server.answering import Inquiry
 from greylag.server.fronts import Rules, Shared
 from greylag.server.fronts.jgreylist import Jgreylist
 from greylag.server.fronts.qmailspp import QmailSpp
-from greylag.server.journal import WARN, Journal
+from greylag.server.journal import Journal
 from greylag.wire.connection import JGREYLIST
 from greylag.wire.policy import (
     PLUGIN,

@@ -1,0 +1,43 @@
+"""What the plugins share as processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import pytest
+
+from greylag.plugin.process import BUDGET, BUDGET_VARIABLE, left_of_budget, write_in_time
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        *((b"0", 0), (b"1", 0.001), (b"4999", 4.999), (b"0005", 0.005)),
+        *((b"5000", 5), (b"5001", 5), (b"60000", 5), (b"9" * 5000, 5), (b"-1", 5), (b"+1", 5)),
+        *((b"", 5), (b" 1", 5), (b"1e3", 5), (b"\xd9\xa1", 5), (b"\xb2", 5), (b"0x10", 5)),
+    ],
+)  # fmt: skip
+def test_what_is_left_is_a_number_of_milliseconds_within_the_budget(
+    given: bytes, seconds: float
+) -> None:
+    assert left_of_budget({BUDGET_VARIABLE: given}) == seconds
+
+
+def test_without_a_word_all_of_it_is_left() -> None:
+    assert left_of_budget({}) == BUDGET
+
+
+def test_who_writes_to_a_log_learns_whether_it_took_the_line() -> None:
+    """So that one that has stopped is waited for just once (T33)."""
+    reading, writing = os.pipe()
+    try:
+        assert write_in_time(writing, b"line\n", 1000)
+        os.set_blocking(writing, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writing, b"x" * 4096)
+        assert not write_in_time(writing, b"line\n", 0)
+    finally:
+        os.close(reading)
+        os.close(writing)
