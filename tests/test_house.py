@@ -133,8 +133,8 @@ def test_sql_is_constant_and_parameters_are_positional(path: Path) -> None:
         assert not call.keywords
 
 
-# No module evaluates what it reads; and only an admin's command may start a program (the C compiler)
-# or make a temporary file. What mail reaches does neither.
+# No module evaluates what it reads. Only an admin's command may start a program (the C compiler) or
+# make a temporary file: what mail reaches does neither.
 FORBIDDEN_IMPORTS = {"pickle", "marshal"}
 FOR_COMMANDS = {"subprocess", "pty", "tempfile"}
 FORBIDDEN_CALLS = {

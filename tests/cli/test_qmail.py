@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,15 @@ def test_the_old_program_is_kept_and_put_back(tmp_path: Path) -> None:
     run(tmp_path, "install")
     assert run(tmp_path, "uninstall").exit_code == 0
     assert files(tmp_path) == {"greylisting": OLD}
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=lambda make: make.__name__)
+def test_uninstall_leaves_what_is_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    (tmp_path / "plugins").mkdir()
+    make(tmp_path / "plugins" / "greylisting")
+    result = run(tmp_path, "uninstall")
+    assert result.exit_code == 0
+    assert f"{tmp_path}/plugins/greylisting: not ours, left as it is\n" in result.output
 
 
 def test_uninstall_leaves_what_is_not_ours(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -248,3 +250,94 @@ def test_an_upgrade_keeps_the_kind_that_is_there(home: Path) -> None:
     assert not install("--python")
     assert not install()
     assert not (home / "plugins" / f"greylisting{KEPT}").exists()
+
+
+def leads_in_a_circle(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def leads_nowhere(path: Path) -> None:
+    path.symlink_to("nothing")
+
+
+def is_too_large(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+ODD = {
+    leads_in_a_circle: "Too many levels of symbolic links",
+    leads_nowhere: "No such file or directory",
+    Path.mkdir: "expected a plain file",
+    os.mkfifo: "expected a plain file",
+    is_too_large: "expected a file of at most 1 MiB",
+}
+
+
+def all_of(home: Path) -> dict[str, tuple[int, bytes]]:
+    """Return the kind and the content of everything in a home."""
+    found = {}
+    for path in sorted(home.rglob("*")):
+        mode = path.lstat().st_mode
+        small = stat.S_ISREG(mode) and path.lstat().st_size < 1 << 20
+        found[str(path)] = mode, path.read_bytes() if small else b""
+    return found
+
+
+@pytest.mark.parametrize("words", ["install", "install --edit", "uninstall", "uninstall --force"])
+@pytest.mark.parametrize("make", ODD, ids=lambda make: make.__name__)
+def test_lines_that_cannot_be_read_are_one_error_and_nothing_is_done_t44(
+    home: Path, make: Callable[[Path], None], words: str
+) -> None:
+    """T44: without its lines taken out, a removed plugin has every recipient refused."""
+    if words.startswith("uninstall"):
+        run(home, "install")
+    make(home / "control" / "smtpplugins")
+    before = all_of(home)
+    result = run(home, *words.split())
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"greylag: {home}/control/smtpplugins: {ODD[make]}\n"
+    assert all_of(home) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "lines", "error"),
+    [
+        ("install --edit", b"[rcpt]\nplugins/other\n", "add the lines to"),
+        ("uninstall", b"[rcpt]\n" + OURS, "take our lines out of"),
+    ],
+)
+def test_lines_behind_a_link_are_read_and_left_to_the_admin_t44(
+    home: Path, words: str, lines: bytes, error: str
+) -> None:
+    """qmail-spp follows the link; whose the file is that it leads to, we do not know."""
+    if words == "uninstall":
+        run(home, "install")
+    (home / "elsewhere").write_bytes(lines)
+    (home / "control" / "smtpplugins").symlink_to(home / "elsewhere")
+    before = all_of(home)
+    result = run(home, *words.split())
+    assert (result.exit_code, result.stdout) == (1, "")
+    where = f"{home}/control/smtpplugins"
+    assert result.stderr == f"greylag: {where}: is a link: {error} the file that it leads to\n"
+    assert all_of(home) == before
+    (home / "elsewhere").write_bytes(b"[rcpt]\n" + (OURS if "install --" in words else b""))
+    assert run(home, *words.split()).exit_code == 0
+    assert (home / "control" / "smtpplugins").is_symlink()
+
+
+@pytest.mark.parametrize("words", ["install --old-names --edit", "uninstall"])
+@pytest.mark.parametrize("place", ["control", "bin", "sbin"])
+def test_a_folder_that_leads_in_a_circle_is_an_error_before_anything_is_done(
+    home: Path, place: str, words: str
+) -> None:
+    if words == "uninstall":
+        run(home, "install")
+    if place == "control":
+        (home / place).rmdir()
+    leads_in_a_circle(home / place)
+    before = all_of(home)
+    result = run(home, *words.split(), "--sbin", str(home / "sbin"))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"greylag: {home}/{place}: Too many levels of symbolic links\n"
+    assert all_of(home) == before

@@ -73,10 +73,13 @@ class Folder:
             handle = os.open(name, _READ, dir_fd=self._handle)
         except OSError:
             return None
-        with open(handle, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 return None
-            content = file.read(LONGEST + 1) or b""  # None: as a pipe that is empty
+            with open(handle, "rb", closefd=False) as file:
+                content = file.read(LONGEST + 1) or b""  # None: as a pipe that is empty
+        finally:
+            os.close(handle)
         return content if len(content) <= LONGEST else None
 
     def put(self, name: str, content: bytes, mode: int, keep_as: str | None = None) -> None:

@@ -46,6 +46,14 @@ def offer(run: Run, tree: Path, *, old_names: bool, native: bool) -> None:
         )
 
 
+def check_old_names(qmail_home: Path, sbin: Path, *, dry_run: bool) -> None:
+    """Raise click's exception where `take_back` would fail half way."""
+    for path, names in ((qmail_home / "bin", IN_BIN), (sbin, tuple(IN_SBIN))):
+        with opened(path) as folder:
+            if folder and not dry_run and any(is_ours(folder.read(name)) for name in names):
+                folder.check_writable()
+
+
 def take_back(qmail_home: Path, sbin: Path, *, dry_run: bool) -> list[str]:
     """Put back what was there before, or remove ours; return what was done.
 

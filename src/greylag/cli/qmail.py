@@ -85,13 +85,13 @@ def install(  # noqa: PLR0913 - one for each option
     contents = {folder / name: script(of, config).encode() for name, of in PLUGINS.items()}
     if native:
         contents = _compiled(folder, contents, run.settings.server)
-    programs = {path.name: content for path, content in contents.items()}
     before = named_config(folder) if config is None else None
-    said = _put(folder, programs, dry_run=dry_run)
+    places = {folder: {path.name: content for path, content in contents.items()}}
     if old_names:
-        said += _put(qmail_home / "bin", {n: programs[n] for n in IN_BIN}, dry_run=dry_run)
-        said += _put(sbin, cleaners(qmail_home, config), dry_run=dry_run)
-    click.echo("\n".join(said))  # whoever reads it may go away
+        in_bin = {name: places[folder][name] for name in IN_BIN}
+        places |= {qmail_home / "bin": in_bin, sbin: cleaners(qmail_home, config)}
+    _refuse_what_cannot_be_done(qmail_home, places, edit=edit, dry_run=dry_run)
+    click.echo("\n".join(_put(places, dry_run=dry_run)))  # whoever reads it may go away
     _tell_settings(run, folder / "greylisting", before)
     _name_them(qmail_home, edit=edit, dry_run=dry_run)
     offer(run, qmail_home / "jgreylist", old_names=old_names, native=native)
@@ -124,7 +124,7 @@ def _tell_settings(run: Run, plugin: Path, before: str | None) -> None:
 def _name_them(home: Path, *, edit: bool, dry_run: bool) -> None:
     """Say what control/smtpplugins lacks, or add it."""
     with opened(home / "control", create=edit and not dry_run) as control:
-        there = (control.read(smtpplugins.NAME) if control else None) or b""
+        there = smtpplugins.read(control)
         wanted = smtpplugins.with_ours(there, home)
         path = home / "control" / smtpplugins.NAME
         if wanted == there:
@@ -178,13 +178,30 @@ def _check_reach(folder: Path, *, force: bool) -> None:
         )
 
 
-def _put(path: Path, programs: dict[str, bytes], *, dry_run: bool) -> list[str]:
-    """Write the plugins; return what was done."""
-    with opened(path, create=not dry_run) as folder:
-        for name in (name + end for name in programs for end in ("", KEPT)):
-            if folder is not None and folder.kind(name) == stat.S_IFDIR:
-                raise click.ClickException(f"{path / name}: is a folder")
-        return [_put_one(folder, path / n, c, dry_run=dry_run) for n, c in programs.items()]
+def _refuse_what_cannot_be_done(
+    home: Path, places: dict[Path, dict[str, bytes]], *, edit: bool, dry_run: bool
+) -> None:
+    """Look at all that would be written before anything is: what fails half way is worse."""
+    for path, programs in places.items():
+        with opened(path) as folder:
+            for name in (name + end for name in programs for end in ("", KEPT)):
+                if folder is not None and folder.kind(name) == stat.S_IFDIR:
+                    raise click.ClickException(f"{path / name}: is a folder")
+            if folder is not None and not dry_run:
+                folder.check_writable()
+    with opened(home / "control") as control:
+        smtpplugins.read(control)
+        if edit:
+            smtpplugins.refuse_unwritable(control, home)
+
+
+def _put(places: dict[Path, dict[str, bytes]], *, dry_run: bool) -> list[str]:
+    """Write the programs into their folders; return what was done."""
+    said = []
+    for path, programs in places.items():
+        with opened(path, create=not dry_run) as folder:
+            said += [_put_one(folder, path / n, c, dry_run=dry_run) for n, c in programs.items()]
+    return said
 
 
 def _put_one(folder: Folder | None, path: Path, content: bytes, *, dry_run: bool) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from collections.abc import Collection, Iterator
 from glob import glob
 from pathlib import Path
 
+from greylag.cli.folder import Folder
+from greylag.cli.plugins import KEPT
 from greylag.store.plain_file import read_plain
 
 NAME = "smtpplugins"
@@ -33,6 +36,31 @@ SCRIPTS = (
 )
 _STARTED = 19  # place of a process's start among the fields behind its name (proc_pid_stat(5))
 _UNSURE = 0.1  # seconds: the kernel tells starts in hundredths
+
+
+def read(control: Folder | None) -> bytes:
+    """Return the file as qmail-spp reads it; nothing where it is not there. Raises OSError."""
+    kind = control.kind(NAME) if control else None
+    if control is None or kind is None:
+        return b""
+    content = control.read(NAME)
+    return read_plain(str(control.path / NAME)) if content is None else content
+
+
+def refuse_unwritable(control: Folder | None, home: Path) -> None:
+    """Raise OSError where `with_ours` could not be written."""
+    there = read(control)
+    if control is None or with_ours(there, home) == there:
+        return
+    if control.kind(NAME) == stat.S_IFLNK:
+        raise OSError(0, "is a link: add the lines to the file that it leads to", _path(home))
+    if control.kind(NAME + KEPT) == stat.S_IFDIR:
+        raise OSError(0, "is a folder", _path(home) + KEPT)
+    control.check_writable()
+
+
+def _path(home: Path) -> str:
+    return str(home / "control" / NAME)
 
 
 def _program(line: bytes, home: Path) -> str | None:

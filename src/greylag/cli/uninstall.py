@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import click
 from greylag.cli import smtpplugins
 from greylag.cli.common import NOTHING, CommandError
 from greylag.cli.folder import Folder
-from greylag.cli.old_names import sbin_option, take_back
+from greylag.cli.old_names import check_old_names, sbin_option, take_back
 from greylag.cli.plugins import (
     KEPT,
     ONESHOTS,
@@ -40,6 +41,7 @@ def uninstall(qmail_home: Path, sbin: Path, *, dry_run: bool, force: bool) -> No
         for name in others:
             click.echo(f"{qmail_home / 'plugins' / name}: not ours, left as it is")
         _refuse_if_named(qmail_home, removed, force=force)
+        check_old_names(qmail_home, sbin, dry_run=dry_run)
         for one in (folder, control):
             if one is not None and (removed or restored) and not dry_run:
                 one.check_writable()
@@ -92,8 +94,8 @@ def _take_lines_out(
     control: Folder | None, home: Path, programs: list[str], *, dry_run: bool
 ) -> list[str]:
     """Take our lines out of control/smtpplugins; return what was done."""
-    there = control.read(smtpplugins.NAME) if control else None
-    if control is None or there is None:
+    there = smtpplugins.read(control)
+    if control is None or not there:
         return []
     kept = control.read(smtpplugins.NAME + KEPT)
     wanted = smtpplugins.without(there, home, programs)
@@ -102,6 +104,8 @@ def _take_lines_out(
     if wanted == there:
         return []
     path = home / "control" / smtpplugins.NAME
+    if control.kind(smtpplugins.NAME) == stat.S_IFLNK:
+        raise OSError(0, "is a link: take our lines out of the file that it leads to", str(path))
     if dry_run:
         return [f"{path}: our lines would be taken out"]
     control.put(smtpplugins.NAME, wanted, 0o644)
