@@ -134,3 +134,22 @@ def test_a_folder_that_is_no_tree_loses_nothing(tree: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"removed: 3 {ONCE}\nremoved: 1 {OLD}\nkept: 2\n"
     assert all(path.exists() for path in (*others, empty))
+
+
+@pytest.mark.parametrize("option", [(), ("-q",), ("--json",), ("--yes",)])
+def test_a_mistyped_path_is_told(tmp_path: Path, option: tuple[str, ...]) -> None:
+    """With -q in a crontab, nobody would ever learn that nothing is cleaned."""
+    (tmp_path / "log").mkdir()
+    (tmp_path / "README").touch()
+    done = clean(*option, str(tmp_path))
+    assert (done.returncode, done.stdout) == (74, "")
+    told = f"{tmp_path}: is no record tree: nothing in it is named as records are"
+    assert done.stderr == f"greylag: {told}\n"
+
+
+@pytest.mark.parametrize("names", [(), ("lost+found", ".keep"), ("log", "203"), ("log", "ipv6")])
+def test_a_tree_without_records_is_one(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / name).mkdir()
+    done = clean("-q", str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
