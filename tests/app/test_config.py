@@ -178,6 +178,18 @@ def test_all_errors_at_once_each_with_its_line_and_what_was_expected(home: Path)
             "greylag.toml:2: unknown key 'store.policy': did you mean 'server.policy'?",
         ),
         (
+            "[server]\nreply = 1\n",
+            "greylag.toml:2: unknown key 'server.reply': did you mean the section [reply]?",
+        ),
+        (
+            "[server.reply]\ndefer = 1\n",
+            "greylag.toml: unknown key 'server.reply': did you mean the section [reply]?",
+        ),
+        (
+            "delay = 1\n",
+            "greylag.toml:1: unknown section or key 'delay': did you mean 'policy.delay'?",
+        ),
+        (
             "[store]\nmaximum = 3\n",
             "greylag.toml:2: unknown key 'store.maximum': known are store.url, store.",
         ),

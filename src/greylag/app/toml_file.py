@@ -91,7 +91,9 @@ def _hint(word: str, known: list[str]) -> str:
     section, _dot, name = word.rpartition(".")
     here = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == section}
     meant = [here[found] for found in close(name, here)]
-    meant = meant or [key for key in known if key.rpartition(".")[2] == name]
+    meant = meant or [key for key in BY_KEY if key.rpartition(".")[2] == name]
+    if not meant and name in _sections():
+        return f": did you mean the section [{name}]?"
     return (
         f": did you mean {meant[0]!r}?"
         if meant

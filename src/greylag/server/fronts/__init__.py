@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from greylag.core.policy import Policy
 from greylag.core.value import value
-from greylag.core.verdict import Verdict
-from greylag.core.verdict import WARN
+from greylag.core.verdict import WARN, Verdict
 from greylag.server.journal import Journal
 from greylag.server.listeners import TcpPlace, UnixPlace
 from greylag.server.trees import Trees
