@@ -282,7 +282,9 @@ def test_a_pipe_in_the_place_of_a_file_holds_nobody(tmp_path: Path, option: str)
 @pytest.mark.parametrize("key", ["user", "host", "database"])
 def test_a_url_in_the_place_of_a_name_is_not_shown_t43(tmp_path: Path, key: str) -> None:
     path = tmp_path / "my.cnf"
-    path.write_text(f"[client]\nuser=u\ndatabase=d\n{key}=mysql://u:canary@db.example.org/d\n")
+    path.write_text(
+        f"[client]\nuser=u\ndatabase=d\nhost=127.0.0.1\nport=1\n{key}=mysql://u:canary@db.example.org/d\n"
+    )
     with pytest.raises((StoreError, ValueError)) as told:
         open_store(f"mysql:?default_file={path}", timeout=1).close()
     assert "canary" not in str(told.value)
