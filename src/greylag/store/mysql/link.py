@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CONFLICTS = (1205, 1213)  # lock wait time-out, deadlock (with Galera: certification failed)
 _DENIED = (1044, 1045, 1142, 1143, 1146, 1227, 1049)  # an admin has to do something
-# No such table; or denied, which is also said of one that is not there to who may not make it.
+# No such table; or denied, which servers also say where a user may not make a missing table.
 NO_TABLE = (1146, 1142)
 _SAID = 300  # characters of what a server says
 # A value or a row is refused, by its column, a CHECK or an admin's trigger. The driver calls some

@@ -112,7 +112,7 @@ class Known:
 
     def __init__(self, rows: list[Row]) -> None:
         self.rows = rows
-        self.gone: list[int] = []  # rows of a record that had had its time
+        self.gone: list[int] = []  # rows of a record that expired
         self.client = b""  # that a new record is of
         self.before: Record | None = None
         self.row: Row | None = None

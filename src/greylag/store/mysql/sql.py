@@ -19,8 +19,8 @@ def _seconds(column: str) -> str:
 _ROW = f"""id, relay_ip, mail_from, rcpt_to, {_seconds("create_time")},
     {_seconds("block_expires")}, {_seconds("record_expires")}, blocked_count, passed_count"""
 _SELECT = f"SELECT {_ROW} FROM greylisting_data"  # noqa: S608 - constants
-# More is found than is meant, by collations and by names of one triplet with those of another: rows
-# are compared again. To the server lists like these are cheaper than one condition for each
+# The query over-matches, by collations and by mixing names of several triplets; rows are checked
+# again. To the server lists like these are cheaper than one condition for each
 # triplet, which it would try in turn on each row; and it may take the best of three indexes.
 _ONE_OF = f"{_SELECT} WHERE (%(networks)s) AND rcpt_to IN (%(texts)s) AND %(senders)s"
 
@@ -41,7 +41,7 @@ def _one_of(senders: str, locking: str) -> dict[int, str]:
     return found
 
 
-# The null sender is '' or NULL. It has rows of all the world, so it is asked for apart: else the
+# The null sender is '' or NULL. It has rows of every network, so it is asked for apart. Else the
 # server would not take the index on mail_from for the others, which is by far the best for them.
 _SENDERS = {False: "mail_from IN (%s)", True: "(mail_from = '' OR mail_from IS NULL)"}
 LOAD = {null: _one_of(senders, "") for null, senders in _SENDERS.items()}

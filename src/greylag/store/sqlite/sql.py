@@ -85,7 +85,7 @@ PUT_ENTRY = """INSERT OR REPLACE INTO entries
 REMOVE_NETWORK = "DELETE FROM entries WHERE network = ? AND prefix = ?"
 REMOVE_DOMAIN = "DELETE FROM entries WHERE domain = ?"
 GENERATION = "SELECT number FROM state WHERE name = 'lists'"
-# By chance: a database that takes the place of another may have seen as many changes. Versions
+# A random number: a database that replaces another may have seen as many changes. Versions
 # before count on from there, so there has to be room.
 NEXT_GENERATION = "UPDATE state SET number = abs(random() % (1 << 62)) WHERE name = 'lists'"
 REMOVALS = "SELECT coalesce(max(number), 0) FROM state WHERE name = 'removals'"

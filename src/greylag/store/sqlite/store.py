@@ -186,7 +186,7 @@ class SqliteStore(SqliteLists):
     def _somewhere(self, number: int) -> list[tuple[bytes, str, str]]:
         """Return up to so many waiting records: about every second one on a walk round all.
 
-        The walk goes on where it was, so over time each has the same chance, whatever the gaps
+        The walk goes on where it ended, so over time each has the same chance, whatever the gaps
         between the keys; and it costs the same, however many records there are.
         """
         chosen: set[tuple[bytes, str, str]] = set()

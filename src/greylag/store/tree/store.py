@@ -134,7 +134,7 @@ class TreeStore(NoLists, NoFigures):
         after: Times
         if known is None:
             if not isinstance(change, Created):
-                return False  # forgotten meanwhile
+                return False  # it was removed meanwhile
             after = Times(change.first_seen, change.first_seen)
         elif isinstance(change, Created) and not self._record(known).live(now):
             after = Times(change.first_seen, change.first_seen)
