@@ -83,29 +83,21 @@ def _forwarded(local: bytes, recipient: bytes) -> bytes | None:
         if not _is_hash(mark) or b"." not in first or rest[:1] not in (b"=", b"+", b"-"):
             return None
         return b"srs1=" + first + b"=" + (_original(rest[1:], recipient) or rest[1:])
-    # `user+SRS=HASH=TT=domain=user`, and without the original where that is the forwarder's own.
-    user, mark, rest = local.partition(b"+srs=")
-    if not mark or not user:
-        return None
-    if rest.count(b"=") == 1 and _stamped(rest + b"=") is not None:
-        return user + b"+srs"
-    original = _original(rest, recipient)
+    # `user+SRS=HASH=TT=domain=user`. Without an address it is like any other tag.
+    user, _, rest = local.partition(b"+srs=")
+    original = _original(rest, recipient) if user else None
     return user + b"+srs=" + original if original else None
 
 
 def _original(text: bytes, recipient: bytes) -> bytes | None:
     """Return `domain=user` of `HASH=TT=domain=user`."""
-    domain, _, user = (_stamped(text) or b"").partition(b"=")
-    if b"." not in domain or not user:
+    mark, _, rest = text.partition(b"=")
+    stamp, _, rest = rest.partition(b"=")
+    domain, _, user = rest.partition(b"=")
+    stamped = _is_hash(mark) and len(stamp) == 2 and not stamp.translate(None, _BASE32)
+    if not stamped or b"." not in domain or not user:
         return None
     return domain + b"=" + _reduced(user, domain, recipient)
-
-
-def _stamped(text: bytes) -> bytes | None:
-    mark, _, rest = text.partition(b"=")
-    stamp, equals, rest = rest.partition(b"=")
-    fine = equals and _is_hash(mark) and len(stamp) == 2 and not stamp.translate(None, _BASE32)
-    return rest if fine else None
 
 
 def _is_hash(text: bytes) -> bool:
