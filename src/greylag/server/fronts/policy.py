@@ -1,23 +1,20 @@
 """Policy delegation: Postfix, Exim, and others that ask as Postfix does.
 
 Our C programs for qmail speak the same protocol, and each says its name in `greylag_client`. That
-is believed at the unix socket, and at a TCP port if the settings say so. Their requests are then
-read by the modules `qmailspp` and `jgreylist`.
+is believed at the unix socket, and at a TCP port if the settings say so. The plugin of a qmail with
+qmail-spp asks about recipients, as Postfix does; `jgreylist` asks about connections.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from greylag.core.attempt import Attempt, Stage
-from greylag.core.engine import precheck
 from greylag.core.verdict import WARN, Decision, Reason
 from greylag.server.answering import Inquiry
 from greylag.server.fronts import Rules, Shared
 from greylag.server.fronts.jgreylist import Jgreylist
-from greylag.server.fronts.qmailspp import QmailSpp
 from greylag.server.journal import Journal
 from greylag.wire.connection import JGREYLIST
 from greylag.wire.policy import (
@@ -26,7 +23,9 @@ from greylag.wire.policy import (
     Request,
     RequestReader,
     read_attempt,
+    read_plugin_attempt,
     write_action,
+    write_plugin_action,
 )
 
 MOST = 1000  # messages under way whose headers are remembered
@@ -46,33 +45,30 @@ class PolicyDelegation:
         self._shared = shared
         self._stages = Stages(shared.journal)
         self._headers = Headers()
-        plugin = QmailSpp(shared).inquire
-        self._local = {PLUGIN: plugin, JGREYLIST: Jgreylist(shared, shared.trees).inquire}
-        self._trusted = {PLUGIN: plugin, JGREYLIST: Jgreylist(shared, None).inquire}
+        local, remote = Jgreylist(shared, shared.trees), Jgreylist(shared, None)
+        self._local = {PLUGIN: self._plugin, JGREYLIST: local.inquire}
+        self._trusted = {PLUGIN: self._plugin, JGREYLIST: remote.inquire}
 
     def codec(self, *, local: bool) -> PolicyCodec:
         """Return the codec of a new connection."""
         if local:
-            return PolicyCodec(self.inquire, self._local)
-        return PolicyCodec(self.inquire, self._trusted if self._shared.rules.trust_tcp else {})
+            return PolicyCodec(self._postfix, self._local)
+        return PolicyCodec(self._postfix, self._trusted if self._shared.rules.trust_tcp else {})
 
-    def inquire(self, request: Request) -> Inquiry:
-        """Return what Postfix asks about a recipient."""
-        shared = self._shared
-        rules = shared.rules
-        attempt = read_attempt(request)
-        return Inquiry(
-            precheck(attempt, shared.policies.of(attempt)),
-            shared.worker,
-            partial(self._finish, rules, attempt),
-            rules.on_failure,
-        )
+    def _postfix(self, request: Request) -> Inquiry:
+        return self._shared.inquiry(read_attempt(request), self._write)
 
-    def _finish(self, rules: Rules, attempt: Attempt, decision: Decision) -> bytes:
-        self._shared.journal.decision(attempt, decision)
+    def _write(self, rules: Rules, attempt: Attempt, decision: Decision) -> bytes:
         self._stages.saw(attempt, decision)
         header = rules.header and decision.waited is not None and self._headers.is_first(attempt)
         return write_action(decision, rules.replies, header=header)
+
+    def _plugin(self, request: Request) -> Inquiry:
+        return self._shared.inquiry(read_plugin_attempt(request), _write_plugin)
+
+
+def _write_plugin(rules: Rules, _attempt: Attempt, decision: Decision) -> bytes:
+    return write_plugin_action(decision, rules.replies)
 
 
 class PolicyCodec(RequestReader):
