@@ -21,6 +21,7 @@ from greylag.core.verdict import Reason
 from greylag.service import deciding
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
+from greylag.service.policies import held
 from greylag.store.base import StoreError, StoreRefused, StoreUnavailable
 from greylag.store.memory import MemoryStore
 from tests.service.asked import decided
@@ -153,7 +154,7 @@ def test_a_connection_asks_after_the_first_pass_of_another_in_its_batch() -> Non
     store, items = MemoryStore(), []
     for hold in (60, 600):
         connection = Connection(b"192.0.2.17", hold=hold)
-        question = precheck_connection(connection, POLICY)
+        question = precheck_connection(connection, held(POLICY, hold))
         assert isinstance(question, Question)
         items.append(question)
     decided(store, items[:1], Later(), NOW)

@@ -25,6 +25,7 @@ from greylag.core.policy import Policy
 from greylag.core.record import Blocked, Created, Passed
 from greylag.core.triplet import Triplet, connection_of
 from greylag.service import Service
+from greylag.service.policies import held
 from greylag.store import check_url, open_store
 from greylag.store.base import Filter, StoreError, StoreRefused, StoreUnavailable, Stretch
 from greylag.store.contacts import Times
@@ -95,7 +96,7 @@ def ask(
     connection = Connection(address, by_address=by_address, hold=hold)
     store = TreeStore(str(root), hold=hold if opened_with is None else opened_with)
     service = Service(lambda: store, report=lambda _: None, clock=lambda: at)
-    decision = service.answer(precheck_connection(connection, Policy()))
+    decision = service.answer(precheck_connection(connection, held(Policy(), hold)))
     store.close()
     return decision.reason.value
 
@@ -560,7 +561,7 @@ def test_switching_by_address_never_fails_and_never_lets_in_early(
         at += later
         reason = ask(root, address, at, by_address=by_address)
         assert reason != "store-unavailable"
-        question = precheck_connection(Connection(address), Policy())
+        question = precheck_connection(Connection(address), held(Policy(), 120))
         assert isinstance(question, Question)
         since = first.setdefault(question.triplet.network, at)
         if at < since + 120:
