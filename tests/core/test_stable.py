@@ -252,6 +252,7 @@ def test_what_must_stay_apart(one: str, other: str) -> None:
     ["", "@", "bob@example.org", "Bob@Example.ORG", "sales-2@example.org", "bob",
      "SRS0@example.org", "+SRS=a=bb@example.org", "bob+SRS=a@example.org",
      "bob+SRS=a=bb=example=c@example.org",
+     "1-xuser=example.net@example.org", "1-user=example.netx@example.org",
      "list-bounces@example.org", "bounce@example.org", '"bounce-1"@example.org',
      "x" * LONGEST + "+tag@example.org", "bounce-" + "1" * LONGEST + "@example.org"],
 )  # fmt: skip
