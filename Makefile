@@ -22,6 +22,7 @@ TESTING := $(RUNTIME) faketime:faketime postfix:postfix mariadb-server:mariadbd 
 BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey \
 	sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm \
 	libdbd-mysql-perl:/usr/lib/*/perl5/*/DBD/mysql.pm mariadb-server:mariadbd
+SERVERS := tests/server tests/e2e tests/host
 
 .NOTPARALLEL:
 .PHONY: fuzz install run test cluster-test check soak bench docs clean lint venv-package runtime-packages test-packages bench-packages test-in chroot-packages
@@ -31,8 +32,13 @@ install: venv-package .venv/installed
 run: runtime-packages .venv/installed
 	$(BIN)/python -m tests.host.demo
 
+# Two runs at once: the tests that mostly wait for servers, and all others, which mostly compute.
 test: test-packages lint
-	$(BIN)/python -m pytest --cov --cov-report=term
+	@mkdir -p build
+	$(BIN)/python -m pytest --cov --cov-report=term $(SERVERS:%=--ignore=%) >build/others.log 2>&1 & \
+	others=$$!; $(BIN)/python -m pytest $(SERVERS); servers=$$?; \
+	echo "All other tests:"; wait $$others; others=$$?; cat build/others.log; \
+	test $$servers = 0 && test $$others = 0
 
 check: lint
 	$(BIN)/python -m pytest -q tests/core tests/wire tests/store tests/service tests/admin tests/app
