@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -44,7 +45,10 @@ class Connection:
         else:
             self.socket = socket.socket(socket.AF_UNIX)
             try:
-                self.socket.connect(str(place))  # blocking, or a full queue would be an error
+                # Not settimeout: a full queue would be an error at once.
+                patience = struct.pack("ll", int(timeout), 0)
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+                self.socket.connect(str(place))
                 self.socket.settimeout(timeout)
             except OSError:
                 self.socket.close()

@@ -60,8 +60,9 @@ def test_without_memory_it_answers_or_ends_so_that_another_is_started_p1(filled:
     except subprocess.TimeoutExpired:
         assert answers(filled)
     else:
-        assert status > 0
-        assert "event=ended error=MemoryError" in filled.log.read_text()
+        assert status != 0
+        if status > 0:  # else a library of others could not bear it: it has ended all the same
+            assert "event=ended error=MemoryError" in filled.log.read_text()
 
 
 def test_without_memory_it_ends_at_sigterm_p1(filled: Daemon) -> None:

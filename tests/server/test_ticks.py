@@ -304,6 +304,8 @@ def test_no_memory_to_rest_ends_no_thread_t39(
             time.sleep(0.01)
         assert not left
         assert thread.is_alive()
+        if isinstance(thread, watch.Watch):  # it lives until the process ends
+            return
         thread.end(5) if isinstance(thread, logfile.LogWriter) else thread.end()
         thread.join(10)
         assert not thread.is_alive()

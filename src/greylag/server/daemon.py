@@ -166,13 +166,14 @@ class Daemon:
         sweeper.start()
         self.journal.event(INFO, {"event": "started", "store": plan.store_name, "pid": os.getpid()})
         self._supervisor.tell("READY=1")
-        await self._stop.wait()
-        watch.stopping()
+        try:
+            await self._stop.wait()
+        finally:  # without memory, even waiting can fail
+            watch.stopping()
         self._supervisor.tell("STOPPING=1")
         sweeper.end()
         await self._drain(servers)
         stop_export()
-        watch.end()
 
     def _watching(self, loop: asyncio.AbstractEventLoop) -> Watch:
         listeners = [listener.socket for _endpoint, listener in self._listeners]

@@ -1,15 +1,16 @@
 """Ends the process where its loop cannot: without memory it neither stops nor lets anybody in.
 
-Where the address space is used up (`softlimit`, RLIMIT_AS), a loop that cannot take a connection in
-may never try again, or try without a pause, and it may not learn of SIGTERM. This thread lives
-beside it, and needs next to nothing. Whoever looks after the daemon starts another; until then the
-plugins do without one.
+Where the address space is used up (`softlimit`, RLIMIT_AS), a loop that cannot take a connection
+in may never try again, or try without a pause, and it may not learn of SIGTERM; nor does it always
+tell that there was no memory. This thread lives beside it until the process ends, and needs next to
+nothing. Whoever looks after the daemon starts another; until then the plugins do without one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import select
 import signal
 import socket
@@ -25,6 +26,8 @@ SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT))
 LOOK = 0.1  # seconds between looks
 KNOCK = 1.0  # seconds between connections of our own
 KNOCKS = 5  # of which a listener takes none in, until we are sure
+FAILS = 100  # looks that fail, one after the other, before the process ends
+DOUBT_EVERY = 10.0  # seconds, where the address space has a limit
 HEARD_WITHIN, ENDS_WITHIN = 10.0, 30.0  # seconds from a signal until the loop stops; and has ended
 _STDERR = 2  # itself: `sys.stderr` may be gone
 _LAST_WORD = b"greylag: level=fatal event=ended error=MemoryError\n"
@@ -61,50 +64,53 @@ class Watch(threading.Thread):
         self._knocks = [0] * len(places)  # since the doubt began; 0: there is none
         self._seen = [0] * len(places)  # what each had taken in then
         self._doubted = False
-        self._knocked = 0.0
-        self._stopping = self._ended = False
+        self._knocked = self._doubts_at = 0.0
+        self._stopping = False
 
     def doubt(self) -> None:
         """There was no memory for something; needs none itself."""
         self._doubted = True
 
     def stopping(self) -> None:
-        """The loop has begun to end."""
+        """The loop has begun to end, and so must the process; to close a loop takes memory, too."""
         self._stopping = True
 
-    def end(self) -> None:
-        """All has ended in order."""
-        self._ended = True
-
     def run(self) -> None:
-        """Look, until the end."""
+        """Look, until the process ends."""
         looks = 0  # since a signal; counted, as the time in which we were stopped is nobody's fault
-        while not self._ended:
-            try:  # around all of it: without memory any call can fail, and the thread has to live
+        failed = 0  # looks, one after the other
+        while True:
+            try:
                 rest(LOOK)
-                if looks or signal.sigpending() & SIGNALS:
+                if looks or self._stopping or signal.sigpending() & SIGNALS:
                     looks += 1
                     self._tell(looks)
                 else:
                     self._look_at_listeners()
-            except Exception:  # noqa: BLE001, S110 - no memory: it is tried again
-                pass
+                failed = 0
+            except Exception:  # noqa: BLE001 - no memory: it is tried again
+                failed += 1  # a small number, which Python has ready
+                if failed > FAILS:
+                    end_at_once()
 
     def _tell(self, looks: int) -> None:
         patience = ENDS_WITHIN if self._stopping else HEARD_WITHIN
-        if looks * LOOK > patience and not self._ended:
+        if looks * LOOK > patience:
             end_at_once()
         if not self._stopping:
             self._loop.call_soon_threadsafe(self._end_loop)
 
     def _look_at_listeners(self) -> None:
+        now = monotonic()
+        if now >= self._doubts_at:
+            self._doubts_at = now + DOUBT_EVERY
+            self._doubted |= resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
         if self._doubted:
             self._doubted = False
             for number, (_listener, connections) in enumerate(self._places):
                 if not self._knocks[number]:
                     self._knocks[number] = 1
                     self._seen[number] = connections.taken
-        now = monotonic()
         if not any(self._knocks) or now < self._knocked + KNOCK:
             return
         self._knocked = now
