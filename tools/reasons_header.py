@@ -28,7 +28,7 @@ def lines() -> Iterator[str]:
     rows = [f'{{REASON_{r.name}, "{r.jgreylist}"}}' for r in Reason if r.jgreylist]
     yield ""
     yield "/* Any other reason is said as it is. */"
-    yield "#define FATES \\"
+    yield "#define OUTCOMES \\"
     yield from (f"    {row}, \\" for row in rows[:-1])
     yield f"    {rows[-1]}"
     yield ""

@@ -83,7 +83,7 @@ from greylag.server.daemon import StoreEvents
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.store.memory import MemoryStore
-from greylag.wire.connection import fate_of
+from greylag.wire.connection import outcome_of
 
 decision = Decision(Verdict.REJECT, Reason("added-here"))
 for level in (INFO, DEBUG):
@@ -102,7 +102,7 @@ print(json.dumps({
     "figures": figures_of(decision),
     "stats": [reason.value for reason in NOT_COUNTED][0],
     "check": [explain.meaning_of(asked, decision) for asked in (attempt, connection)],
-    "jgreylist": fate_of(decision),
+    "jgreylist": outcome_of(decision),
 }))
 """
 

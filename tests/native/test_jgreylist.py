@@ -168,7 +168,7 @@ def test_the_daemon_is_asked_what_it_has_to_know(program: Jgreylist) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "fate"),
+    ("reason", "outcome"),
     [
         ("new", "GREY first time"),
         ("early", "GREY too soon"),
@@ -177,18 +177,18 @@ def test_the_daemon_is_asked_what_it_has_to_know(program: Jgreylist) -> None:
         ("store-unavailable", "GREY store-unavailable"),
     ],
 )
-def test_who_is_refused_is_handed_over(program: Jgreylist, reason: str, fate: str) -> None:
+def test_who_is_refused_is_handed_over(program: Jgreylist, reason: str, outcome: str) -> None:
     refusal = f"action=450 x\ngreylag_reason={reason}\n\n".encode()
     with running(program.folder / "s", answering(refusal)), taking(program.folder, accepts):
         run = program.run()
     assert run.said == [b"220 from the daemon"]
     assert run.code == 0
-    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: {fate}"]
+    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: {outcome}"]
     assert not program.record.exists()
 
 
 @pytest.mark.parametrize(
-    ("reason", "fate"),
+    ("reason", "outcome"),
     [
         ("retried", "OK known"),
         ("known", "OK known"),
@@ -197,11 +197,11 @@ def test_who_is_refused_is_handed_over(program: Jgreylist, reason: str, fate: st
         ("invalid-client", "OK invalid-client"),
     ],
 )
-def test_what_the_log_says_of_whom_is_let_in(program: Jgreylist, reason: str, fate: str) -> None:
+def test_what_the_log_says_of_whom_is_let_in(program: Jgreylist, reason: str, outcome: str) -> None:
     passing = f"greylag_reason={reason}\naction=DUNNO\n\n".encode()
     with running(program.folder / "s", answering(passing)):
         run = program.run()
-    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: {fate}"]
+    assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: {outcome}"]
 
 
 def test_the_daemon_is_told_how_to_talk(program: Jgreylist) -> None:

@@ -19,7 +19,7 @@ from greylag.store import open_store
 from greylag.store.base import FIGURES, Store, StoreConflict, StoreUnavailable
 from greylag.store.mysql import lists as mysql_lists
 from greylag.store.mysql.lists import _LOOK as LOOK
-from greylag.store.mysql.session import Session
+from greylag.store.mysql.session import MysqlSession
 from tests.servers.mariadb import Database, MariaDb
 
 NOW = 1_750_000_000
@@ -290,6 +290,6 @@ def test_nonsense_or_no_memory_while_it_is_opened_is_a_store_error_t26(
     def stumbles(*_arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(Session, "read", stumbles)
+    monkeypatch.setattr(MysqlSession, "read", stumbles)
     with pytest.raises(StoreUnavailable, match=told):
         open_store(database.url, timeout=4)

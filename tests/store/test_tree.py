@@ -476,7 +476,7 @@ def as_nobody(tmp_path: Path) -> Iterator[None]:
     if os.geteuid():
         yield
         return
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's own, or with --basetemp /tmp
+    for folder in (tmp_path, *tmp_path.parents[:3]):  # pytest's own, or with --basetemp /tmp
         if str(folder) not in ("/", "/tmp"):
             folder.chmod(0o755)
     tmp_path.chmod(0o777)

@@ -9,7 +9,7 @@ import pytest
 from greylag.core.connection import Connection
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.connection import (
-    fate_of,
+    outcome_of,
     read_connection,
     read_environment,
     refusal_of,
@@ -73,7 +73,7 @@ def test_the_environment_says_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "fate"),
+    ("decision", "outcome"),
     [
         (EARLY, "GREY too soon"),
         (NAMELESS, "DENY no reverse DNS"),
@@ -81,8 +81,8 @@ def test_the_environment_says_the_same() -> None:
         (Decision(Verdict.DEFER, Reason.STORE_UNAVAILABLE), "GREY store-unavailable"),
     ],
 )
-def test_what_the_log_says(decision: Decision, fate: str) -> None:
-    assert fate_of(decision) == fate
+def test_what_the_log_says(decision: Decision, outcome: str) -> None:
+    assert outcome_of(decision) == outcome
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@
  */
 #define _DEFAULT_SOURCE 1 /* SO_DOMAIN and SO_PROTOCOL of glibc */
 #define PLUGIN_NAME "jgreylist"
-#include "fate.h"
+#include "outcome.h"
 #include "handover.h"
 #include "oneshot.h"
 #include "program.h"

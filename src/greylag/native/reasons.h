@@ -26,7 +26,7 @@
 #define REASON_INTERNAL_ERROR "internal-error"
 
 /* Any other reason is said as it is. */
-#define FATES \
+#define OUTCOMES \
     {REASON_DENYLISTED, "DENY blacklisted"}, \
     {REASON_ALLOWLISTED, "OK whitelisted"}, \
     {REASON_NO_REVERSE_DNS, "DENY no reverse DNS"}, \

@@ -1,4 +1,4 @@
-"""The `jgreylist` wrapper without a daemon: one process, one connection, one fate.
+"""The `jgreylist` wrapper without a daemon: one process, one connection, one outcome.
 
     tcpserver ... jgreylist qmail-smtpd
 
@@ -57,7 +57,7 @@ class Log:
         line = f"{self._prefix}{text}\n".encode("ascii", "backslashreplace")
         self._taken = write_in_time(2, line, LOG_PATIENCE if self._taken else 0)
 
-    def fate(self, text: str) -> None:
+    def outcome(self, text: str) -> None:
         """Write what becomes of the connection, where that is wanted."""
         if self._fates:
             self.say(f"{self._address}: {text}")
@@ -153,15 +153,15 @@ def _execute(command: list[bytes]) -> None:
 
 def _act(connection: Connection, decision: Decision, log: Log, program: Program) -> None:
     from greylag.core.verdict import Verdict
-    from greylag.wire.connection import fate_of, refusal_of
+    from greylag.wire.connection import outcome_of, refusal_of
 
-    log.fate(fate_of(decision))
+    log.outcome(outcome_of(decision))
     if decision.verdict is Verdict.PASS:
         program.start()
     try:
         end = _converse(refusal_of(decision, connection), log)
         if end is End.TOO_MANY_RCPT:
-            log.fate("HANGUP too many RCPT commands")
+            log.outcome("HANGUP too many RCPT commands")
     except OSError:
         pass  # the client is gone
     os._exit(0)

@@ -1,12 +1,12 @@
 """The desk of the daemon: answers from memory what memory can answer, and knows what it cannot.
 
 A record that is in the cache, and will only be counted, needs no store now: its own timestamps
-settle the verdict. A first contact and a first pass do: they are on the disk before the answer is
-out. The cache is bounded. What the `greylag` command removes, on whatever host, is seen within
-seconds: the store counts such removals, and after one the cache is dropped. For what nobody tells
-us, as a row that was deleted with SQL, an entry is trusted for some minutes only; where the store
-cannot count removals, for a moment. So is always one that waits: an admin may have let it in with
-SQL, and mail that has to wait for nothing is worse than mail that is let in once more.
+decide. A first contact and a first pass do: they are on the disk before the answer is out. The
+cache is bounded. What the `greylag` command removes, on whatever host, is seen within seconds: the
+store counts such removals, and after one the cache is dropped. For what nobody tells us, as a row
+that was deleted with SQL, an entry is trusted for some minutes only; where the store cannot count
+removals, for a moment. So is always one that waits: an admin may have let it in with SQL, and mail
+that has to wait for nothing is worse than mail that is let in once more.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BRIEFLY = 2.0  # the same of one that waits, and where a store does not tell of 
 CACHE_SIZE = 100_000  # records; about 60 MB
 
 
-class Known:
+class Cached:
     """A record in the cache, and until when it is believed."""
 
     __slots__ = ("record", "until")
@@ -63,7 +63,7 @@ class Desk:
         self._clock = clock
         self._stopwatch = stopwatch
         # A dict would pass over all who have gone before it finds its oldest.
-        self._cache: OrderedDict[Triplet, Known] = OrderedDict()
+        self._cache: OrderedDict[Triplet, Cached] = OrderedDict()
         self._lists: AccessIndex | None = None
         self.later = Later()
         self.gathering = Gathering(gather)
@@ -120,7 +120,7 @@ class Desk:
         self._cache.pop(triplet, None)  # so that it goes to the end: the oldest go first
         if answered.record is not None:
             trusted_for = self._trusted_for if answered.record.passed else BRIEFLY
-            self._cache[triplet] = Known(answered.record, self._stopwatch() + trusted_for)
+            self._cache[triplet] = Cached(answered.record, self._stopwatch() + trusted_for)
             while len(self._cache) > self._size:
                 self._cache.popitem(last=False)
 

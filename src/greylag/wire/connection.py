@@ -55,7 +55,7 @@ def read_environment(environ: Mapping[bytes, bytes]) -> Connection:
     )
 
 
-def fate_of(decision: Decision) -> str:
+def outcome_of(decision: Decision) -> str:
     """Return what the log of jgreylist says of a decision, in the old program's words."""
     general = "OK" if decision.verdict is Verdict.PASS else "GREY"
     return decision.reason.jgreylist or f"{general} {decision.reason.value}"

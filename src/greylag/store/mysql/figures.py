@@ -12,7 +12,7 @@ from greylag.core.figures import hour_of
 from greylag.store.mysql import sql
 from greylag.store.mysql.link import NO_TABLE
 from greylag.store.mysql.schema import FIGURES
-from greylag.store.mysql.session import Session
+from greylag.store.mysql.session import MysqlSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ NO_FIGURES = (
 class Figures:
     """The table in a store's session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: MysqlSession) -> None:
         self._session = session
         self._mark: str | None = None  # of this node's rows (`sql.MARK`); None: no table
 

@@ -14,7 +14,7 @@ from greylag.store.mysql import sql
 from greylag.store.mysql.link import Guard
 from greylag.store.mysql.names import Names
 from greylag.store.mysql.rows import date, read_entries
-from greylag.store.mysql.session import Session, Transaction
+from greylag.store.mysql.session import MysqlSession, Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Walk:
 class MysqlLists(Store):
     """The part `Lists`; `MysqlStore` has the session."""
 
-    def __init__(self, session: Session, guard: Guard, transaction: Transaction) -> None:
+    def __init__(self, session: MysqlSession, guard: Guard, transaction: Transaction) -> None:
         self._session = session
         self._guard = guard
         self._transaction = transaction

@@ -8,7 +8,7 @@ from __future__ import annotations
 from greylag.core.oldname import in_its_script, text_of
 from greylag.core.triplet import Triplet
 from greylag.store.mysql import sql
-from greylag.store.mysql.session import Session
+from greylag.store.mysql.session import MysqlSession
 
 # What MySQL calls latin1 is cp1252. A column of another character set is taken for ASCII.
 _CODECS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8", "utf8": "utf-8", "latin1": "cp1252"}
@@ -19,7 +19,7 @@ _BIGGEST = "\uffff"  # that they hold
 class Names:
     """The spellings in a store's session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: MysqlSession) -> None:
         self._session = session
         self._charsets: dict[tuple[str, str], str] | None = None
 

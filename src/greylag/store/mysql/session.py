@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MOST_AT_ONCE = 256 * 1024  # characters; servers take at least 1 MiB in one trip
 
 
-class Session:
+class MysqlSession:
     """A session with the server. Errors are the driver's: callers hold the guard."""
 
     def __init__(self, place: Place, guard: Guard, timeout: float) -> None:
@@ -149,7 +149,7 @@ class Transaction:
     every account there is.)
     """
 
-    def __init__(self, session: Session, guard: Guard, ended: Callable[[], None]) -> None:
+    def __init__(self, session: MysqlSession, guard: Guard, ended: Callable[[], None]) -> None:
         self._session = session
         self._guard = guard
         self._ended = ended

@@ -29,7 +29,7 @@ from greylag.store.mysql.rows import (
     new_row,
     read_rows,
 )
-from greylag.store.mysql.session import Session, Transaction, parts
+from greylag.store.mysql.session import MysqlSession, Transaction, parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class MysqlStore(MysqlLists):
 
     def __init__(self, place: Place, *, timeout: float) -> None:
         guard = Guard(place)
-        session = Session(place, guard, timeout)
+        session = MysqlSession(place, guard, timeout)
         self._held: dict[Triplet, Known] = {}
         super().__init__(session, guard, Transaction(session, guard, self._held.clear))
         self._figures = Figures(session)

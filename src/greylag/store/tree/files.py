@@ -194,7 +194,7 @@ class Root:
         except OSError:
             return  # gone meanwhile, or strange
 
-    def settle(self) -> None:
+    def sync(self) -> None:
         """Wait until what was made is on the disk: a journal keeps all that came before, too."""
         os.fsync(self.handle)
 

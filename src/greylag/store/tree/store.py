@@ -117,7 +117,7 @@ class TreeStore(NoLists, NoFigures):
             for change in changes:
                 made |= self._apply_one(change, now)
             if made:
-                self._root.settle()
+                self._root.sync()
 
     def _apply_one(self, change: Change, now: int) -> bool:
         """Make one change; return whether a file was made."""
@@ -247,7 +247,7 @@ class TreeStore(NoLists, NoFigures):
                 known = self._places.own(way) or times
                 both = Times(min(known.first, times.first), max(known.last, times.last))
                 self._places.put_beside(way, both)
-            self._root.settle()
+            self._root.sync()
 
     def walk(self) -> Iterator[tuple[tuple[str, ...], Times]]:
         """Yield every record as the names that lead to it and its times."""

@@ -10,8 +10,8 @@ enum { MAX_SHOWN = 64 /* bytes of an address or a reason */ };
 
 /* What the log says for a reason; any other is said as it is. */
 static const struct {
-    const char *reason, *fate;
-} fates[] = {FATES};
+    const char *reason, *outcome;
+} outcomes[] = {OUTCOMES};
 
 /* A number as atoi() reads it, as far as it goes: is it another than 0? Unset or empty: yes. */
 static inline bool is_on(const char *variable)
@@ -53,21 +53,21 @@ static inline void log_fate(const char *reason, size_t length, bool is_let_in)
 {
     char bytes[256];
     struct text line = TEXT_IN(bytes);
-    const char *fate = NULL;
+    const char *outcome = NULL;
 
     if (!is_on("JGREYLIST_LOG"))
         return;
-    for (size_t i = 0; i < COUNT(fates) && fate == NULL; i++)
-        if (strlen(fates[i].reason) == length && memcmp(fates[i].reason, reason, length) == 0)
-            fate = fates[i].fate;
+    for (size_t i = 0; i < COUNT(outcomes) && outcome == NULL; i++)
+        if (strlen(outcomes[i].reason) == length && memcmp(outcomes[i].reason, reason, length) == 0)
+            outcome = outcomes[i].outcome;
     add_prefix(&line);
     add_visible(&line, getenv("TCPREMOTEIP"));
     add_string(&line, ": ");
-    if (fate == NULL) {
+    if (outcome == NULL) {
         add_string(&line, is_let_in ? "OK " : "GREY ");
         add(&line, reason, length);
     } else {
-        add_string(&line, fate);
+        add_string(&line, outcome);
     }
     add_string(&line, "\n");
     put_log(&line);
