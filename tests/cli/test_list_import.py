@@ -47,9 +47,10 @@ def test_import_from_a_pipe_and_not_without_an_end(
     assert greylag.run("allow", "import", str(pipe)).exit_code == 0
     writer.join()
     monkeypatch.setattr(listput, "_MOST", 1 << 20)
-    result = greylag.run("allow", "import", "/dev/zero")
+    (greylag.home / "large").write_text("# a comment\n" * 100_000)
+    result = greylag.run("allow", "import", "large")
     assert result.exit_code == 2
-    assert "/dev/zero: has more than 256 MiB" in result.stderr
+    assert "large: has more than 1 MiB" in result.stderr
     assert greylag.entries() == ["allow 192.0.2.7 [pipe]"]
 
 

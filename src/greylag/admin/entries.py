@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ from greylag.core.duration import EXPECTED, parse_duration
 from greylag.core.subject import Domain, Subject, parse_subject
 
 MAX_COMMENT = 255  # characters: varchar(255) in the old plugin's tables (store/mysql/schema.py)
+MOST_ERRORS = 1000  # lines of a file
 _NAME = re.compile(r"[a-z0-9.-]*[a-z][a-z0-9-]*", re.IGNORECASE | re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _BOM = b"\xef\xbb\xbf"
@@ -123,16 +125,21 @@ def _from(source: str, comment: str) -> str:
     return f"{source} {comment}".strip()[:MAX_COMMENT]
 
 
-def read_lines(data: bytes, how: Reading) -> tuple[dict[Subject, str], list[str]]:
+def read_lines(lines: Iterable[bytes], how: Reading) -> tuple[dict[Subject, str], list[str]]:
     """Return the subjects of a file with their comments, and its errors as `file:line: ...`.
 
     One subject a line, and after a blank, if wanted, a comment; `#` begins a line to skip. Of
-    lines with the same subject the last counts.
+    lines with the same subject the last counts. After MOST_ERRORS no more is read: it is another
+    kind of file, and one without an end would fill the memory with errors.
     """
     comments: dict[Subject, str] = {}
     errors: list[str] = []
-    for number, raw in enumerate(data.removeprefix(_BOM).split(b"\n"), 1):
-        line = raw.decode("utf-8", "surrogateescape").strip()
+    for number, raw in enumerate(lines, 1):
+        if len(errors) == MOST_ERRORS:
+            errors.append(f"{how.name}: line {number} and all that follow were not read")
+            break
+        whole = raw.removeprefix(_BOM) if number == 1 else raw
+        line = whole.decode("utf-8", "surrogateescape").strip()
         if not line or line.startswith("#"):
             continue
         try:

@@ -9,6 +9,7 @@ from contextlib import closing
 
 import click
 
+from greylag.admin.bounded import TooLong
 from greylag.admin.logs.files import LogUnreadable, lines_of
 from greylag.admin.seeding import Reader, Seeds
 from greylag.cli.common import NO_INPUT, NOTHING, CommandError, Group, Run, examples, json_option
@@ -112,7 +113,7 @@ def _lines(names: Iterable[str]) -> Iterator[str]:
     try:
         for name in names:
             yield from lines_of(name, sys.stdin.buffer)
-    except LogUnreadable as error:
+    except (LogUnreadable, TooLong) as error:
         raise CommandError([str(error)], NO_INPUT) from error
 
 

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import click
 
+from greylag.admin.bounded import TooLong, bounded_lines
 from greylag.admin.entries import Reading, read_lines, source_of
 from greylag.admin.lists import ALLOW, DENY, Stored, Which, far_reaching, kind_of
 from greylag.admin.lists import put as put_entries
@@ -34,7 +35,7 @@ EXPLICIT = (
     "explicit mode (policy.explicit): a recipient domain on the allowlist is what gets greylisted, "
     "and mail that no entry names is let in"
 )
-# Bytes of a file, which is read whole: some millions of subjects. A device has no end.
+# Bytes of a file, whose subjects are held in memory: some millions of them. A pipe may have no end.
 _MOST = 256 << 20
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -182,10 +183,10 @@ def import_command(which: Which) -> click.Command:
 
 def _read(file: BinaryIO, how: Reading, *, replace: bool) -> dict[Subject, str]:
     """Return a file's subjects; one without any, as after a failed download, replaces nothing."""
-    data = file.read(_MOST + 1)
-    if len(data) > _MOST:
-        raise CommandError([f"{how.name}: has more than 256 MiB", "nothing was stored"], USAGE)
-    comments, errors = read_lines(data, how)
+    try:
+        comments, errors = read_lines(bounded_lines(how.name, file.readline, _MOST), how)
+    except TooLong as error:
+        raise CommandError([str(error), "nothing was stored"], USAGE) from None
     refuse(errors)
     if not comments and replace:
         raise CommandError([f"{how.name}: names no subject", "nothing was removed"], USAGE)

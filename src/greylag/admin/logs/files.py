@@ -8,10 +8,13 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, cast
+
+from greylag.admin.bounded import bounded_lines
 
 LONGEST = 65536  # bytes of a line that are looked at
 _LOOK = 6  # bytes that tell how a file is packed
@@ -28,17 +31,18 @@ class LogUnreadable(Exception):
 
 
 def lines_of(name: str, standard_input: IO[bytes]) -> Iterator[str]:
-    """Yield the lines of a file, or of standard input (`-`); of a very long one its beginning.
+    """Yield the lines of a file, or of standard input (`-`); of a long one its beginning.
 
-    Raises LogUnreadable.
+    Raises LogUnreadable, and TooLong for one that seems to have no end.
     """
     with nullcontext(_peeking(standard_input)) if name == "-" else _opened(name) as raw:
-        stream = _unpacked(name, cast("Any", raw))
-        whole = True
-        while piece := _read(name, stream):
-            if whole:
-                yield piece.decode("latin-1").rstrip("\r\n")
-            whole = piece.endswith(b"\n")
+        read = partial(_read, name, _unpacked(name, cast("Any", raw)))
+        for line in bounded_lines(_shown(name), read):
+            yield line[:LONGEST].decode("latin-1").rstrip("\r\n")
+
+
+def _shown(name: str) -> str:
+    return "standard input" if name == "-" else name
 
 
 def _opened(name: str) -> IO[bytes]:
@@ -53,9 +57,9 @@ def _peeking(stream: Any) -> IO[bytes]:
     return cast("IO[bytes]", stream if hasattr(stream, "peek") else BufferedReader(stream))
 
 
-def _read(name: str, stream: IO[bytes]) -> bytes:
+def _read(name: str, stream: IO[bytes], most: int) -> bytes:
     try:
-        return stream.readline(LONGEST)
+        return stream.readline(most)
     except (*_BROKEN, OSError) as error:  # OSError without a number: so says bz2
         cause = getattr(error, "strerror", None) or error
         raise LogUnreadable(f"{name}: {cause}") from error
@@ -88,6 +92,5 @@ def _zstd(name: str, raw: IO[bytes]) -> IO[bytes]:
 
 
 def _cannot(name: str, program: str) -> LogUnreadable:
-    shown = "standard input" if name == "-" else name
     way = f"{program} FILE | greylag import smtp-log -"
-    return LogUnreadable(f"{shown}: is packed, and cannot be unpacked here: {way}")
+    return LogUnreadable(f"{_shown(name)}: is packed, and cannot be unpacked here: {way}")
