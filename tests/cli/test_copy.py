@@ -18,6 +18,8 @@ from greylag.core.triplet import SEVERAL, Triplet, connection_of, triplet_of
 from greylag.core.value import replace
 from greylag.store import open_store
 from greylag.store.base import Filter, Store
+from tests.admin.loglines import NOW as LOG_NOW
+from tests.admin.loglines import accepted
 from tests.cli.test_db import run
 from tests.servers.mariadb import Database
 
@@ -273,3 +275,23 @@ def test_a_planted_link_leads_nowhere_t21(tmp_path: Path) -> None:
     code, _out, said = run(tmp_path, "memory:", "db", "copy", source, target)
     assert (code != 0, "192" in said) == (True, True), said
     assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_mistyped_path_of_a_tree_is_told_by_each_command(tmp_path: Path) -> None:
+    """As jgreylist-clean tells it: "0 copied" would say that all is well."""
+    folder, tree = tmp_path / "etc", plant(tmp_path / "tree", FILES)
+    (folder / "log").mkdir(parents=True)
+    (folder / "README").touch()
+    url, database = f"tree://{folder}", f"sqlite://{tmp_path}/x.db"
+    (tmp_path / "mail").write_text(accepted("192.0.2.1", LOG_NOW - int(time.time()) + 60))
+    told = f"greylag: {folder}: is no record tree: nothing in it is named as records are\n"
+    for command in (
+        ("db", "copy", url, database),
+        ("db", "copy", tree, url),
+        ("db", "copy", "--dry-run", tree, url),
+        ("import", "smtp-log", "--tree", str(folder), "mail"),
+    ):
+        assert run(tmp_path, url, *command) == (74, "", told), command
+    assert run(tmp_path, url, "search") == (1, "", f"{told}greylag: no record fits\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["README", "log"]
+    assert not (tmp_path / "x.db").exists()

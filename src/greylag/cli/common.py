@@ -127,6 +127,8 @@ class Run:
         if missing is not None and not create:
             say(f"{missing}: no database yet, so the store is empty")
             return empty_store()
+        if (doubt := backend.doubt()) is not None:
+            say(doubt)
         store = opened(backend, self.settings.store_timeout, create=create)
         if missing is not None:
             tell_made(missing)

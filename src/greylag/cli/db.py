@@ -12,6 +12,7 @@ from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import (
     NOTHING,
     OK,
+    STORE_ERROR,
     USAGE,
     CommandError,
     Group,
@@ -162,6 +163,9 @@ def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
     here, there = _named(source), _named(target)
     if source == target or not (here.lasts and there.lasts):
         raise CommandError(["expected two different stores that outlive this command"], USAGE)
+    for doubt in (here.doubt(), there.doubt()):
+        if doubt is not None:  # "0 copied" would say that all is well
+            raise CommandError([doubt], STORE_ERROR)
     timeout = run.settings.store_timeout
     policy = replace(run.policy, old_tables=there.old_tables)
     with (

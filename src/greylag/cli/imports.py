@@ -16,7 +16,7 @@ from greylag.cli.common import NO_INPUT, NOTHING, CommandError, Group, Run, exam
 from greylag.cli.output import progress, write_fields, write_json
 from greylag.core.policy import Policy
 from greylag.store.base import Store
-from greylag.store.tree import open_tree
+from greylag.store.tree import open_named_tree
 
 _DAY = 86400
 _EXPECTED = (
@@ -93,7 +93,7 @@ def smtp_log(  # noqa: PLR0913 - one for each option
     policy = run.policy if tree is None else Policy()
 
     def opened() -> Store:
-        return run.open_store(create=not dry_run) if tree is None else open_tree(tree)
+        return run.open_store(create=not dry_run) if tree is None else open_named_tree(tree)
 
     with closing(Seeds(opened, policy, run.now, dry_run=dry_run, progress=progress)) as seeds:
         reader = Reader(

@@ -14,18 +14,17 @@ import click
 
 from greylag.admin.expiry import ClockDoubted, doubt_of_tree
 from greylag.admin.moments import moment
-from greylag.cli.common import STORE_ERROR, CommandError, Run, examples, json_option
+from greylag.cli.common import Run, examples, json_option
 from greylag.cli.expire import refused
 from greylag.cli.home import DEFAULT_HOME
 from greylag.cli.main import Ending
 from greylag.cli.output import progress, write, write_json
 from greylag.core.client import IPV4_BYTES, format_address
 from greylag.store.contacts import Times
-from greylag.store.tree import open_tree
-from greylag.store.tree.files import KEPT, OLD, ONCE, belongs, names_of, network_of
+from greylag.store.tree import open_named_tree
+from greylag.store.tree.files import KEPT, OLD, ONCE, names_of, network_of
 
 TREE = "jgreylist"  # in the qmail home
-LOST_AND_FOUND = "lost+found"  # where a tree is a file system of its own
 SAID = {
     ONCE: "came once and never again, over 1 day ago",
     OLD: "not seen for 30 days",
@@ -66,8 +65,7 @@ def clean(
     """
     counts: Counter[str] = Counter({ONCE: 0, OLD: 0, KEPT: 0})
     told = {ONCE, OLD, KEPT} if verbose else {ONCE, OLD} if list_removed else set()
-    with closing(open_tree(directory)) as tree:
-        _refuse_another_folder(directory)
+    with closing(open_named_tree(directory)) as tree:
         if not yes:
             try:
                 doubt_of_tree(tree.walk(), run.now, progress)
@@ -83,14 +81,6 @@ def clean(
         write(f"removed: {counts[ONCE]} {SAID[ONCE]}")
         write(f"removed: {counts[OLD]} {SAID[OLD]}")
         write(f"kept: {counts[KEPT]}")
-
-
-def _refuse_another_folder(directory: str) -> None:
-    """Tell a path that was mistyped: a cron job that cleans nothing would say so to nobody."""
-    names = [n for n in os.listdir(directory) if n != LOST_AND_FOUND and not n.startswith(".")]
-    if names and not any(belongs((name,)) for name in names):
-        error = f"{directory}: is no record tree: nothing in it is named as records are"
-        raise CommandError([error], STORE_ERROR)
 
 
 def shown(way: tuple[str, ...]) -> str:

@@ -75,6 +75,10 @@ class Backend:
     def look(self) -> None:
         """Raise StoreError where what the URL names cannot be read; the store is not opened."""
 
+    def doubt(self) -> str | None:
+        """Say why what the URL names seems to be mistyped, although it could be opened."""
+        return None
+
     def statements(self) -> list[str]:
         """Return the SQL that makes the tables, where an admin can run it by hand."""
         return []

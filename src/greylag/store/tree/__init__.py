@@ -34,6 +34,11 @@ class Tree(Backend):
                 "expected an absolute path after tree://, as in tree:///var/lib/jgreylist"
             )
 
+    def doubt(self) -> str | None:
+        from greylag.store.tree.files import doubt_of
+
+        return doubt_of(self.url.removeprefix(_SCHEME))
+
     def open(self, *, timeout: float, create: bool) -> TreeStore:
         return open_tree(self.url.removeprefix(_SCHEME))
 
@@ -52,6 +57,17 @@ def open_tree(path: str, *, hold: int | None = None, cleaned: bool = False) -> T
     from greylag.store.tree.store import TreeStore
 
     return TreeStore(path, hold=HOLD if hold is None else hold, cleaned=cleaned)
+
+
+def open_named_tree(path: str) -> TreeStore:
+    """Return the tree in a folder that an admin named. Raises StoreError, also if it is no tree."""
+    from greylag.store.base import StoreError
+    from greylag.store.tree.files import doubt_of
+
+    doubt = doubt_of(path)
+    if doubt is not None:
+        raise StoreError(doubt)
+    return open_tree(path)
 
 
 BACKEND = Tree

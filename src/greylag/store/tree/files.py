@@ -22,6 +22,7 @@ from greylag.core.client import IPV4_BYTES
 from greylag.store.contacts import Times
 
 SIXTH = "ipv6"
+_LOST_AND_FOUND = "lost+found"  # where a tree is a file system of its own
 NO_RECORD = "is no record: expected an empty file with one name"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not to wait for a planted pipe.
@@ -62,6 +63,20 @@ def belongs(names: tuple[str, ...]) -> bool:
     """Tell whether names could lead to a record: the path of a tree may be mistyped."""
     rest = _HEX if names[0] == SIXTH else _DIGITS
     return all(rest.fullmatch(name) for name in names[names[0] == SIXTH :])
+
+
+def doubt_of(path: str) -> str | None:
+    """Say that a folder is no tree, where all that is in it has other names.
+
+    An empty one may become a tree.
+    """
+    try:
+        names = [n for n in os.listdir(path) if n != _LOST_AND_FOUND and not n.startswith(".")]
+    except OSError:
+        return None  # opening it tells why
+    if not names or any(belongs((name,)) for name in names):
+        return None
+    return f"{path}: is no record tree: nothing in it is named as records are"
 
 
 def network_of(names: tuple[str, ...]) -> bytes | None:
