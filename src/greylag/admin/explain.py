@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 
-from greylag.admin.typed import typed_address, typed_client, typed_recipient
+from greylag.admin.typed import typed_address, typed_client, typed_recipient, typed_several
 from greylag.core.accesslist import NEVER
-from greylag.core.attempt import Attempt
+from greylag.core.attempt import Attempt, Stage
 from greylag.core.connection import Connection, precheck_connection
 from greylag.core.engine import Question, precheck
 from greylag.core.policy import Policy
@@ -40,6 +40,15 @@ def attempt(address: str, sender: str, recipient: str, policy: Policy) -> Asked:
     names = typed_address(sender), typed_recipient(recipient)
     asked = Attempt(client, *names)
     question, key = precheck(asked, Policies(policy).of(asked)), triplet_of(packed, *names, policy)
+    return Asked(client, packed, asked, question, key, policy)
+
+
+def attempt_at_data(address: str, sender: str, policy: Policy) -> Asked:
+    """Return the question at DATA about mail for several recipients. Raises WrongValue."""
+    packed, client = typed_client(address), os.fsencode(address)
+    asked = Attempt(client, typed_address(sender), None, stage=Stage.DATA)
+    question = precheck(asked, Policies(policy).of(asked))
+    key = typed_several((address, sender), policy)
     return Asked(client, packed, asked, question, key, policy)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from greylag.core.client import parse_address
+from greylag.core.client import host_of, parse_address
 from greylag.core.escape import unescaped
 from greylag.core.policy import Policy
-from greylag.core.triplet import Triplet, triplet_of
+from greylag.core.triplet import Triplet, several_of, triplet_of
 
 
 class WrongValue(ValueError):
@@ -46,6 +46,16 @@ def typed_triplet(texts: tuple[str, ...], policy: Policy) -> Triplet:
     address, sender, recipient = texts
     packed = typed_client(address)
     return triplet_of(packed, typed_address(sender), typed_recipient(recipient), policy)
+
+
+def typed_several(texts: tuple[str, ...], policy: Policy) -> Triplet:
+    """Return the key of mail for several recipients of an address and a sender.
+
+    Raises WrongValue.
+    """
+    address, sender = texts
+    client, _carrier = host_of(typed_client(address))
+    return several_of(client, policy.sender_name(typed_address(sender)), policy)
 
 
 def typed_recipient(text: str) -> bytes:

@@ -22,7 +22,8 @@ from greylag.cli.common import (
 )
 from greylag.cli.listput import EXPLICIT
 from greylag.cli.output import say, write_fields, write_json
-from greylag.cli.shown import entry_json, network_text, record_json, subject_text
+from greylag.cli.search import SEVERAL_USAGE, several_option
+from greylag.cli.shown import addresses_text, entry_json, network_text, record_json, subject_text
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address
 from greylag.core.triplet import kind_of
@@ -37,12 +38,14 @@ _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
     epilog=examples(
         "greylag check 192.0.2.1 user@example.org info@example.net",
         "greylag check 2001:db8::25 '<>' info@example.net    # a bounce",
+        "greylag check --several 192.0.2.1 '<>'    # a bounce for several recipients",
         "greylag check 192.0.2.1    # a connection, as jgreylist asks",
         "greylag check --as vpopmail 192.0.2.1 user@example.org info@example.net",
     )
 )
 @click.argument("address")
 @click.argument("addresses", metavar="[SENDER RECIPIENT]", nargs=-1)
+@several_option
 @click.option("--by-address", is_flag=True, help="As JGREYLIST_BY_IP: each IPv4 address alone.")
 @click.option(
     "--client-name", metavar="NAME", default="", help="The client's name, for the log line."
@@ -51,10 +54,12 @@ _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
 @as_option
 @json_option
 @click.pass_obj
-def check(
+def check(  # noqa: PLR0913 - one for each option
     run: Run,
     address: str,
     addresses: tuple[str, ...],
+    *,
+    several: bool,
     by_address: bool,
     client_name: str,
     helo: str,
@@ -65,13 +70,16 @@ def check(
     greylisting is turned on for, which may not relay and has not logged in. With ADDRESS alone it
     is about a connection, as jgreylist asks: with the usual delay, and no word of JGREYLIST.
 
+    With --several it is about ADDRESS SENDER: what Postfix asks at DATA where a bounce has several
+    recipients.
+
     The log line is what the daemon writes for it. No rule looks at the names yet.
 
     Exits with 0 for a pass, 10 for a deferral, 11 for a refusal.
     """
     if helo and not addresses:
         raise click.UsageError("--helo is for attempts: a connection is asked about before HELO")
-    asked = _asked(run, address, addresses, by_address=by_address)
+    asked = _asked(run, address, addresses, several=several, by_address=by_address)
     run.tell_configuration()
     for line in for_root_alone(run):
         say(line)
@@ -87,8 +95,12 @@ def check(
     return _EXIT[decision.verdict] if failure is None else report_store(failure)
 
 
-def _asked(run: Run, address: str, addresses: tuple[str, ...], *, by_address: bool) -> Asked:
-    if len(addresses) not in (0, _PAIR):
+def _asked(
+    run: Run, address: str, addresses: tuple[str, ...], *, several: bool, by_address: bool
+) -> Asked:
+    if several and len(addresses) != 1:
+        raise click.UsageError(SEVERAL_USAGE)
+    if not several and len(addresses) not in (0, _PAIR):
         raise click.UsageError("expected ADDRESS SENDER RECIPIENT, or ADDRESS alone")
     if addresses and by_address:
         raise click.UsageError("--by-address is for connections: ADDRESS alone")
@@ -96,6 +108,8 @@ def _asked(run: Run, address: str, addresses: tuple[str, ...], *, by_address: bo
         typed_client(address)  # a wrong one is told before wrong settings
         if not addresses:
             return explain.connection(address, run.policy, by_address=by_address)
+        if several:
+            return explain.attempt_at_data(address, addresses[0], run.policy)
         sender, recipient = addresses
         return explain.attempt(address, sender, recipient, run.policy)
 
@@ -130,7 +144,7 @@ def _fields(run: Run, asked: Asked, decision: Decision) -> list[tuple[str, str]]
     if isinstance(asked.about, Attempt):
         asked_about = [
             ("sender", asked.triplet.sender or "<> (the null sender)"),
-            ("recipient", asked.triplet.recipient),
+            ("recipient", addresses_text(asked.triplet)[1]),
         ]
     fields = [
         ("verdict", decision.verdict.value + (" (at DATA)" if decision.at_data else "")),

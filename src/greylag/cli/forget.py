@@ -7,7 +7,7 @@ from contextlib import closing
 import click
 
 from greylag.admin.records import fitting
-from greylag.admin.typed import typed_triplet
+from greylag.admin.typed import typed_several, typed_triplet
 from greylag.cli.common import (
     NO_TERMINAL,
     NOTHING,
@@ -21,7 +21,7 @@ from greylag.cli.common import (
     told_as_usage,
 )
 from greylag.cli.output import clean, progress, say, write_json
-from greylag.cli.search import Chosen, filter_options
+from greylag.cli.search import SEVERAL_USAGE, Chosen, filter_options, several_option
 from greylag.cli.shown import addresses_text, network_text
 from greylag.core.policy import Policy
 from greylag.core.triplet import Triplet
@@ -29,30 +29,39 @@ from greylag.store.base import Store
 
 SAMPLES = 5
 _PARTS = 3  # of a triplet
+_PAIR = 2  # a client and a sender, of mail for several recipients
 
 
 @click.command(
     short_help="Forget a triplet, or all records that options choose.",
     epilog=examples(
         "greylag forget 192.0.2.1 user@example.org info@example.net",
+        "greylag forget --several 192.0.2.1 '<>'    # of a bounce for several recipients",
         "greylag forget --client 192.0.2.0/24 --dry-run",
         "greylag forget --sender @example.org --waiting --yes",
     ),
 )
 @click.argument("triplet", metavar="[ADDRESS SENDER RECIPIENT]", nargs=-1)
+@several_option
 @filter_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be forgotten.")
 @json_option
 @click.pass_obj
-def forget(run: Run, triplet: tuple[str, ...], chosen: Chosen, yes: bool, dry_run: bool) -> int:
+def forget(
+    run: Run, triplet: tuple[str, ...], *, several: bool, chosen: Chosen, yes: bool, dry_run: bool
+) -> int:
     """Forget one triplet, or all records that the options choose: they start anew.
+
+    With --several it is the one record of ADDRESS SENDER for mail that has several recipients.
 
     Without a terminal to ask on, the options need --yes.
     """
-    _check_usage(triplet, chosen)
+    _check_usage(triplet, chosen, several=several)
     with closing(run.open_store()) as store:
-        found = _exact(run, triplet, store) if triplet else _chosen(run, chosen, store)
+        found = (
+            _exact(run, triplet, store, several=several) if triplet else _chosen(run, chosen, store)
+        )
         forgotten = 0
         if found and not dry_run:
             if not triplet and not yes:
@@ -70,18 +79,22 @@ def forget(run: Run, triplet: tuple[str, ...], chosen: Chosen, yes: bool, dry_ru
     return OK if found else NOTHING
 
 
-def _check_usage(triplet: tuple[str, ...], chosen: Chosen) -> None:
+def _check_usage(triplet: tuple[str, ...], chosen: Chosen, *, several: bool) -> None:
     if triplet and chosen.anything():
         raise click.UsageError("give a triplet or options that choose records, not both")
+    if several:
+        if len(triplet) != _PAIR:
+            raise click.UsageError(SEVERAL_USAGE)
+        return
     if triplet and len(triplet) != _PARTS:
         raise click.UsageError("expected ADDRESS SENDER RECIPIENT, or none of them and options")
     if not triplet and not chosen.anything():
         raise click.UsageError("expected ADDRESS SENDER RECIPIENT, or options that choose records")
 
 
-def _exact(run: Run, triplet: tuple[str, ...], store: Store) -> list[Triplet]:
+def _exact(run: Run, triplet: tuple[str, ...], store: Store, *, several: bool) -> list[Triplet]:
     with told_as_usage():
-        key = typed_triplet(triplet, run.policy)
+        key = (typed_several if several else typed_triplet)(triplet, run.policy)
     return list(store.load([key]))
 
 

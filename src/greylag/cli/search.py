@@ -19,6 +19,10 @@ from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 
 _HEADER = ("client network", "sender", "recipient", "first seen", "state", "deferred", "let in")
+several_option = click.option(
+    "--several", is_flag=True, help="ADDRESS SENDER alone: mail for several recipients."
+)
+SEVERAL_USAGE = "--several stands in the place of RECIPIENT: expected ADDRESS SENDER"
 
 
 @dataclass(frozen=True, slots=True)
