@@ -1,4 +1,4 @@
-"""From a question to its answer: from memory at once, or through the store.
+"""From an attempt to its answer: its policy, memory or the store, and the line in the log.
 
 The daemon's side of "The life of a RCPT" in ARCHITECTURE.md. Who asks, and in which protocol, is
 known to the front ends alone (`fronts`).
@@ -10,15 +10,23 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from greylag.core.engine import Question, unanswered
-from greylag.core.verdict import Decision, Verdict
+from greylag.core.attempt import Attempt
+from greylag.core.engine import Question, precheck, unanswered
+from greylag.core.verdict import WARN, Decision, Verdict
+from greylag.server.journal import Journal
 from greylag.server.metrics import Metrics
+from greylag.server.trees import Trees
 from greylag.server.worker import Worker
 from greylag.service.batch import Answered
+from greylag.service.policies import Policies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from greylag.server.fronts import Rules
     from greylag.server.session import Owe
+
+    # Returns the bytes of an answer.
+    Write = Callable[[Rules, Attempt, Decision], bytes]
 
 
 class Inquiry:
@@ -37,6 +45,35 @@ class Inquiry:
         self.worker = worker
         self.finish = finish
         self.failure = failure
+
+
+class Shared:
+    """What all front ends have in common."""
+
+    def __init__(self, rules: Rules, worker: Worker, trees: Trees, journal: Journal) -> None:
+        self.worker = worker
+        self.trees = trees
+        self.journal = journal
+        self.use(rules)
+
+    def use(self, rules: Rules) -> None:
+        """Answer by these rules from now on."""
+        self.rules = rules
+        self.policies = Policies(rules.policy, self._warn)
+
+    def inquiry(self, attempt: Attempt, write: Write) -> Inquiry:
+        """Return what is to be answered to an attempt. The decision is logged, then written."""
+        rules = self.rules
+        found = precheck(attempt, self.policies.of(attempt))
+        finish = partial(self._finish, rules, attempt, write)
+        return Inquiry(found, self.worker, finish, rules.on_failure)
+
+    def _finish(self, rules: Rules, attempt: Attempt, write: Write, decision: Decision) -> bytes:
+        self.journal.decision(attempt, decision)
+        return write(rules, attempt, decision)
+
+    def _warn(self, line: str) -> None:
+        self.journal.event(WARN, {"reason": "config-warning", "error": line})
 
 
 class Answering:

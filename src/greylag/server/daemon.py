@@ -13,9 +13,9 @@ from time import monotonic
 from greylag.core.policy import Room
 from greylag.core.value import value
 from greylag.core.verdict import ERROR, INFO, WARN
-from greylag.server.answering import Answering
+from greylag.server.answering import Answering, Shared
 from greylag.server.connections import Connections, Shares, shares
-from greylag.server.fronts import Endpoint, Rules, Shared
+from greylag.server.fronts import Endpoint, Rules
 from greylag.server.journal import Journal
 from greylag.server.listeners import TcpListener, TcpPlace, UnixListener, listen
 from greylag.server.metrics import Metrics

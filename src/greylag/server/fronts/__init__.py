@@ -8,19 +8,11 @@ connection may be trusted with. The front end says what is logged, and writes th
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
-from greylag.core.attempt import Attempt
-from greylag.core.engine import precheck
 from greylag.core.policy import Policy
 from greylag.core.value import value
-from greylag.core.verdict import WARN, Decision, Verdict
-from greylag.server.answering import Inquiry
-from greylag.server.journal import Journal
+from greylag.core.verdict import Verdict
 from greylag.server.listeners import TcpPlace, UnixPlace
-from greylag.server.trees import Trees
-from greylag.server.worker import Worker
-from greylag.service.policies import Policies
 from greylag.wire.reply import Replies
 
 TYPE_CHECKING = False
@@ -28,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Protocol
 
-    # Returns the bytes of an answer.
-    Write = Callable[["Rules", Attempt, Decision], bytes]
+    from greylag.server.answering import Inquiry, Shared
 
     class Codec(Protocol):
         """What the bytes of one connection mean."""
@@ -69,35 +60,6 @@ class Rules:
     header: bool = False  # tell in a header how long mail had to wait
     trees: tuple[str, ...] = ()  # folders of the record trees that are served
     trust_tcp: bool = False  # believe on TCP, too, what qmail's programs add
-
-
-class Shared:
-    """What all front ends have in common."""
-
-    def __init__(self, rules: Rules, worker: Worker, trees: Trees, journal: Journal) -> None:
-        self.worker = worker
-        self.trees = trees
-        self.journal = journal
-        self.use(rules)
-
-    def use(self, rules: Rules) -> None:
-        """Answer by these rules from now on."""
-        self.rules = rules
-        self.policies = Policies(rules.policy, self._warn)
-
-    def inquiry(self, attempt: Attempt, write: Write) -> Inquiry:
-        """Return what is to be answered to an attempt. The decision is logged, then written."""
-        rules = self.rules
-        found = precheck(attempt, self.policies.of(attempt))
-        finish = partial(self._finish, rules, attempt, write)
-        return Inquiry(found, self.worker, finish, rules.on_failure)
-
-    def _finish(self, rules: Rules, attempt: Attempt, write: Write, decision: Decision) -> bytes:
-        self.journal.decision(attempt, decision)
-        return write(rules, attempt, decision)
-
-    def _warn(self, line: str) -> None:
-        self.journal.event(WARN, {"reason": "config-warning", "error": line})
 
 
 @value

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.verdict import WARN, Decision, Reason
-from greylag.server.answering import Inquiry
-from greylag.server.fronts import Rules, Shared
+from greylag.server.answering import Inquiry, Shared
+from greylag.server.fronts import Rules
 from greylag.server.fronts.jgreylist import Jgreylist
 from greylag.server.journal import Journal
 from greylag.wire.connection import JGREYLIST
