@@ -10,7 +10,7 @@ from hypothesis import example, given
 from greylag.core.accesslist import Entry
 from greylag.core.client import format_address, host_of, parse_address
 from greylag.core.connection import Connection, precheck_connection
-from greylag.core.engine import Question, entries_about, precheck
+from greylag.core.engine import Question, precheck
 from greylag.core.policy import Policy
 from greylag.core.triplet import connection_of, triplet_of
 from greylag.core.verdict import Reason
@@ -157,18 +157,3 @@ def test_what_is_meant_for_our_own_networks_is_opened_by_no_spelling() -> None:
     entries = (allow("10.0.0.0/8"), allow("127.0.0.0/8"))
     for address in (b"64:ff9b::10.0.0.1", b"2002:a00:1::1", b"64:ff9b::127.0.0.1"):
         assert Given(client=address, entries=entries).answer().reason is NEW
-
-
-def test_the_lists_are_asked_for_both_addresses() -> None:
-    asked: list[tuple[bytes, str]] = []
-
-    def matching(client: bytes, domain: str) -> list[Entry]:
-        asked.append((client, domain))
-        return []
-
-    for client in (NAT64, b"192.0.2.17"):
-        question = precheck(Given(client=client).attempt(), Policy())
-        assert isinstance(question, Question)
-        assert entries_about(question, matching) == []
-    host = (packed(b"192.0.2.17"), "example.net")
-    assert asked == [host, (packed(NAT64), "example.net"), host]

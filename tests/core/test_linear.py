@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 
-from greylag.core.address import canonical, canonical_domain, recipient_of
+from greylag.core.address import canonical, canonical_domain, normalise, recipient_of
 from greylag.core.client import parse_address
 from greylag.core.duration import parse_duration
 from greylag.core.dynamic import looks_dynamic
 from greylag.core.names import helo_of
-from greylag.core.sender import normalise
 from greylag.core.stable import LONGEST, mailbox_of, stable
 from greylag.core.subject import parse_subject
 from greylag.core.zones import parse_codes

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greylag.core.sender import normalise
+from greylag.core.address import normalise
 from tests.strategies import PROPERTY, raw_addresses
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 
-from greylag.service import conflict
-from greylag.service.conflict import ENOUGH, PAUSE, TRIES, settled
-from greylag.store.base import StoreConflict, StoreUnavailable
+from greylag.core.attempt import Attempt
+from greylag.core.engine import Question, precheck
+from greylag.core.policy import Policy
+from greylag.core.record import Record
+from greylag.core.triplet import Triplet
+from greylag.service import Service, conflict
+from greylag.service.conflict import ENOUGH, PAUSE, TRIES, Tries
+from greylag.service.deciding import Deciding
+from greylag.service.later import Later
+from greylag.store.base import StoreConflict, StoreError, StoreUnavailable
+from greylag.store.memory import MemoryStore
 
 
 class Steps:
@@ -28,6 +38,15 @@ class Steps:
             self.left -= 1
             raise StoreConflict("another was faster")
         return "done"
+
+
+def settled(step: Callable[[], str]) -> str:
+    tries = Tries()
+    while True:
+        try:
+            return step()
+        except StoreConflict as conflict:
+            tries.lost(conflict)
 
 
 def test_what_succeeds_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,13 +85,29 @@ def test_who_waited_for_long_tries_once_more(
     assert settled(step) == "done"
 
 
-def test_other_failures_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Steps(monkeypatch, 0)
+class Away(MemoryStore):
+    """A store that is away, and counts how often it is asked."""
 
-    def fails() -> str:
-        step()
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
+        self.asked += 1
         raise StoreUnavailable("away")
 
+
+def test_other_failures_are_not_tried_again() -> None:
+    attempt = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
+    question = precheck(attempt, Policy())
+    assert isinstance(question, Question)
+    deciding = Deciding(lambda: lambda _question: True)
+    told: list[StoreError] = []
+    store = Away()
+    Service(lambda: store, report=told.append).answer(question)
+    assert (len(told), store.asked) == (1, 1)
     with pytest.raises(StoreUnavailable):
-        settled(fails)
-    assert step.tries == 1
+        deciding.look(store, [question], 1_700_000_000)
+    with pytest.raises(StoreUnavailable):
+        deciding.write(store, [question], Later(), 1_700_000_000)
+    assert store.asked == 3

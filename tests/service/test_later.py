@@ -136,7 +136,9 @@ def test_what_could_not_be_written_is_added_to_what_came_meanwhile() -> None:
 def test_what_is_dropped_is_not_written() -> None:
     later = filled()
     kept = later.changes()[1]
-    later.drop([change.triplet for change in later.changes() if change != kept])
+    for change in later.changes():
+        if change != kept:
+            later.drop(change.triplet)
     assert later.changes() == [kept]
-    later.drop([triplet_of(decided(None, 7))])
+    later.drop(triplet_of(decided(None, 7)))
     assert later.changes() == [kept]

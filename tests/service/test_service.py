@@ -16,8 +16,8 @@ from greylag.core.policy import NullSender, Policy
 from greylag.core.record import Change
 from greylag.core.subject import parse_subject
 from greylag.core.value import replace
-from greylag.core.verdict import Reason, Verdict
-from greylag.service.batch import word_of_lists
+from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.service import word_of_lists
 from greylag.service.desk import Desk
 from greylag.service.later import Later
 from greylag.store.base import Filter, Store, StoreConflict, StoreError, StoreUnavailable
@@ -305,3 +305,19 @@ def test_a_conflict_with_another_writer_is_tried_a_few_times(times: int, reason:
     (answered,) = decided(store, [question], Later(), NOW)
     assert answered.decision.reason is Reason.NEW
     assert store.count(NOW) == (1, 0)
+
+
+def test_the_lists_are_asked_for_both_addresses() -> None:
+    """An IPv4 address inside an IPv6 address: entries may name either."""
+    carrier = b"2002:c000:211::1"
+    for address in (carrier, b"192.0.2.17"):
+        question = precheck(replace(ATTEMPT, client_address=address), Policy())
+        assert isinstance(question, Question)
+        for entry in ("192.0.2.17", carrier.decode()):
+            wanted = Reason.DENYLISTED if entry == "192.0.2.17" or address == carrier else None
+            store, desk = MemoryStore(), Desk()
+            store.put_entries([Entry(parse_subject(entry), denied_until=NEVER)])
+            desk.use_lists(AccessIndex(store.entries()))
+            for found in (word_of_lists(store, question, NOW), desk.look_up(question)):
+                decision = found if isinstance(found, Decision) else None
+                assert (decision and decision.reason) == wanted

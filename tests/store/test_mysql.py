@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
 
 import pymysql
 import pytest
 
 from greylag.core.record import Blocked, Change, Created, Passed, Record
 from greylag.core.triplet import Triplet
-from greylag.service.conflict import settled
+from greylag.service.conflict import Tries
 from greylag.store import open_store
 from greylag.store.base import FIGURES, Store, StoreConflict, StoreUnavailable
 from greylag.store.mysql import lists as mysql_lists
@@ -200,7 +199,13 @@ def test_writers_take_turns_p9_fault_7(
         def write(store: Store) -> None:
             for number in range(ROUNDS):
                 together.wait(20)
-                settled(partial(keep, store, [triplet(1, number)]))
+                tries = Tries()
+                while True:
+                    try:
+                        keep(store, [triplet(1, number)])
+                        break
+                    except StoreConflict as conflict:
+                        tries.lost(conflict)
 
         with ThreadPoolExecutor(WRITERS) as pool:
             for done in [pool.submit(write, store) for store in stores]:

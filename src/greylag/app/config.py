@@ -108,8 +108,9 @@ def load(environ: Mapping[bytes, bytes], home: str = ".") -> Settings:
     errors += old.errors
     _compare_urls(toml, old, errors)
     base += toml
-    _policy_of_all, old.given, wrong = overridden(_policy(_values(base)), old.given)
-    old.warnings += wrong
+    if old.given:
+        _policy_of_all, old.given, wrong = overridden(_policy(_values(base)), old.given)
+        old.warnings += wrong
     return _settle(base + old.given, errors, old, home)
 
 

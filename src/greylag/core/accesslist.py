@@ -52,7 +52,11 @@ def networks_around(client: bytes) -> list[Network]:
     A store looks these up (33 or 129 keys) to find the entries that may match. So the cost does
     not grow with the lists.
     """
-    return [Network(network(client, bits), bits) for bits in range(8 * len(client), -1, -1)]
+    size, number = len(client), int.from_bytes(client, "big")
+    return [
+        Network((number >> host << host).to_bytes(size, "big"), 8 * size - host)
+        for host in range(8 * size + 1)
+    ]
 
 
 def speaks_for(subject: Subject, client: bytes, domain: str) -> bool:

@@ -11,6 +11,10 @@ characters (the old tables' width), and two different addresses never share one:
 - a byte outside visible ASCII, and the backslash itself, becomes a backslash, `x` and two digits;
 - what is then over-long is cut to a prefix and `\#` plus a digest of the whole. No escape
   begins with `\#`, so an address cannot be made to look like another's digest.
+
+A sender loses its BATV tag before (draft-levine-smtp-batv, and the older form with the user first),
+as the tag changes each day: `prvs=TAG=user@domain` and `prvs=user/TAG@domain` are the mailbox
+`user@domain`.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from enum import Enum
 from greylag.core.escape import escapes
 
 MAX_LENGTH = 255  # characters: varchar(255) in the old plugin's tables (store/mysql/schema.py)
+PREFIX = b"prvs="  # of a sender with a BATV tag
 _DIGEST_BYTES = 20  # 160 bits: no two long addresses collide, even if chosen to
 _PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x5C)
 ESCAPES = escapes(_PLAIN)  # of each byte
@@ -123,6 +128,31 @@ def _ascii_form(domain: bytes) -> bytes | None:
         if size > _LONGEST_DOMAIN:
             return None
     return b".".join(labels)
+
+
+def sender_of(raw: bytes) -> str:
+    """Return the canonical form of a sender."""
+    return canonical(normalise(raw))
+
+
+def normalise(sender: bytes) -> bytes:
+    """Return the sender without its BATV tag, or as it was if it carries none.
+
+    Every step is one pass over the bytes: each byte of a long sender costs no more than one of a
+    short one.
+    """
+    if sender[: len(PREFIX)].lower() != PREFIX:
+        return sender
+    local, at, domain = sender.rpartition(b"@")
+    if not at:
+        return sender
+    tagged = local[len(PREFIX) :]
+    tag, equals, user = tagged.partition(b"=")
+    if not (equals and tag.isalnum()):
+        user, _slash, tag = tagged.rpartition(b"/")
+    if not (user and tag.isalnum()):
+        return sender
+    return user + at + domain
 
 
 def recipient_of(raw: bytes) -> tuple[str, str, Spelling]:

@@ -7,8 +7,7 @@ removes it. A row has the bytes of an address as they came. Our names have escap
 
 from __future__ import annotations
 
-from greylag.core.address import ESCAPES, MAX_LENGTH, escaped
-from greylag.core.sender import PREFIX, normalise
+from greylag.core.address import ESCAPES, MAX_LENGTH, PREFIX, escaped, normalise
 
 _SHORT = 11  # bytes: the old program looks for no tag in a sender of this length or less
 _PUNYCODE = "xn--"

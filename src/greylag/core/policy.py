@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 
-from greylag.core.address import canonical, escaped
+from greylag.core.address import canonical, escaped, sender_of
 from greylag.core.client import IPV4_BYTES
 from greylag.core.duration import format_duration
 from greylag.core.evidence import Kind
 from greylag.core.oldname import old_sender
-from greylag.core.sender import normalise
 from greylag.core.value import value
 
 RECORD_SIZE = 130  # bytes that a record may take in SQLite, on average: with ordinary addresses 93
@@ -60,7 +59,7 @@ class Policy:
 
     def sender_name(self, raw: bytes) -> str:
         """Return the name of a sender in keys."""
-        return old_sender(raw) if self.old_tables else canonical(normalise(raw))
+        return old_sender(raw) if self.old_tables else sender_of(raw)
 
     def recipient_name(self, raw: bytes) -> str:
         """Return the name of a recipient in keys."""

@@ -21,7 +21,7 @@ bounded.
 
 from __future__ import annotations
 
-from greylag.core.sender import normalise
+from greylag.core.address import normalise
 
 LONGEST = 512  # bytes of a local part; RFC 5321 allows 64, real ones have up to 200
 

@@ -12,9 +12,9 @@ from time import monotonic
 
 from greylag.plugin.process import (
     LOG_PATIENCE,
-    OneStore,
     fill_standard_descriptors,
     left_of_budget,
+    service_of,
     settings_of,
     tell_internal_error,
     watch,
@@ -118,10 +118,13 @@ def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer, ends_at: flo
     question = precheck(attempt, Policies(settings.policy).of(attempt))
     if isinstance(question, Question):
         given.late = write_command(unanswered(question, settings.on_failure), settings.replies)
-    with OneStore(settings, ends_at) as store:
-        decision = store.service(log).answer(question)
+    service = service_of(settings, log, ends_at)
+    try:
+        decision = service.answer(question)
         if given.give(write_command(decision, settings.replies)):
             log.decision(attempt, decision)
+    finally:
+        service.close()
 
 
 def _watch(left: float, log: Log, given: Answer) -> None:

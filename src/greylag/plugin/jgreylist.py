@@ -18,9 +18,9 @@ from time import monotonic
 from greylag.plugin.process import (
     BUDGET_VARIABLE,
     LOG_PATIENCE,
-    OneStore,
     fill_standard_descriptors,
     left_of_budget,
+    service_of,
     settings_of,
     tell_internal_error,
     watch,
@@ -200,8 +200,11 @@ def _decided(log: Log, config: bytes | None, ends_at: float) -> tuple[Connection
     if settings is None:
         return connection, Decision(Verdict.PASS, Reason.CONFIG_ERROR)
     policy = Policies(settings.policy).of_connection(connection)
-    with OneStore(settings, ends_at) as store:
-        return connection, store.service(log).answer(precheck_connection(connection, policy))
+    service = service_of(settings, log, ends_at)
+    try:
+        return connection, service.answer(precheck_connection(connection, policy))
+    finally:
+        service.close()
 
 
 def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision:

@@ -13,11 +13,10 @@ from time import monotonic, sleep
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Protocol, Self
+    from typing import Protocol
 
     from greylag.app.config import Settings
     from greylag.service import Service
-    from greylag.store.base import Store
 
     class Log(Protocol):
         """The log of a plugin; what it says never raises, and waits for `LOG_PATIENCE` at most."""
@@ -146,40 +145,22 @@ def settings_of(environ: Mapping[bytes, bytes], log: Log) -> Settings | None:
         return None
 
 
-class OneStore:
-    """The store of these settings: opened when it is needed, closed after the answer is out.
+def service_of(settings: Settings, log: Log, ends_at: float) -> Service:
+    """Return what decides, with the store of these settings: it is opened when it is needed.
 
-    Closing matters: the last process to let go of a SQLite file folds its log into it, and
-    without that the log would grow for ever.
+    It is to be closed after the answer is out. Closing matters: the last process to let go of a
+    SQLite file folds its log into it, and without that the log would grow for ever.
     """
+    from functools import partial
 
-    def __init__(self, settings: Settings, ends_at: float) -> None:
-        self._settings = settings
-        self._ends_at = ends_at
-        self._store: Store | None = None
+    from greylag.service import Service
+    from greylag.store import open_store
 
-    def service(self, log: Log) -> Service:
-        """Return what decides, with this store."""
-        from greylag.service import Service
-
-        return Service(
-            self._open,
-            report=lambda error: log.failure("store-unavailable", str(error)),
-            on_failure=self._settings.on_failure,
-            ends_at=self._ends_at,
-        )
-
-    def _open(self) -> Store:
-        from greylag.store import open_store
-
-        left = max(self._ends_at - monotonic() - STORE_MARGIN, LEAST_WAIT)
-        timeout = min(self._settings.store_timeout, left)
-        self._store = open_store(self._settings.store_url, timeout=timeout)
-        return self._store
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._store is not None:
-            self._store.close()
+    left = max(ends_at - monotonic() - STORE_MARGIN, LEAST_WAIT)
+    timeout = min(settings.store_timeout, left)
+    return Service(
+        partial(open_store, settings.store_url, timeout=timeout),
+        report=lambda error: log.failure("store-unavailable", str(error)),
+        on_failure=settings.on_failure,
+        ends_at=ends_at,
+    )

@@ -108,7 +108,8 @@ class StoreThread(threading.Thread):
         self._on_lists = on_lists
         self._store: Store | None = None
         self._lists = ListReader()
-        self._deciding = Deciding(maintenance.quota.admission)
+        quota = maintenance.quota
+        self._deciding = Deciding(quota.admission, written=quota.answered)
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
 
     def put(self, batch: Batch, ready: Tell, done: Tell) -> None:
@@ -242,11 +243,9 @@ class StoreThread(threading.Thread):
         batch.writing, counted = True, len(later) > 0
         answers = self._deciding.write(store, questions, later, now, before_commit)
         batch.written = list(zip(rest, answers, strict=True))
-        batch.wrote = counted
-        for question, answered in zip(questions, answers, strict=True):
-            if isinstance(answered, Answered):
-                self._maintenance.quota.answered(question, answered)
-                batch.wrote = batch.wrote or bool(answered.decision.changes)
+        batch.wrote = counted or any(
+            isinstance(answered, Answered) and answered.decision.changes for answered in answers
+        )
 
     def _opened(self) -> Store:
         if self._store is None:

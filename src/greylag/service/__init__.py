@@ -7,13 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from time import monotonic, time
 
 from greylag.core.engine import (
     Question,
     decide,
-    entries_about,
     listed,
     needs,
     unanswered,
@@ -21,8 +19,8 @@ from greylag.core.engine import (
 from greylag.core.evidence import NO_EVIDENCE, Needs
 from greylag.core.figures import figures_of
 from greylag.core.verdict import Decision, Verdict
-from greylag.service.conflict import settled
-from greylag.store.base import Store, StoreError
+from greylag.service.conflict import Tries
+from greylag.store.base import Store, StoreConflict, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +53,7 @@ class Service:
         self._clock = clock
         self._gather = gather
         self._ends_at = ends_at
+        self._store: Store | None = None
 
     def answer(self, question: Decision | Question) -> Decision:
         """Answer what `precheck` left open; what it changes is durable when this returns."""
@@ -72,16 +71,27 @@ class Service:
         now = int(self._clock())
         if isinstance(question, Decision):
             return question
+        tries = Tries()
         try:
-            store = self._open_store()
-            found = settled(partial(with_store, store, question, now))
-            while isinstance(found, Needs):  # once: what was asked for is not needed again
-                question = self._informed(question, found)
-                found = settled(partial(with_store, store, question, now))
-            return found
+            store = self._store = self._open_store()
+            while True:
+                try:
+                    found = with_store(store, question, now)
+                except StoreConflict as conflict:
+                    tries.lost(conflict)
+                    continue
+                if not isinstance(found, Needs):
+                    return found
+                # Once: what was asked for is not needed again.
+                question, tries = self._informed(question, found), Tries()
         except StoreError as error:
             self._report(error)
             return unanswered(question, self._on_failure)
+
+    def close(self) -> None:
+        """Close the store, where one was opened."""
+        if self._store is not None:
+            self._store.close()
 
     def _informed(self, question: Question, needs: Needs) -> Question:
         from greylag.service.evidence import BUDGET, informed  # rarely needed
@@ -92,8 +102,7 @@ class Service:
         return informed(question, needs, self._gather(question, needs.kinds, min(left / 2, BUDGET)))
 
     def _decide_only(self, store: Store, question: Question, now: int) -> Decision | Needs:
-        entries = entries_about(question, store.matching)
-        decision = listed(question, entries, now)
+        decision = word_of_lists(store, question, now)
         if decision is not None:
             return decision
         record = store.load([question.triplet]).get(question.triplet)
@@ -108,3 +117,11 @@ class Service:
                 return decision
             store.apply(decision.changes, figures_of(decision), now)
         return decision
+
+
+def word_of_lists(store: Store, question: Question, now: int) -> Decision | None:
+    """Return what the store's lists say about a question."""
+    entries = store.matching(question.client, question.domain)
+    if question.carrier:
+        entries = [*entries, *store.matching(question.carrier, question.domain)]
+    return listed(question, entries, now)

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from greylag.core.engine import Question, decide, entries_about, listed, needs
+from greylag.core.engine import Question, decide, needs
 from greylag.core.evidence import Needs
 from greylag.core.figures import EVICTED, figures_of
 from greylag.core.record import Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason
-from greylag.service.conflict import settled
+from greylag.service.conflict import Tries
 from greylag.service.later import Later, only_counts
-from greylag.store.base import Store
+from greylag.store.base import Store, StoreConflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,11 +66,6 @@ def look(
     return answers
 
 
-def word_of_lists(store: Store, question: Question, now: int) -> Decision | None:
-    """Return what the store's lists say about a question."""
-    return listed(question, entries_about(question, store.matching), now)
-
-
 def _everyone(_question: Question) -> bool:
     return True
 
@@ -95,7 +90,12 @@ def decide_batch(
     told who can be answered already, as it only counts. Raises StoreError; then nothing was
     written. Where another writer was faster, it is tried again, and `before_commit` told again.
     """
-    return settled(lambda: _decide_once(store, questions, later, now, admission(), before_commit))
+    tries = Tries()
+    while True:
+        try:
+            return _decide_once(store, questions, later, now, admission(), before_commit)
+        except StoreConflict as conflict:
+            tries.lost(conflict)
 
 
 def _meanwhile(

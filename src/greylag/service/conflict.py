@@ -10,28 +10,25 @@ from time import monotonic, sleep
 
 from greylag.store.base import StoreConflict
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
-
-    T = TypeVar("T")
-
 TRIES = 8
 ENOUGH = 1.0  # seconds: whoever waited for a lock for longer tries just once more
 PAUSE = 0.002  # seconds, on average, before the second try; doubled each time
 
 
-def settled(step: Callable[[], T]) -> T:
-    """Return what a step returns; a conflict, which wrote nothing, is tried again a few times."""
-    began = monotonic()
-    for tries in range(TRIES - 1):
-        try:
-            return step()
-        except StoreConflict:
-            if tries and monotonic() - began > ENOUGH:
-                raise
-            from random import random  # rarely needed, and a one-shot process pays for imports
+class Tries:
+    """The tries of one step, which writes nothing where it meets a conflict."""
 
-            sleep(2 * random() * PAUSE * 2**tries)  # noqa: S311 - so that two do not meet again
-    return step()
+    def __init__(self) -> None:
+        self._began = monotonic()
+        self._failed = 0
+
+    def lost(self, conflict: StoreConflict) -> None:
+        """Wait a moment before the next try. Raises the conflict where there is to be none."""
+        failed = self._failed
+        self._failed += 1
+        waited = failed and monotonic() - self._began > ENOUGH
+        if waited or self._failed == TRIES:
+            raise conflict
+        from random import random  # rarely needed, and a one-shot process pays for imports
+
+        sleep(2 * random() * PAUSE * 2**failed)  # noqa: S311 - so that two do not meet again

@@ -18,10 +18,11 @@ from greylag.core.evidence import Needs
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision
-from greylag.service.batch import Answered, decide_batch, look, word_of_lists
-from greylag.service.conflict import settled
+from greylag.service import word_of_lists
+from greylag.service.batch import Answered, decide_batch, look
+from greylag.service.conflict import Tries
 from greylag.service.later import Later
-from greylag.store.base import Store, StoreError, StoreRefused
+from greylag.store.base import Store, StoreConflict, StoreError, StoreRefused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,15 +107,17 @@ class Strangers:
 class Deciding:
     """Answers batches; raises what means that the store is away, and nothing else of its errors.
 
-    `admission` is that of `decide_batch`.
+    `admission` is that of `decide_batch`; `written` is told of each answer that was committed.
     """
 
     def __init__(
         self,
         admission: Callable[[], Callable[[Question], bool]],
         stopwatch: Callable[[], float] = monotonic,
+        written: Callable[[Question, Answered], None] = lambda _question, _answered: None,
     ) -> None:
         self._admission = admission
+        self._tell_written = written
         self._stopwatch = stopwatch
         self.refused = Refused(stopwatch)  # to be read, or written for an answer
         self.uncounted = Refused(stopwatch)  # to be counted later
@@ -158,7 +161,7 @@ class Deciding:
         if not triplets:
             return {}
         try:
-            return settled(lambda: store.load(triplets))
+            return _loaded(store, triplets)
         except Exception as error:
             if is_away(error):
                 raise
@@ -198,7 +201,8 @@ class Deciding:
             before_commit(found)
 
         self.uncounted.let_go()
-        later.drop(self.uncounted)
+        for triplet in self.uncounted:
+            later.drop(triplet)
         refused = [question.triplet in self.refused for question in questions]
         taken = [question for question, no in zip(questions, refused, strict=True) if not no]
         if not (taken or later):
@@ -206,7 +210,11 @@ class Deciding:
         self._strangers.note(sum(question.counts is None for question in taken), 0)
         decided = partial(decide_batch, store, now=now, admission=self._admission)
         until = self._stopwatch() + PATIENCE
-        answers = iter(self._written(partial(decided, before_commit=tell), taken, later, until))
+        found = self._written(partial(decided, before_commit=tell), taken, later, until)
+        for question, answered in zip(taken, found, strict=True):
+            if isinstance(answered, Answered):
+                self._tell_written(question, answered)
+        answers = iter(found)
         return [None if no else next(answers) for no in refused]
 
     def _written(
@@ -235,6 +243,15 @@ class Deciding:
             for some, counts in _halves(questions, later)
             for answer in self._written(decided, some, counts, until)
         ]
+
+
+def _loaded(store: Store, triplets: list[Triplet]) -> dict[Triplet, Record]:
+    tries = Tries()
+    while True:
+        try:
+            return store.load(triplets)
+        except StoreConflict as conflict:
+            tries.lost(conflict)
 
 
 def _halves(

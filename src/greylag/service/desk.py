@@ -17,7 +17,7 @@ from time import monotonic, time
 
 from greylag.core.accesslist import AccessIndex
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, decide, entries_about, listed, precheck
+from greylag.core.engine import Question, decide, listed, precheck
 from greylag.core.policy import Policy
 from greylag.core.record import Record, applied
 from greylag.core.triplet import Triplet
@@ -90,7 +90,9 @@ class Desk:
         if self._lists is None:
             return replace(question, listed=False)
         now = int(self._clock())
-        entries = entries_about(question, self._lists.matching)
+        entries = self._lists.matching(question.client, question.domain)
+        if question.carrier:
+            entries = [*entries, *self._lists.matching(question.carrier, question.domain)]
         decision = listed(question, entries, now)
         if decision is None:
             found = self._from_cache(question, now)

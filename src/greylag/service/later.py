@@ -12,10 +12,6 @@ from greylag.core.record import Blocked, Change, Passed
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision, Reason
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 def only_counts(decision: Decision) -> bool:
     """Tell whether a decision about a record changes nothing but its counts, and when it expires.
@@ -76,10 +72,9 @@ class Later:
             taken._tallies[triplet] = tally
         return taken
 
-    def drop(self, triplets: Iterable[Triplet]) -> None:
-        """Let go of what is to be added to these records."""
-        for triplet in triplets:
-            self._tallies.pop(triplet, None)
+    def drop(self, triplet: Triplet) -> None:
+        """Let go of what is to be added to this record."""
+        self._tallies.pop(triplet, None)
 
     def triplets(self) -> list[Triplet]:
         """Return the keys of the records that something is to be added to."""

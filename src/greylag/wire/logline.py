@@ -44,7 +44,8 @@ def decision_line(attempt: Attempt, decision: Decision) -> str:
     It is made for each attempt, so it takes no dict. Names are told of deferrals and refusals.
     """
     passes = decision.verdict is Verdict.PASS
-    client_name, helo = (b"", b"") if passes else (attempt.client_name, attempt.helo)
+    client_name = b"" if passes else _told(attempt, attempt.words.client_name)
+    helo = b"" if passes else _told(attempt, attempt.words.helo)
     client = attempt.client_address or b""
     sender, recipient = attempt.sender or b"", attempt.recipient or b""
     start = f"verdict={decision.verdict.value} reason={decision.reason.value}"
@@ -70,6 +71,11 @@ def connection_line(connection: Connection, decision: Decision) -> str:
         f"verdict={decision.verdict.value} reason={decision.reason.value} at=connect"
         f" client_address={client}{_names(name, b'')}{_details(decision)}"
     )
+
+
+def _told(attempt: Attempt, word: bytes) -> bytes:
+    """Return what the mail server told under a word; empty: it has no word for it."""
+    return (word and attempt.told.get(word)) or b""
 
 
 def _names(client_name: bytes, helo: bytes) -> str:
