@@ -152,7 +152,20 @@ def test_every_setting_of_the_old_plugin(option: object) -> None:
 
 def defined_tests(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    kinds = ast.FunctionDef, ast.AsyncFunctionDef
+    return {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+
+
+def test_what_counts_as_a_test(tmp_path: Path) -> None:
+    """Of any kind: one in a class, and one that is run in a loop."""
+    path = tmp_path / "test_some.py"
+    path.write_text(
+        "def test_a(): ...\n"
+        "async def test_b(): ...\n"
+        "class TestC:\n"
+        "    async def test_d(self): ...\n"
+    )
+    assert defined_tests(path) == {"test_a", "test_b", "test_d"}
 
 
 def test_every_statement_of_rfc_6647_has_a_test_that_exists_or_a_reason() -> None:
