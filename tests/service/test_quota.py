@@ -193,6 +193,33 @@ def test_addresses_that_flood_one_after_the_other_leave_him_room_t41(share: int)
         assert site.waiting() <= share
 
 
+@pytest.mark.parametrize(
+    ("victim", "share", "neighbours"),
+    [(VICTIM, 200, "198.51.100.{}"), (b"2001:db8::9", 500, "2001:db8::{:x}:1")],
+)
+def test_where_all_of_a_small_share_floods_at_once_he_waits_until_it_ends_t41(
+    victim: bytes, share: int, neighbours: str
+) -> None:
+    """Nobody is let in for it, and he passes soon after."""
+    others = [n for n in range(255 if victim == VICTIM else 4000) if n != 9]
+    site = Site(Room(total=10**6, per_network=share))
+    answers = set()
+    for _ in range(8):
+        for start in range(0, 4000, 50):
+            clients = [others[n % len(others)] for n in range(start, start + 50)]
+            asked = [site.asked(neighbours.format(n).encode()) for n in clients]
+            answers.update(site.ask_all(asked))
+        answers.add(site.ask(victim, b"friend@example.org"))
+        assert site.waiting() <= share
+        site.now += 600
+    assert answers == {Reason.NEW}
+    found = []
+    while Reason.RETRIED not in found:
+        found.append(site.ask(victim, b"friend@example.org"))
+        site.now += 600
+        assert len(found) <= 4
+
+
 def test_a_flood_from_the_victims_own_network_over_restarts_t41() -> None:
     """Another daemon knows no addresses, but how many records the network has."""
     site = Site(Room(total=10**6, per_network=2000))

@@ -18,9 +18,10 @@ honest users would pay for.
 
 Only the daemon knows addresses; the store knows networks. After a restart, or beside one-shot
 processes and other hosts, there are records whose address nobody knows. They count for the network,
-so less is free, and what is beyond its share goes by chance. Who has all of an IPv6 /64 can come
-from ever new addresses: this costs those within the same /64 alone, which one customer has
-(RFC 6177).
+so less is free, and what is beyond its share goes by chance. With a share below 1024 not all of a
+/24 find room at once: a sender there may be deferred until such a flood ends. Who has all of an
+IPv6 /64 can come from ever new addresses, which costs those within the same /64 the same, and
+nobody else: one customer has all of it (RFC 6177).
 """
 
 from __future__ import annotations
