@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+import socketserver
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from greylag.server.metrics_port import MOST, PATIENCE
+from greylag.server import metrics_port
+from greylag.server.metrics_port import MOST, PATIENCE, Port
 from tests.e2e.postfix import free_port
 from tests.server.daemon import Daemon, serving
 
@@ -107,3 +111,40 @@ def test_nonsense_is_answered_with_the_end(daemon: Daemon, port: int, text: byte
         assert hung_up_on(peer)
     assert "greylag_attempts_total" in figures(port)
     assert "Traceback" not in daemon.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "error"),
+    [
+        (socketserver.TCPServer, "get_request", MemoryError),
+        (socketserver.TCPServer, "get_request", OSError),  # and then there is none to rest
+        (Port, "service_actions", MemoryError),
+    ],
+)
+def test_no_memory_ends_no_port_t39(
+    owner: type, name: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: dict[str, list[type[Exception]]] = {name: [error] * 2, "rest": [MemoryError] * 2}
+
+    def failing(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def call(*words: object) -> object:
+            if left[name]:
+                raise left[name].pop()
+            return real(*words)
+
+        return call
+
+    monkeypatch.setattr(owner, name, failing(name, getattr(owner, name)))
+    monkeypatch.setattr(metrics_port, "rest", failing("rest", lambda _seconds: None))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stop = Port(listener, CollectorRegistry()).start()
+        (thread,) = (one for one in threading.enumerate() if one.name == "greylag-metrics")
+        end = time.monotonic() + LATE
+        while any(left.values()) and time.monotonic() < end:
+            with suppress(OSError):
+                figures(listener.getsockname()[1])
+        assert left == {name: [], "rest": []}
+        figures(listener.getsockname()[1])
+        stop()
+        thread.join(LATE)
+        assert not thread.is_alive()

@@ -46,16 +46,26 @@ class Port(ThreadingMixIn, WSGIServer):
         self.setup_environ()
         self.set_app(make_wsgi_app(registry))
         self._until: dict[socket.socket, float] = {}  # when a peer's time is over
+        self._ending = False
 
     def start(self) -> Callable[[], None]:
         """Begin to answer; return what ends that."""
-        words = {"poll_interval": _GLANCE}
-        threading.Thread(
-            target=self.serve_forever, kwargs=words, name="greylag-metrics", daemon=True
-        ).start()
+        threading.Thread(target=self._answer, name="greylag-metrics", daemon=True).start()
         return self._stop
 
+    def _answer(self) -> None:
+        """Answer until the end, and go on where there was no memory: any call can fail so (T39)."""
+        failed = False
+        while not self._ending:
+            try:
+                if failed:
+                    rest(_GLANCE)
+                self.serve_forever(_GLANCE)
+            except Exception:  # noqa: BLE001 - what it was about is lost, but not the port
+                failed = True
+
     def _stop(self) -> None:
+        self._ending = True
         self.shutdown()
         self.server_close()
 
