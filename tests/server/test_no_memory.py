@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import resource
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from greylag.server import watch
-from tests.server.daemon import Daemon, request, serving
+from tests.server.daemon import BIN, Daemon, request, serving, write_config
 
 MOST = 3000  # connections; far fewer are enough
 HALF = request(sender="x" * 4000 + "@example.org")[:-1]  # of a request: it has to be kept
+EACH = 64 << 20  # bytes that one more arena of malloc reserves; here each thread's stack would, too
 ENDS_WITHIN = 40.0  # seconds: more than it takes to be sure, with the other tests' load
+
+# The daemon, where its loop itself finds no memory.
+FAILING = """
+import sys
+from greylag.cli.main import main
+from greylag.server.daemon import Daemon
+
+async def failing(_daemon):
+    raise MemoryError
+
+Daemon.serve = failing
+sys.argv = ["greylag", *sys.argv[1:]]
+main()
+"""
 
 
 def fill(daemon: Daemon, clients: contextlib.ExitStack, spare: int) -> None:
@@ -70,17 +83,19 @@ def test_without_memory_it_ends_at_sigterm_p1(filled: Daemon) -> None:
     filled.process.wait(ENDS_WITHIN)
 
 
-def test_a_process_that_was_stopped_is_not_ended_for_the_time_it_lost(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A frozen container or a paused machine: looks are counted, not seconds."""
-    ended: list[bool] = []
-    monkeypatch.setattr(watch, "end_at_once", lambda: ended.append(True))
-    with closing(asyncio.new_event_loop()) as loop:
-        watching = watch.Watch(loop, lambda: None, ())
-    watching.stopping()
-    for looks in range(int(watch.ENDS_WITHIN / watch.LOOK)):
-        watching._tell(looks)
-    assert not ended
-    watching._tell(looks + 2)
-    assert ended
+def test_its_threads_reserve_little_of_the_address_space_p2(tmp_path: Path) -> None:
+    """Else a limit that is far above what it uses would end it."""
+    program = ["prlimit", f"--stack={EACH}:", str(BIN / "greylag")]
+    with serving(tmp_path, program=program) as daemon:
+        with daemon.connect() as client:
+            client.ask()
+        pages = Path(f"/proc/{daemon.process.pid}/statm").read_text().split()[0]
+        assert int(pages) * os.sysconf("SC_PAGE_SIZE") < 1.6 * EACH  # some 0.7 are used
+
+
+def test_a_loop_without_memory_is_an_end_that_is_told_p1(tmp_path: Path) -> None:
+    """With a status of 0, whoever looks after the daemon may not start it again."""
+    command = [sys.executable, "-c", FAILING, "--config", str(write_config(tmp_path)), "serve"]
+    ended = subprocess.run(command, check=False, capture_output=True, timeout=60)
+    assert ended.stderr.splitlines()[-1:] == [b"greylag: level=fatal event=ended error=MemoryError"]
+    assert ended.returncode == os.EX_OSERR
