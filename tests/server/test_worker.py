@@ -19,7 +19,7 @@ from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision, Reason
 from greylag.server import store_thread, worker
-from greylag.server.maintenance import AFTER_JUMP_AHEAD
+from greylag.server.maintenance import AFTER_JUMP_AHEAD, Maintenance
 from greylag.server.store_thread import Batch, Job
 from greylag.server.worker import (
     BUSY,
@@ -35,6 +35,8 @@ from greylag.service.batch import Answered
 from greylag.service.breaker import RETRY_EVERY
 from greylag.service.desk import Desk
 from greylag.service.later import Later
+from greylag.service.listreader import ListReader
+from greylag.service.quota import Quota
 from greylag.store.base import EntryPage, Page, Position, StoreError, StoreRefused, StoreUnavailable
 from greylag.store.memory import MemoryStore
 
@@ -98,6 +100,7 @@ class Store(MemoryStore):
 
     def entries_after(self, number: int, limit: int) -> EntryPage:
         self.pages.append(number)
+        self._fail("entries_after")
         return super().entries_after(number, limit)
 
     def lacks(self, part: str) -> str | None:
@@ -519,6 +522,25 @@ async def test_repeats_wait_for_no_write_and_are_counted_within_seconds() -> Non
 
 
 @running
+async def test_a_repeat_that_is_met_only_while_writing_waits_for_no_write() -> None:
+    """Where most are new, nothing is read before it is written."""
+    store = Store()
+    store.apply([Created(asked("a@example.org").triplet, NOW, NOW + 60, NOW + 9000)], {}, NOW)
+    async with Site(store) as site:
+        strangers = site.worker._thread._deciding._strangers
+        strangers._repeats = 0.0
+        assert strangers.mostly_new
+        store.gate.clear()
+        new, repeat = site.put("new@example.org", "a@example.org")
+        found = await asyncio.wait_for(repeat, PATIENCE)
+        assert found is not None
+        assert found.decision.reason is Reason.EARLY
+        assert not new.done()
+        store.gate.set()
+        assert await new is not None
+
+
+@running
 async def test_counts_are_written_without_a_question() -> None:
     async with Site() as site:
         assert await site.ask("a@example.org") == [Reason.NEW]
@@ -676,6 +698,36 @@ async def test_lists_are_read_and_changes_seen() -> None:
         assert denied.reason is Reason.DENYLISTED
         store.remove_entries([parse_subject("192.0.2.17")])
         await until(lambda: isinstance(site.at_desk("a@example.org"), Question))
+
+
+@running
+async def test_where_lists_cannot_be_read_the_session_is_not_used_again() -> None:
+    store = Store()
+    async with Site(store) as site:
+        store.errors["entries_after"] = StoreUnavailable("gone away")
+        store.put_entries([Entry(parse_subject("192.0.2.17"), NEVER)])
+        await until(lambda: site.opened >= 2)
+        assert store.closed >= 1
+        store.errors.clear()
+        await until(lambda: isinstance(site.at_desk("a@example.org"), Decision))
+
+
+@pytest.mark.parametrize(("due_in", "reads"), [(0.0, True), (5.0, False)])
+def test_a_batch_is_followed_by_a_step_of_the_lists_if_one_is_due_t45(
+    due_in: float, reads: bool
+) -> None:
+    """However many batches wait, lists are read; and who answers has Python's lock meanwhile."""
+    store = Store()
+    store.put_entries([Entry(parse_subject("192.0.2.17"), NEVER)])
+    maintenance = Maintenance(Quota(ROOM))
+    thread = store_thread.StoreThread(lambda: store, lambda: NOW, maintenance, lambda _lists: None)
+    thread._lists = ListReader(stopwatch=lambda: 0.0)
+    thread._lists._next = due_in
+    for look in (True, False, False):
+        thread.put(Batch([], Later(), look_at_lists=look), lambda _: None, lambda _: None)
+    thread.stop()
+    thread.run()
+    assert bool(store.pages) is reads
 
 
 @running

@@ -147,6 +147,47 @@ def test_what_is_counted_is_bounded_too() -> None:
     assert all(len(one.addresses) <= MAX_ADDRESSES for one in share._watched.values())
 
 
+def test_addresses_that_come_and_go_take_no_place_of_those_that_hold_records() -> None:
+    share = Share(2000, lambda: 0.0)
+    share.add(NET, VICTIM, 500)
+    for number in range(2 * MAX_ADDRESSES):
+        share.add(NET, flooder(number), 1)
+        share.add(NET, flooder(number), -1 - number % 2)  # and one that another daemon had made
+    assert share._watched[NET].addresses == {VICTIM: 500}
+
+
+def test_where_there_are_too_many_addresses_those_of_one_record_go() -> None:
+    share = Share(2000, lambda: 0.0)
+    share.add(NET, None, 500)
+    share.add(NET, VICTIM, 2)
+    for number in range(MAX_ADDRESSES):
+        share.add(NET, flooder(number), 1)
+    assert share._watched[NET].addresses == {VICTIM: 1, flooder(MAX_ADDRESSES - 1): 1}
+
+
+def test_a_network_is_watched_from_a_twentieth_of_its_share_on() -> None:
+    """What goes of the records that were there before the daemon began is no debt."""
+    share = Share(2000, lambda: 0.0)
+    share.add(NET, VICTIM, -5)
+    assert share.is_calm(NET, 99)
+    assert not share.is_calm(NET, 100)
+    share.add(NET, VICTIM, 99)
+    assert not share.due
+    share.add(NET, VICTIM, 1)
+    assert list(share.due) == [NET]
+
+
+def test_an_address_with_its_part_has_one_record_more_each_while() -> None:
+    watch = Clock()
+    share = Share(2000, watch)
+    share.add(NET, VICTIM, 1000)
+    for _ in range(3):
+        assert share.admits(NET, VICTIM, (0, 0))
+        watch.now += TRICKLE / 2000 - 1
+        assert not share.admits(NET, VICTIM, (0, 0))
+        watch.now += 1
+
+
 def flood(site: Site, flooders: int, number: int, batch: int = 50) -> None:
     """Ask for so many new triplets from the first addresses of the victim's /24, or /64."""
     for start in range(0, number, batch):
