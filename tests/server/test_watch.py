@@ -147,6 +147,19 @@ def test_where_the_address_space_has_a_limit_there_is_a_doubt_now_and_then(site:
     assert knocks == 20
 
 
+def test_the_thread_looks_at_the_listeners_p1(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rest(seconds: float) -> None:
+        site.now += seconds
+        if site.now > 1100:
+            pytest.fail("it never ended")
+
+    monkeypatch.setattr(watch, "rest", rest)
+    site.watch.doubt()
+    with pytest.raises(EndError):
+        site.watch.run()
+    assert site.told == 0
+
+
 def test_a_process_that_was_stopped_is_not_ended_for_the_time_it_lost(site: Site) -> None:
     """A frozen container or a paused machine: looks are counted, not seconds."""
     site.watch.stopping()
