@@ -18,7 +18,7 @@ RUNTIME := $(VENV) ucspi-tcp:tcpserver
 TESTING := $(RUNTIME) faketime:faketime postfix:postfix mariadb-server:mariadbd galera-4:/usr/lib/galera/libgalera_smm.so \
 	rsync:rsync iproute2:ip openssl:openssl gcc:cc libc6-dev:/usr/include/stdio.h \
 	musl-tools:musl-gcc systemd:/lib/systemd/systemd procps:pgrep \
-	daemontools:svscan daemontools-run:/lib/systemd/system/daemontools-run.service
+	knot:knotd daemontools:svscan daemontools-run:/lib/systemd/system/daemontools-run.service
 BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey \
 	sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm \
 	libdbd-mysql-perl:/usr/lib/*/perl5/*/DBD/mysql.pm mariadb-server:mariadbd

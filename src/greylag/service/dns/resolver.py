@@ -1,0 +1,125 @@
+"""The resolver: answers from the cache, or from a name server, within bounds.
+
+The work of finding out is left to a resolver that is there already: this machine's, or one that
+is named. A query has `PATIENCE` seconds from the moment it is asked, and waiting for one of
+`AT_ONCE` places is part of it. So whatever servers do, all that is under way has ended by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import get_running_loop
+from time import monotonic
+
+from greylag.service.dns.cache import Cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import Task
+    from collections.abc import Callable, Sequence
+
+    from greylag.core.spf.questions import Answer, Query
+    from greylag.service.dns.exchange import Server
+
+PATIENCE = 0.8  # seconds for a query
+TRIES = 2  # a datagram may be lost; the second try goes to the next server, if there are several
+LEAST_TIME = 0.02  # seconds: a query that has less left when it gets a place is not sent
+AT_ONCE = 50  # queries; each has a socket
+MOST_WAITING = 1000  # queries that wait for a place; more are not known at once
+_MOST_SERVERS = 3  # as in the C library
+RESOLV_CONF = "/etc/resolv.conf"
+
+
+def system_servers(path: str = RESOLV_CONF) -> tuple[Server, ...]:
+    """Return the name servers of this machine: itself, if it names none."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            words = [line.split()[:2] for line in file]
+    except OSError:
+        words = []
+    named = [(two[1], 53) for two in words if len(two) == 2 and two[0] == "nameserver"]
+    return tuple(named[:_MOST_SERVERS]) or (("127.0.0.1", 53),)
+
+
+class Resolver:
+    """Answers queries. It belongs to one event loop."""
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        *,
+        cache: Cache | None = None,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._servers = servers
+        self.cache = Cache() if cache is None else cache
+        self._patience = patience
+        self._clock = clock
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._under_way: dict[tuple[str, str], Task[Answer]] = {}
+        self.asked = self.errors = 0  # queries that were sent; that were not answered
+
+    @property
+    def under_way(self) -> int:
+        """Return how many queries wait for a place or for a server."""
+        return len(self._under_way)
+
+    async def ask(self, query: Query) -> Answer:
+        """Return the answer to a query, after `PATIENCE` at the latest."""
+        kept = self.cache.get(query, self._clock())
+        if kept is not None:
+            return kept[0]
+        key = (query.name, query.kind)
+        task = self._under_way.get(key)
+        if task is None:
+            if self.under_way >= AT_ONCE + MOST_WAITING:
+                return None
+            task = get_running_loop().create_task(self._find(query))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _task: self._under_way.pop(key, None))
+        return await asyncio.shield(task)  # who stops waiting does not stop others
+
+    async def close(self) -> None:
+        """End what is under way. Who waits for it is told that nothing is known."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _find(self, query: Query) -> Answer:
+        loop = get_running_loop()
+        ends_at = loop.time() + self._patience
+        try:
+            async with asyncio.timeout_at(ends_at - LEAST_TIME):
+                await self._places.acquire()
+        except (TimeoutError, asyncio.CancelledError):  # no place was free; or `close`
+            self.errors += 1
+            return None
+        try:
+            answer, ttl = await self._try_servers(query, ends_at)
+        except asyncio.CancelledError:  # by `close`
+            return None
+        finally:
+            self._places.release()
+        self.errors += answer is None
+        self.cache.put(query, answer, ttl, self._clock())
+        return answer
+
+    async def _try_servers(self, query: Query, ends_at: float) -> tuple[Answer, float]:
+        from greylag.service.dns.exchange import exchange  # dnspython: only for who asks
+        from greylag.service.dns.messages import Asked
+
+        self.asked += 1
+        loop = get_running_loop()
+        for number in range(TRIES):
+            server = self._servers[number % len(self._servers)]
+            left = ends_at - loop.time()
+            try:
+                async with asyncio.timeout(left / (TRIES - number)):
+                    reply = await exchange(Asked(query), server)
+            except (OSError, ValueError):  # TimeoutError, too; a name that cannot be
+                continue
+            if reply.answer is not None:
+                return reply.answer, reply.ttl
+        return None, 0.0

@@ -1,0 +1,226 @@
+"""Evidence from DNS, as the daemon and the process for one question gather it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from greylag.core.attempt import Attempt
+from greylag.core.engine import Question, precheck
+from greylag.core.evidence import Evidence, Kind, Needs
+from greylag.core.lookups import confirmed_names, listing
+from greylag.core.policy import Policy
+from greylag.core.spf import Outcome, Query, Result, check
+from greylag.core.spf.questions import Answer
+from greylag.core.verdict import Reason
+from greylag.core.zones import DNSBL_CODES, Listing, parse_codes
+from greylag.service import Service
+from greylag.service.dns.exchange import Server
+from greylag.service.dns.gatherer import Gatherer, OneShot, run
+from greylag.service.dns.resolver import Resolver
+from greylag.service.evidence import BUDGET, Gathering
+from greylag.store.memory import MemoryStore
+from tests.reports import no_failure
+from tests.servers.hostile_dns import black_hole
+from tests.servers.knot import running
+
+if TYPE_CHECKING:
+    from greylag.service.dns.gatherer import Recipes
+
+ORG = """\
+@ TXT "v=spf1 include:_pool.example.org mx -all"
+@ MX 10 mx
+mx A 192.0.2.17
+_pool TXT "v=spf1 ip4:198.51.100.0/24 ?all"
+all TXT "v=spf1 +all"
+"""
+REVERSE = "17 PTR mx.example.org.\n18 PTR mx.example.org.\n"
+LISTED = "18.2.0.192 A 127.0.0.2\n19.2.0.192 A 127.255.255.254\n"
+ZONES = {"example.org": ORG, "2.0.192.in-addr.arpa": REVERSE, "bl.example.net": LISTED}
+
+
+class Asked(Kind):
+    """Kinds that are here for the test alone."""
+
+    SPF = "spf"
+    NAMES = "names"
+    LISTED = "listed"
+    BUG = "bug"
+
+
+CODES = parse_codes(DNSBL_CODES)
+GOOD = frozenset[Kind]({Asked.SPF, Asked.NAMES, Asked.LISTED})
+
+
+def spf(question: Question) -> Generator[Query, Answer, object]:
+    return (yield from check(question.client, question.triplet.sender.encode(), b"mx.example.org"))
+
+
+def buggy(_question: Question) -> Generator[Query, Answer, object]:
+    yield Query("a.example.org", "A")
+    raise ZeroDivisionError
+
+
+RECIPES: Recipes = {
+    Asked.SPF: spf,
+    Asked.NAMES: lambda question: confirmed_names(question.client),
+    Asked.LISTED: lambda question: listing(question.client, "bl.example.net", CODES),
+    Asked.BUG: buggy,
+}
+
+
+@pytest.fixture(scope="module")
+def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("knot"), ZONES) as server:
+        yield server
+
+
+def asked(client: bytes = b"192.0.2.17", sender: bytes = b"a@example.org") -> Question:
+    policy = Policy(delay=60, evidence=GOOD)
+    question = precheck(Attempt(client, sender, b"b@example.net"), policy)
+    assert isinstance(question, Question)
+    return question
+
+
+@pytest.mark.parametrize(
+    ("client", "sender", "result", "names", "listed"),
+    [
+        (b"192.0.2.17", b"a@example.org", Result.PASS, ("mx.example.org",), Listing.NOT_LISTED),
+        (b"192.0.2.18", b"a@example.org", Result.FAIL, (), Listing.LISTED),
+        (b"192.0.2.19", b"", Result.NONE, (), Listing.UNKNOWN),
+        (b"198.51.100.7", b"a@example.org", Result.PASS, None, Listing.NOT_LISTED),
+        (b"203.0.113.7", b"a@all.example.org", Result.PASS, None, Listing.NOT_LISTED),
+    ],
+    ids=["own", "stranger", "null sender", "pool", "whoever"],
+)
+def test_one_process_finds_what_dns_says(
+    knot: Server,
+    client: bytes,
+    sender: bytes,
+    result: Result,
+    names: tuple[str, ...] | None,
+    listed: Listing,
+) -> None:
+    """T4: a PTR that leads back nowhere is no name. Whose reverse zone is not there is unknown."""
+    gather = OneShot(RECIPES, lambda: Resolver([knot]))
+    found = gather(asked(client, sender), GOOD, 5.0)
+    outcome = found[Asked.SPF]
+    assert isinstance(outcome, Outcome)
+    assert (outcome.result, found[Asked.NAMES], found[Asked.LISTED]) == (result, names, listed)
+    assert outcome.narrow == (result is Result.PASS and sender == b"a@example.org")
+
+
+def test_a_service_gathers_with_it_before_it_decides(knot: Server) -> None:
+    found: list[Evidence] = []
+
+    def gather(question: Question, kinds: frozenset[Kind], seconds: float) -> Evidence:
+        found.append(OneShot(RECIPES, lambda: Resolver([knot]))(question, kinds, seconds))
+        return found[0]
+
+    store = MemoryStore()
+    service = Service(lambda: store, report=no_failure, clock=lambda: 1_700_000_000, gather=gather)
+    assert service.answer(asked()).reason is Reason.NEW
+    assert found[0].keys() == GOOD
+
+
+def test_a_kind_that_nobody_can_find_is_left_out(knot: Server) -> None:
+    assert OneShot({}, lambda: Resolver([knot]))(asked(), GOOD, 5.0) == {}
+
+
+async def told(resolver: Resolver, kinds: frozenset[Kind], seconds: float) -> Question:
+    """Return how one attempt goes on."""
+    loop = asyncio.get_running_loop()
+    later: asyncio.Future[Question] = loop.create_future()
+    gathering = Gathering(Gatherer(RECIPES, resolver))
+    gathering.begin(loop, asked(), Needs(kinds), seconds, later.set_result)
+    return await later
+
+
+def test_the_daemon_finds_the_same_and_soon_without_asking(knot: Server) -> None:
+    async def both() -> tuple[Question, Question, int]:
+        resolver = Resolver([knot])
+        return await told(resolver, GOOD, 5), await told(resolver, GOOD, 5), resolver.asked
+
+    first, second, sent = asyncio.run(both())
+    assert first.evidence == second.evidence
+    assert first.evidence.keys() == GOOD
+    assert first.evidence[Asked.NAMES] == ("mx.example.org",)
+    # SPF: two TXT, MX, A of its host; PTR; the zone. The name leads back by an A that is there.
+    assert sent == 6
+
+
+def test_a_bug_costs_its_evidence_alone_and_is_told(
+    knot: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    question = asyncio.run(told(Resolver([knot]), frozenset[Kind]({Asked.BUG, Asked.NAMES}), 5))
+    assert question.evidence == {Asked.BUG: None, Asked.NAMES: ("mx.example.org",)}
+    assert "ZeroDivisionError" in caplog.text
+
+
+class Partly(Resolver):
+    """Knows nothing of some names, in no time."""
+
+    async def ask(self, query: Query) -> Answer:
+        if query.kind == "TXT":
+            await asyncio.sleep(60)
+        return await super().ask(query)
+
+
+def test_what_is_found_in_time_is_not_lost_for_what_is_late(knot: Server) -> None:
+    async def in_time() -> Question:
+        question = await told(Partly([knot]), GOOD, 0.3)
+        await asyncio.sleep(0.05)
+        assert asyncio.all_tasks() == {asyncio.current_task()}  # what was late has ended
+        return question
+
+    question = asyncio.run(in_time())
+    assert question.evidence == {
+        Asked.SPF: None,
+        Asked.NAMES: ("mx.example.org",),
+        Asked.LISTED: Listing.NOT_LISTED,
+    }
+
+
+def test_with_a_black_hole_all_go_on_within_the_budget_and_nothing_is_known() -> None:
+    """T25: the daemon goes on, and when the budget is over nothing is under way any more."""
+
+    async def many() -> float:
+        with black_hole() as hole:
+            resolver = Resolver([hole])
+            start = time.monotonic()
+            found = await asyncio.gather(*(told(resolver, GOOD, BUDGET) for _ in range(200)))
+            took = time.monotonic() - start
+            assert all(set(one.evidence.values()) == {None} for one in found)
+            assert resolver.asked == 3  # each name is asked for once
+            await resolver.close()
+            assert resolver.under_way == 0
+            return took
+
+    assert asyncio.run(many()) < 2 * BUDGET  # far from the 5 to 30 s of a usual resolver
+
+
+def test_with_a_black_hole_one_process_goes_on_within_the_budget() -> None:
+    """T25."""
+    with black_hole() as hole:
+        start = time.monotonic()
+        found = OneShot(RECIPES, lambda: Resolver([hole]))(asked(), GOOD, 0.2)
+        assert time.monotonic() - start < BUDGET
+    assert {kind for kind, one in found.items() if one not in (None, Listing.UNKNOWN)} == set()
+
+
+def test_a_chain_of_answers_that_are_kept_is_followed_at_once(knot: Server) -> None:
+    async def twice() -> Outcome:
+        resolver = Resolver([knot])
+        question = asked(b"198.51.100.7")
+        await run(spf(question), resolver)
+        steps = run(check(question.client, b"a@example.org", b""), resolver)
+        with pytest.raises(StopIteration) as end:
+            steps.send(None)  # it never waits
+        outcome: Outcome = end.value.value
+        return outcome
+
+    assert asyncio.run(twice()).result is Result.PASS
