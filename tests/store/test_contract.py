@@ -17,6 +17,7 @@ from greylag.core.accesslist import NEVER, Entry, last_word
 from greylag.core.client import parse_address
 from greylag.core.connection import HOLD
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
+from greylag.core.identity import Pool, PoolKind
 from greylag.core.record import Blocked, Change, Created, Passed, Record
 from greylag.core.subject import Domain, Network, parse_subject
 from greylag.core.triplet import Triplet, connection_of
@@ -153,6 +154,20 @@ PARTS = (LISTS, FIGURES, RECIPIENTS, COUNTS, TABLES)
 def backend(store: Store) -> type[Backend]:
     (kind,) = (k for k in kinds() if type(store).__module__.startswith(k.__module__))
     return kind
+
+
+@needs(RECIPIENTS)
+def test_a_pool_is_kept_as_a_network_or_refused_alone(store: Store) -> None:
+    """MySQL's column has room for addresses, as the old program reads it: no pool gets in there."""
+    pool = replace(KEY, network=Pool(PoolKind.SPF, "example.org").packed)
+    both = [BORN, replace(BORN, triplet=pool)]
+    if type(store).__module__.startswith(mysql.__package__):
+        with pytest.raises(StoreRefused):
+            store.apply(both, {}, NOW)
+        assert store.load([KEY]) == {}
+    else:
+        store.apply(both, {}, NOW)
+        assert set(store.load([KEY, pool])) == {KEY, pool}
 
 
 def test_what_a_store_cannot_keep_it_says_in_one_sentence(store: Store) -> None:

@@ -19,6 +19,7 @@ from greylag.cli.output import say, write_json, write_table
 from greylag.cli.shown import entry_json, subject_text
 from greylag.core.accesslist import Entry
 from greylag.core.subject import Subject
+from greylag.store.base import LISTS
 
 _domain_option = click.option(
     "--domain", is_flag=True, help="Take each SUBJECT for a recipient domain."
@@ -143,11 +144,12 @@ def _list(which: Which) -> click.Command:
     def list_(run: Run, everything: bool) -> None:
         with closing(run.open_store()) as store:
             entries = lists.listed(store, which, run.now, ended=everything)
+            nothing = store.lacks(LISTS) or f"the {which.name} is empty"
         if run.json:
             shown = [entry_json(entry, run.now) for entry in entries]
             write_json({"list": which.command, "entries": shown})
         elif not entries:
-            say(f"the {which.name} is empty")
+            say(nothing)
         else:
             rows = [_row(entry, run.now) for entry in entries]
             write_table(("subject", "kind", "expires", "created", "comment"), rows)

@@ -51,6 +51,10 @@ class Guard:
             return
         raise self.translated(error) from error
 
+    def refused(self, cause: str) -> StoreRefused:
+        """Return the error that stands for a key which cannot be kept."""
+        return StoreRefused(f"{self._place}: {cause}")
+
     def translated(self, error: Exception) -> StoreError:
         """Return the StoreError that stands for another exception."""
         import pymysql

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of
+from greylag.core.identity import is_network
 from greylag.core.record import CLOCK_TOLERANCE, Change, Created, Record, applied, joined
 from greylag.core.triplet import Triplet
 from greylag.store.base import FIGURES, Filter, Page, Position, Stretch
@@ -68,6 +69,8 @@ class MysqlStore(MysqlLists):
         self, triplets: Iterable[Triplet], statements: Mapping[bool, Mapping[int, str]]
     ) -> dict[Triplet, Known]:
         distinct = list(dict.fromkeys(triplets))
+        if not all(is_network(triplet.network) for triplet in distinct):
+            raise self._guard.refused("relay_ip has room for client networks alone")
         spelt = list(dict.fromkeys([*distinct, *map(self._names.stored, distinct)]))
         for null, sized in statements.items():
             for part in parts([t for t in spelt if (not t.sender) is null]):
