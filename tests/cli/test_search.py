@@ -152,6 +152,17 @@ def test_records_of_a_wider_policy_are_shown_as_they_are(greylag: Greylag) -> No
     assert [record["client_network"] for record in found] == ["192.0.2.0/24", "192.0.2.7"]
 
 
+@pytest.mark.parametrize("text", ["eve", "several", "conn", "nect"])
+def test_what_stands_for_no_recipient_is_no_text_to_look_for(filled: Greylag, text: str) -> None:
+    packed = parse_address(b"192.0.2.7") or b""
+    filled.remember(connection_of(packed, 24), first_seen=NOW + 1)
+    filled.remember(several_of(packed, "", Policy()), first_seen=NOW + 2)
+    assert filled.json("search", "--recipient", text, code=1)["records"] == []
+    nobody = filled.json("search", "--sender", "<>")["records"]
+    assert "connection" not in {record["kind"] for record in nobody}
+    assert "several" in {record["kind"] for record in nobody}
+
+
 def test_connections_are_told_from_triplets(filled: Greylag) -> None:
     packed = parse_address(b"192.0.2.7") or b""
     filled.remember(connection_of(packed, 24), first_seen=NOW + 1, passed=True)

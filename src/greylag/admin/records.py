@@ -12,7 +12,7 @@ from greylag.core.client import host_of, last_address, network
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.subject import Domain, parse_subject
-from greylag.core.triplet import OF_CONNECTIONS, Triplet, kind_of
+from greylag.core.triplet import OF_CONNECTIONS, OF_TRIPLET, Triplet, kind_of
 from greylag.core.value import value
 from greylag.store.base import Filter, Store
 
@@ -30,8 +30,16 @@ class Wanted:
     connections: bool = False  # those alone, which a store's own search cannot tell
 
     def fits(self, key: Triplet) -> bool:
-        """Tell what the filter cannot: whether it is of the kind that is wanted."""
-        return not self.connections or kind_of(key) == OF_CONNECTIONS
+        """Tell what the filter cannot: whether it is of the kind that is wanted.
+
+        What stands for several recipients, or for a connection, is no text to be looked for.
+        """
+        kind = kind_of(key)
+        if self.connections:
+            return kind == OF_CONNECTIONS
+        if self.filter.recipient:
+            return kind == OF_TRIPLET
+        return kind != OF_CONNECTIONS or not self.filter.null_sender
 
 
 def wanted(
