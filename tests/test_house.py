@@ -26,7 +26,7 @@ FLOORS = {
     "server": {"core", "wire", "store", "service"},
     "app": {"core", "wire", "store", "service", "admin", "server"},
     "plugin": {"core", "wire", "store", "service", "app"},
-    "cli": {"core", "wire", "store", "service", "admin", "server", "app"},
+    "cli": {"core", "wire", "store", "service", "admin", "server", "app", "plugin"},
     "web": {"core", "wire", "store", "service", "admin", "server", "app"},
 }
 # What a mail server starts for each recipient, and what the daemon is made of.

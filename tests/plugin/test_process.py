@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -41,3 +43,17 @@ def test_who_writes_to_a_log_learns_whether_it_took_the_line() -> None:
     finally:
         os.close(reading)
         os.close(writing)
+
+
+@pytest.mark.parametrize("name", ["oneshot", "ifauthskip", "jgreylist"])
+def test_plugins_that_were_installed_earlier_go_on(name: str) -> None:
+    """They name these modules; one that is gone would be a crash, and so a refusal (P1)."""
+    line = f"from greylag.cli.{name} import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {line}", "true"],
+        env={"TCPREMOTEIP": "192.0.2.17", "RELAYCLIENT": ""},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b"" or b"OK" in done.stderr

@@ -1,0 +1,10 @@
+"""The name by which plugins that were installed earlier call `greylag.plugin.greylisting`.
+
+Between an upgrade and the next `greylag qmail install` no mail may be refused for a name.
+"""
+
+from __future__ import annotations
+
+from greylag.plugin.greylisting import main
+
+__all__ = ["main"]
