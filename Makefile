@@ -41,7 +41,7 @@ test: test-packages lint
 	test $$servers = 0 && test $$others = 0
 
 check: lint
-	$(BIN)/python -m pytest -q tests/core tests/wire tests/store tests/service tests/admin tests/app
+	$(BIN)/python -m pytest -q tests/test_house.py tests/test_docs.py tests/core tests/wire tests/store tests/service tests/admin tests/app
 
 # Three nodes of Galera; `make test` has them too.
 cluster-test: test-packages .venv/dev
