@@ -22,7 +22,7 @@ import pytest
 
 from greylag.core.accesslist import AccessIndex
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question
+from greylag.core.engine import Question, precheck
 from greylag.core.policy import Policy, Room
 from greylag.server.journal import Journal
 from greylag.server.worker import Worker
@@ -199,7 +199,9 @@ ASKED = 45  # attempts: three calls each, and those that look at the lists
 async def asked(worker: Worker, desk: Desk, number: int) -> Answered | None:
     answer: asyncio.Future[Answered | None] = asyncio.get_running_loop().create_future()
     attempt = Attempt(b"192.0.2.17", b"s%d@example.org" % number, b"b@example.net")
-    found = desk.ask(attempt, Policy())
+    question = precheck(attempt, Policy())
+    assert isinstance(question, Question)
+    found = desk.look_up(question)
     assert isinstance(found, Question)
     worker.ask(found, answer.set_result)
     return await asyncio.wait_for(answer, 10)

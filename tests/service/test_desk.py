@@ -6,7 +6,7 @@ import pytest
 
 from greylag.core.accesslist import NEVER, AccessIndex, Entry
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question
+from greylag.core.engine import Question, precheck
 from greylag.core.policy import Policy
 from greylag.core.subject import parse_subject
 from greylag.core.verdict import Decision, Reason
@@ -32,7 +32,9 @@ class Counter:
     def ask(self, number: int) -> Decision | Question:
         """Return what the desk says to one of many triplets."""
         attempt = Attempt(b"192.0.2.17", b"a@example.org", b"b%d@example.net" % number)
-        return self.desk.ask(attempt, POLICY)
+        question = precheck(attempt, POLICY)
+        assert isinstance(question, Question)
+        return self.desk.look_up(question)
 
     def settle(self, number: int) -> Reason:
         """Ask, the store too if need be; return the reason."""

@@ -80,12 +80,14 @@ def test_both_addresses_of_a_translated_client_are_looked_up(
     attempt = replace(ATTEMPT, client_address=b"64:ff9b::192.0.2.17")
     assert service_of(store, clock).explain(attempt).verdict is verdict
     desk = Desk(clock=clock)
-    unlisted = desk.ask(attempt, Policy())
+    question = precheck(attempt, Policy())
+    assert isinstance(question, Question)
+    unlisted = desk.look_up(question)
     assert isinstance(unlisted, Question)
     word = word_of_lists(store, unlisted, NOW)
     assert (Verdict.DEFER if word is None else word.verdict) is verdict
     desk.use_lists(AccessIndex(store.entries()))
-    found = desk.ask(attempt, Policy())
+    found = desk.look_up(question)
     assert (Verdict.DEFER if isinstance(found, Question) else found.verdict) is verdict
 
 

@@ -16,9 +16,7 @@ from collections.abc import Callable
 from time import monotonic, time
 
 from greylag.core.accesslist import AccessIndex
-from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, decide, listed, precheck
-from greylag.core.policy import Policy
+from greylag.core.engine import Question, decide, listed
 from greylag.core.record import Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
@@ -79,11 +77,6 @@ class Desk:
         """Decide by these lists from now on; return those that held before."""
         before, self._lists = self._lists, lists
         return before
-
-    def ask(self, attempt: Attempt, policy: Policy) -> Decision | Question:
-        """Return the decision, or what the store has to be asked."""
-        question = precheck(attempt, policy)
-        return question if isinstance(question, Decision) else self.look_up(question)
 
     def look_up(self, question: Question) -> Decision | Question:
         """Return what lists and memory say, or what the store has to be asked."""
