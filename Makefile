@@ -36,7 +36,7 @@ run: runtime-packages .venv/installed
 test: test-packages lint
 	@mkdir -p build
 	$(BIN)/python -m pytest --cov --cov-report=term $(SERVERS:%=--ignore=%) >build/others.log 2>&1 & \
-	others=$$!; $(BIN)/python -m pytest $(SERVERS); servers=$$?; \
+	others=$$!; trap "kill $$others" INT TERM; $(BIN)/python -m pytest $(SERVERS); servers=$$?; \
 	echo "All other tests:"; wait $$others; others=$$?; cat build/others.log; \
 	test $$servers = 0 && test $$others = 0
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from greylag.core.triplet import Triplet
@@ -132,3 +135,19 @@ def test_a_clock_that_jumped_back_forgets_nothing_without_yes(greylag: Greylag) 
 def test_a_missing_database(greylag: Greylag) -> None:
     assert greylag.json("expire")["kept"] == {"waiting": 0, "passed": 0}
     assert not greylag.database.exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--yes",)])
+def test_a_tree_is_left_to_jgreylist_clean(
+    greylag: Greylag, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """It has ages of its own, and a guard against a clock that has jumped (P18)."""
+    record = tmp_path / "tree/192/000/002"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    os.utime(record, (NOW - 400 * 86400, NOW - 400 * 86400))
+    (tmp_path / "greylag.toml").write_text(f'store.url = "tree://{tmp_path}/tree"\n')
+    result = greylag.run("--config", str(tmp_path / "greylag.toml"), "expire", *options)
+    assert result.exit_code == 1
+    assert "jgreylist-clean" in result.stderr
+    assert record.exists()

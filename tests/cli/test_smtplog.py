@@ -79,6 +79,18 @@ def test_by_address_days_and_gz(greylag: Greylag, log: Path, tmp_path: Path) -> 
     assert (tree / "198/051/100/001").exists()
 
 
+@pytest.mark.parametrize("first", [[], ["--by-address"]])
+def test_a_tree_that_was_kept_the_other_way(
+    greylag: Greylag, log: Path, tmp_path: Path, first: list[str]
+) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir(mode=0o700)
+    second = [] if first else ["--by-address"]
+    for options in (first, second):
+        command = ("import", "smtp-log", "--tree", str(tree), *options, str(log))
+        assert greylag.run(*command).exit_code == 0
+
+
 def test_who_is_known_stays_as_he_is(greylag: Greylag, log: Path, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "192/000").mkdir(parents=True)

@@ -95,6 +95,27 @@ def test_what_edit_changed_is_restored_byte_for_byte(home: Path, before: bytes) 
     assert [path.name for path in (home / "control").iterdir()] == ["smtpplugins"]
 
 
+def test_a_line_that_was_there_by_hand_goes_with_its_program_p19(home: Path) -> None:
+    """A line that names a missing program has qmail-spp answer 451 to every recipient."""
+    write(home, b"[rcpt]\nplugins/greylisting\nplugins/x\n")
+    run(home, "install", "--edit")
+    assert run(home, "uninstall").exit_code == 0
+    assert lines_of(home) == b"[rcpt]\nplugins/x\n"
+
+
+@pytest.mark.parametrize("line", ["plugins//greylisting", ":plugins/greylisting", "{link}"])
+def test_a_line_that_is_spelt_otherwise_stops_it_p19(home: Path, line: str, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(home)
+    text = line.format(link=link / "plugins" / "greylisting").encode()
+    write(home, b"[rcpt]\n" + text + b"\n")
+    run(home, "install")
+    result = run(home, "uninstall")
+    assert result.exit_code == 1
+    assert "smtpplugins:2: " + text.decode() in result.output
+    assert (home / "plugins" / "greylisting").exists()
+
+
 def test_lines_of_programs_that_come_back_stay(home: Path) -> None:
     """The old plugin is restored, so the line that names it is right again."""
     (home / "plugins").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -145,6 +146,27 @@ def test_where_the_address_space_has_a_limit_there_is_a_doubt_now_and_then(site:
             knocks += site.places[0].take_in()
             site.places[1].take_in()
     assert knocks == 20
+
+
+def test_a_limit_alone_is_no_doubt_about_a_port(site: Site) -> None:
+    """A firewall may drop our own connections to it, and other clients may have no question."""
+    with no_limit(HIGH):
+        for _ in range(3 * KNOCKS):
+            site.look()
+            site.places[0].take_in()
+    assert site.places[1].take_in() == 0
+
+
+def test_a_knock_without_a_descriptor_counts_for_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_family: int) -> socket.socket:
+        raise OSError(errno.EMFILE, "no descriptor")
+
+    monkeypatch.setattr("greylag.server.watch.socket.socket", none_left)
+    site.watch.doubt()
+    for _ in range(3 * KNOCKS):
+        site.look()
 
 
 def test_the_thread_looks_at_the_listeners_p1(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

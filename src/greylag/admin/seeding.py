@@ -142,7 +142,11 @@ def _into_contacts(
 ) -> int:
     known, times = store.load(list(wanted)), contacts.times(wanted)
     new = {k for k in wanted if not (k in known and known[k].live(now))}
-    changed = {k: t for k, t in wanted.items() if k in new or t.last > times[k].last}
+    changed = {
+        k: t
+        for k, t in wanted.items()  # what is known by another key (by address, by /24) has no times
+        if k in new or k not in times or t.last > times[k].last
+    }
     if changed and not dry_run:
         contacts.remember(changed.items())
     return len(new)

@@ -27,6 +27,9 @@ def expire(run: Run, dry_run: bool, yes: bool) -> None:
     """
     try:
         with closing(run.open_store()) as store:
+            if store.contacts() is not None:  # its records have no end of their own
+                cause = "a tree of jgreylist is cleaned by jgreylist-clean"
+                raise CommandError([f"{cause}; nothing was forgotten"], NOTHING)
             expired = expiry.expire(
                 *(store, run.now, run.policy.lifetime),
                 dry_run=dry_run,

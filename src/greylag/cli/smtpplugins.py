@@ -112,10 +112,13 @@ def _end_of_section(lines: list[bytes]) -> int | None:
 
 
 def references(home: Path, programs: Collection[str]) -> Iterator[str]:
-    """Yield `file:line: text` for what else executes these programs, as far as it can be read."""
+    """Yield `file:line: text` for what else executes these programs, as far as it can be read.
+
+    In smtpplugins that is a line which `without` does not take out, as it is spelt otherwise.
+    """
     names = "|".join(map(re.escape, sorted(programs)))
-    wanted = re.compile(rb"(?:^|[\s/:\"'])plugins/(?:%s)(?![\w.-])" % names.encode())
-    own = [path for path in sorted((home / "control").glob("*")) if path.name != NAME]
+    wanted = re.compile(rb"(?:^|[\s/:\"'])plugins/+(?:%s)(?![\w.-])" % names.encode())
+    own = sorted((home / "control").glob("*"))
     for path in [*own, *(Path(found) for pattern in SCRIPTS for found in sorted(glob(pattern)))]:
         if path.name.endswith(".before-greylag"):
             continue
@@ -124,6 +127,8 @@ def references(home: Path, programs: Collection[str]) -> Iterator[str]:
         except OSError:
             continue
         for number, line in enumerate(lines, 1):
+            if path == home / "control" / NAME and _program(line, home) in programs:
+                continue
             if wanted.search(line) and not line.lstrip().startswith(b"#"):
                 yield f"{path}:{number}: {line.strip().decode('utf-8', 'replace')}"
 

@@ -100,7 +100,7 @@ def _take_lines_out(
     kept = control.read(smtpplugins.NAME + KEPT)
     wanted = smtpplugins.without(there, home, programs)
     if kept is not None and smtpplugins.with_ours(kept, home) == there:
-        wanted = kept  # nobody has changed it since
+        wanted = smtpplugins.without(kept, home, programs)  # nobody has changed it since
     if wanted == there:
         return []
     path = home / "control" / smtpplugins.NAME

@@ -200,7 +200,7 @@ static _Noreturn void refuse(char **arguments, const struct answer *answer)
         run_oneshot(arguments, NULL);
     if (!hand_over(&request, STDIN_FILENO, ends_at - ONESHOT_MS))
         run_oneshot(arguments, "the daemon does not take the client");
-    log_fate(answer->reason, answer->reason_length, false);
+    log_outcome(answer->reason, answer->reason_length, false);
     _exit(0);
 }
 
@@ -236,7 +236,7 @@ static _Noreturn void decide(char **arguments)
         run_oneshot(arguments, causes[outcome]);
     if (!is_pass(&answer))
         refuse(arguments, &answer);
-    log_fate(answer.reason, answer.reason_length, true);
+    log_outcome(answer.reason, answer.reason_length, true);
     let_in(arguments);
 }
 
@@ -252,7 +252,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (is_set("JGREYLIST") && !has_value("JGREYLIST")) { /* needs nobody's word */
-        log_fate(REASON_ALLOWLISTED, strlen(REASON_ALLOWLISTED), true);
+        log_outcome(REASON_ALLOWLISTED, strlen(REASON_ALLOWLISTED), true);
         let_in(argv);
     }
     decide(argv);

@@ -49,7 +49,7 @@ static inline void add_visible(struct text *line, const char *string)
 }
 
 /* "IP: OK known", as the old program says it. */
-static inline void log_fate(const char *reason, size_t length, bool is_let_in)
+static inline void log_outcome(const char *reason, size_t length, bool is_let_in)
 {
     char bytes[256];
     struct text line = TEXT_IN(bytes);

@@ -48,7 +48,7 @@ class Log:
         self._taken = True  # the last line; a log that has stopped is waited for just once
         with_pid = read_number(environ.get(b"JGREYLIST_LOG_PID"), 1) != 0
         self._prefix = f"greylist[{os.getpid()}]: " if with_pid else "jgreylist: "
-        self._fates = read_number(environ.get(b"JGREYLIST_LOG"), 1) != 0
+        self._outcomes = read_number(environ.get(b"JGREYLIST_LOG"), 1) != 0
         raw = environ.get(b"TCPREMOTEIP", b"")[:_SHOWN]
         self._address = "".join(chr(byte) if 0x20 < byte < 0x7F else "?" for byte in raw)
 
@@ -59,7 +59,7 @@ class Log:
 
     def outcome(self, text: str) -> None:
         """Write what becomes of the connection, where that is wanted."""
-        if self._fates:
+        if self._outcomes:
             self.say(f"{self._address}: {text}")
 
     def failure(self, reason: str, error: str) -> None:

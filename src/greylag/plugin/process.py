@@ -59,7 +59,7 @@ def watch(left: float, log: Log, late: Callable[[str], None]) -> None:
         _thread.stack_size(STACK)
         _thread.start_new_thread(wait, ())
     except RuntimeError as error:  # no memory for a thread
-        log.caution(f"no watch on the time: {error}")
+        log.caution(f"cannot limit the time of this answer: {error}")
 
 
 def tell_internal_error(log: Log, error: BaseException) -> None:

@@ -102,15 +102,12 @@ class Watch(threading.Thread):
 
     def _look_at_listeners(self) -> None:
         now = monotonic()
+        limited = False
         if now >= self._doubts_at:
             self._doubts_at = now + DOUBT_EVERY
-            self._doubted |= resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
-        if self._doubted:
-            self._doubted = False
-            for number, (_listener, connections) in enumerate(self._places):
-                if not self._knocks[number]:
-                    self._knocks[number] = 1
-                    self._seen[number] = connections.taken
+            limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+        if self._doubted or limited:
+            self._begin_to_doubt()
         if not any(self._knocks) or now < self._knocked + KNOCK:
             return
         self._knocked = now
@@ -121,10 +118,26 @@ class Watch(threading.Thread):
                 end_at_once()
             elif self._knocks[number]:
                 self._knocks[number] += 1  # counted first: there may be no memory for it
-                _knock(listener)
+                if not _knock(listener):
+                    self._knocks[number] -= 1
+
+    def _begin_to_doubt(self) -> None:
+        for number, (listener, connections) in enumerate(self._places):
+            # Without a report unix sockets alone: a firewall may drop our own TCP connections.
+            doubted = self._doubted or listener.family == socket.AF_UNIX
+            if doubted and not self._knocks[number]:
+                self._knocks[number] = 1
+                self._seen[number] = connections.taken
+        self._doubted = False
 
 
-def _knock(listener: socket.socket) -> None:
-    with suppress(OSError), socket.socket(listener.family) as client:
+def _knock(listener: socket.socket) -> bool:
+    """Connect; tell whether there was a descriptor for it."""
+    try:
+        client = socket.socket(listener.family)
+    except OSError:
+        return False
+    with suppress(OSError), client:
         client.setblocking(False)
         client.connect(listener.getsockname())
+    return True
