@@ -70,7 +70,7 @@ def overridden(policy: Policy, given: list[Given]) -> tuple[Policy, list[Given],
         if not times:
             break  # the fault is in the policy itself
         last = times[-1]
-        warnings.append(f"{given[last].origin}: {why}: this setting is ignored")
+        warnings.append(f"{given[last].origin}: {why}: it is passed over")
         given = given[:last] + given[last + 1 :]
     return changed, given, warnings
 
