@@ -97,7 +97,15 @@ def test_a_daemon_that_accepts_and_never_answers(home: Path) -> None:
         assert 4.5 < time.monotonic() - began < 8
         assert "no answer from the daemon within 5 s" in host.log.read_text()
         daemon.process.send_signal(signal.SIGCONT)
-        assert ask(host, "c@example.net") == DEFERRED
+        # An answer of the database that was under way may have come too late meanwhile; then the
+        # store is tried again after a second.
+        end = time.monotonic() + 5
+        answers: list[tuple[int, bytes]] = []
+        while DEFERRED not in answers and time.monotonic() < end:
+            answers.append(ask(host, f"c{len(answers)}@example.net"))
+            time.sleep(0.2)
+        assert answers[-1] == DEFERRED
+        assert {code for code, _text in answers} <= {250, DEFERRED[0]}
 
 
 @pytest.mark.sqlite
