@@ -18,10 +18,11 @@ RUNTIME := $(VENV) ucspi-tcp:tcpserver
 TESTING := $(RUNTIME) faketime:faketime postfix:postfix mariadb-server:mariadbd galera-4:/usr/lib/galera/libgalera_smm.so \
 	rsync:rsync iproute2:ip openssl:openssl gcc:cc libc6-dev:/usr/include/stdio.h \
 	musl-tools:musl-gcc systemd:/lib/systemd/systemd procps:pgrep \
-	knot:knotd daemontools:svscan daemontools-run:/lib/systemd/system/daemontools-run.service
+	knot:knotd unbound:unbound daemontools:svscan daemontools-run:/lib/systemd/system/daemontools-run.service
 BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey \
 	sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm \
-	libdbd-mysql-perl:/usr/lib/*/perl5/*/DBD/mysql.pm mariadb-server:mariadbd
+	libdbd-mysql-perl:/usr/lib/*/perl5/*/DBD/mysql.pm mariadb-server:mariadbd \
+	knot:knotd unbound:unbound
 SERVERS := tests/server tests/e2e tests/host
 
 .NOTPARALLEL:
@@ -63,6 +64,7 @@ bench: bench-packages .venv/installed
 	$(BIN)/python -m bench.jgreylist
 	$(BIN)/python -m bench.lists
 	$(BIN)/python -m bench.size
+	$(BIN)/python -m bench.world
 
 docs: .venv/docs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs/html
@@ -95,7 +97,7 @@ chroot-packages:
 	@touch $@
 
 .venv/installed: .venv/created constraints.txt $(SOURCES)
-	$(PIP) '.[daemon,mysql]'
+	$(PIP) '.[daemon,dns,mysql]'
 	$(PIP) --force-reinstall --no-deps .
 	@touch $@
 
