@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from greylag.core.attempt import Attempt, Stage
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.triplet import Triplet
 from tests.cli.conftest import CLIENT, NOW, RECIPIENT, Greylag
 

@@ -7,8 +7,9 @@ from hypothesis import given
 
 from greylag.core.client import parse_address
 from greylag.core.connection import HOLD, Connection, precheck_connection
-from greylag.core.engine import Question, decide
+from greylag.core.engine import decide
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.record import CLOCK_TOLERANCE, Record, applied
 from greylag.core.triplet import Triplet, triplet_of
 from greylag.core.value import replace

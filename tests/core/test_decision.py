@@ -6,8 +6,9 @@ import pytest
 
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.client import format_address
-from greylag.core.engine import Question, decide, listed, precheck, unanswered
+from greylag.core.engine import decide, listed, precheck, unanswered
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
@@ -53,6 +54,7 @@ def test_a_question_is_made_of_canonical_parts() -> None:
         Triplet(b"\xc0\x00\x00\x00", "a@example.org", r"\xc9\x20b@example.net"),
         "example.net",
         Policy(ipv4_prefix=16),
+        attempt=attempt,
     )
 
 

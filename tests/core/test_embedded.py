@@ -10,8 +10,9 @@ from hypothesis import example, given
 from greylag.core.accesslist import Entry
 from greylag.core.client import format_address, host_of, parse_address
 from greylag.core.connection import Connection, precheck_connection
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.triplet import connection_of, triplet_of
 from greylag.core.verdict import Reason
 from tests.core.asking import KEY, KNOWN, Given, T, allow, deny

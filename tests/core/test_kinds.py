@@ -6,8 +6,9 @@ import pytest
 
 from greylag.core.attempt import Attempt
 from greylag.core.client import is_packed
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.triplet import connection_of, kind_of, several_of, triplet_of
 
 CLIENT = bytes((192, 0, 2, 17))

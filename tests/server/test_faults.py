@@ -22,8 +22,9 @@ import pytest
 
 from greylag.core.accesslist import AccessIndex
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.policy import Policy, Room
+from greylag.core.question import Question
 from greylag.server.journal import Journal
 from greylag.server.worker import Worker
 from greylag.service.batch import Answered

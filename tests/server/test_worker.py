@@ -12,8 +12,9 @@ import pytest
 
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.policy import Policy, Room
+from greylag.core.question import Question
 from greylag.core.record import Change, Created, Record
 from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from greylag.core.engine import Question
+from greylag.core.question import Question
 from greylag.service.batch import Answered, decide_batch
 from greylag.service.later import Later
 from greylag.store.base import Store

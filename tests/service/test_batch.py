@@ -10,9 +10,10 @@ import pytest
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.attempt import Attempt
 from greylag.core.connection import Connection, precheck_connection
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.figures import EVICTED
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.record import Passed
 from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet

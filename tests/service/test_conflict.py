@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.service import Service, conflict

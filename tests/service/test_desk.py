@@ -6,8 +6,9 @@ import pytest
 
 from greylag.core.accesslist import NEVER, AccessIndex, Entry
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.subject import parse_subject
 from greylag.core.verdict import Decision, Reason
 from greylag.service.batch import Answered

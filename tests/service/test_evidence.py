@@ -11,9 +11,10 @@ import pytest
 
 from greylag.core.accesslist import NEVER, AccessIndex, Entry
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, needs, precheck
+from greylag.core.engine import needs, precheck
 from greylag.core.evidence import Evidence, Kind, Needs
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.record import Record
 from greylag.core.subject import parse_subject
 from greylag.core.value import replace
@@ -29,16 +30,10 @@ from tests.reports import no_failure
 from tests.server.test_worker import Site, running, until
 
 
-class Moon(Kind):
-    """A kind that is here for the test alone."""
-
-    PHASE = "phase"
-
-
 NOW = 1_700_000_000
-KINDS = frozenset[Kind]({Moon.PHASE})
+KINDS = frozenset({Kind.DNSBL})
 POLICY = Policy(delay=60, evidence=KINDS)
-FULL: Evidence = {Moon.PHASE: "full"}
+FULL: Evidence = {Kind.DNSBL: "full"}
 
 
 def asked(sender: bytes = b"a@example.org", policy: Policy = POLICY) -> Question:
@@ -66,7 +61,7 @@ def test_a_first_contact_alone_needs_evidence(record: Record | None, needed: boo
 @pytest.mark.parametrize("found", [FULL, {}], ids=["found", "nothing found"])
 def test_what_was_asked_for_is_not_needed_again(found: Evidence) -> None:
     question = informed(asked(), Needs(KINDS), found)
-    assert question.evidence == {Moon.PHASE: found.get(Moon.PHASE)}
+    assert question.evidence == {Kind.DNSBL: found.get(Kind.DNSBL)}
     assert needs(question, None, NOW) is None
     assert replace(question, evidence={}, counts=None) == asked()
 

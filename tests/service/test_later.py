@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, decide, precheck
+from greylag.core.engine import decide, precheck
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.record import Blocked, Created, Passed, Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision, Reason

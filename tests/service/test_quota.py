@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.figures import DELAYED, EVICTED, STOPPED
 from greylag.core.policy import Policy, Room
+from greylag.core.question import Question
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason

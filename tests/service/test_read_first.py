@@ -13,8 +13,9 @@ from typing import Any
 
 from greylag.core.accesslist import AccessIndex
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.evidence import Needs
+from greylag.core.question import Question
 from greylag.core.verdict import Decision, Reason
 from greylag.service.batch import Answered
 from greylag.service.deciding import WINDOW, Deciding

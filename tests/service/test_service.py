@@ -11,8 +11,9 @@ import pytest
 
 from greylag.core.accesslist import NEVER, AccessIndex, Entry
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.policy import NullSender, Policy
+from greylag.core.question import Question
 from greylag.core.record import Change
 from greylag.core.subject import parse_subject
 from greylag.core.value import replace

@@ -18,9 +18,9 @@ from greylag.core.client import parse_address
 from greylag.core.connection import HOLD
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
 from greylag.core.identity import Pool, PoolKind
-from greylag.core.record import Blocked, Change, Created, Passed, Record
+from greylag.core.record import Blocked, Change, Created, Noted, Passed, Record
 from greylag.core.subject import Domain, Network, parse_subject
-from greylag.core.triplet import Triplet, connection_of
+from greylag.core.triplet import Triplet, connection_of, sent_of, trapped_of, trust_of
 from greylag.core.value import replace
 from greylag.store import Backend, kinds, open_store
 from greylag.store.base import (
@@ -662,3 +662,71 @@ def test_mysql_does_what_the_reference_does(
     with closing(open_store(database.url, timeout=4)) as store:
         same_as_the_reference(store, history)
     database.drop()
+
+
+@needs(*RECORDS)
+def test_what_is_noted_makes_a_record_that_has_passed_or_is_counted(store: Store) -> None:
+    store.apply([Noted(KEY, NOW, NOW + 50), Noted(KEY, NOW + 1, NOW + 40, 3)], {}, NOW)
+    assert record(store) == Record(NOW, NOW, NOW + 50, passed=4)
+    store.apply([Created(OTHER, NOW, NOW + 300, NOW + 1000)], {}, NOW)
+    store.apply([Noted(OTHER, NOW + 1, NOW + 2000)], {}, NOW + 1)
+    assert record(store, OTHER) == Record(NOW, NOW + 300, NOW + 2000, blocked=1, passed=1)
+
+
+@needs(*RECORDS)
+def test_what_is_noted_after_a_record_has_ended_begins_anew(store: Store) -> None:
+    store.apply([BORN], {}, NOW)
+    store.apply([Noted(KEY, NOW + 1000, NOW + 5000)], {}, NOW + 1000)
+    assert record(store) == Record(NOW + 1000, NOW + 1000, NOW + 5000, passed=1)
+    assert store.figures(0, NOW + 9999)[hour_of(NOW + 1000)] == {STOPPED: 1}
+
+
+# What is no mail from a network: a pool's triplet, and what is known of clients and of our users.
+POOL = Pool(PoolKind.SPF, "pool.example.org").packed
+NAMED = [
+    replace(KEY, network=POOL),
+    trust_of(POOL, ""),
+    trust_of(POOL, "example.org"),
+    trapped_of(b"\xc0\0\2\1"),
+    trapped_of(bytes.fromhex("20010db8") + bytes(12)),
+    sent_of("a@example.org", "b@example.net"),
+    sent_of("x" * 255, "y" * 255),
+    replace(KEY, network=Pool(PoolKind.NAME, "n" * 253).packed),
+]
+
+
+def skip_without_names(store: Store) -> None:
+    try:
+        store.load([NAMED[0]])
+    except StoreRefused:
+        pytest.skip("keeps networks alone")
+
+
+@needs(*RECORDS)
+@pytest.mark.parametrize("key", NAMED, ids=range(len(NAMED)))
+def test_what_stands_under_a_name_is_kept_as_all_else(store: Store, key: Triplet) -> None:
+    skip_without_names(store)
+    store.apply(
+        [Created(key, NOW, NOW + 300, NOW + 1000), Created(KEY, NOW, NOW, NOW + 9)], {}, NOW
+    )
+    store.apply([Noted(key, NOW + 1, NOW + 2000)], {}, NOW)
+    wanted = Record(NOW, NOW + 300, NOW + 2000, blocked=1, passed=1)
+    assert store.load([key, KEY]) == {key: wanted, KEY: Record(NOW, NOW, NOW + 9, blocked=1)}
+    assert store.count(NOW) == (1, 0)
+    assert store.forget([key]) == 1
+    assert store.load([key]) == {}
+
+
+@needs(*RECORDS)
+@pytest.mark.parametrize("key", NAMED, ids=range(len(NAMED)))
+def test_the_end_of_what_stands_under_a_name_is_in_no_figure(store: Store, key: Triplet) -> None:
+    skip_without_names(store)
+    store.apply([Created(key, NOW, NOW, NOW + 9), Noted(NAMED[3], NOW, NOW + 9), BORN], {}, NOW)
+    page = store.expire(NOW + 9, 100)
+    assert (page.stopped, page.delayed, page.waiting, page.passed) == (0, 0, 1, 0)
+    assert store.load([key, NAMED[3]]) == {}
+    assert store.figures(0, NOW + 9999).get(hour_of(NOW), {}).get(STOPPED, 0) == 0
+    store.apply([Created(key, NOW, NOW, NOW + 9)], {}, NOW)
+    store.apply([Created(key, NOW + 10, NOW + 10, NOW + 20)], {}, NOW + 10)
+    assert record(store, key) == Record(NOW + 10, NOW + 10, NOW + 20, blocked=1)
+    assert store.figures(0, NOW + 9999).get(hour_of(NOW), {}).get(STOPPED, 0) == 0

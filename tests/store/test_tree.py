@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from greylag.core.client import parse_address
 from greylag.core.connection import Connection, precheck_connection
-from greylag.core.engine import Question
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.record import Blocked, Created, Passed
 from greylag.core.triplet import Triplet, connection_of
 from greylag.service import Service

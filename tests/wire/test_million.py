@@ -18,8 +18,9 @@ from greylag.core.address import MAX_LENGTH, canonical, normalise
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address, parse_address
 from greylag.core.connection import precheck_connection
-from greylag.core.engine import Question, decide, precheck
+from greylag.core.engine import decide, precheck
 from greylag.core.policy import NullSender, Policy
+from greylag.core.question import Question
 from greylag.core.subject import parse_subject
 from greylag.core.verdict import Decision
 from greylag.service.policies import Policies

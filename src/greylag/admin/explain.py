@@ -10,8 +10,9 @@ from greylag.admin.typed import typed_address, typed_client, typed_recipient, ty
 from greylag.core.accesslist import NEVER
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.connection import Connection, precheck_connection
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.triplet import Triplet, connection_of, triplet_of
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Verdict

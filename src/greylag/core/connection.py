@@ -12,8 +12,8 @@ of jgreylist).
 from __future__ import annotations
 
 from greylag.core.client import IPV4_BYTES, host_of, parse_address
-from greylag.core.engine import Question
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.triplet import connection_of
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Reason, Verdict

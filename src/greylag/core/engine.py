@@ -4,10 +4,20 @@
                                                     incomplete, recipient-refused, invalid-client
     2  listed     do the lists decide?              denylisted, allowlisted, not-listed
                   is DATA the stage for it?         other-stage
-                  does policy spare it?             null-sender
-    3  needs      is it a first contact, and        Needs: `service.evidence` gathers it, and asks
-                  is evidence to be had first?      again
-    4  decide     what does the record say?         new, early, retried, known
+                  does policy spare it?             off, null-sender
+    3  needs      is evidence to be had first?      Needs: `service.evidence` gathers it, and asks
+                                                    again
+    4  decide     what does the record say?         early, retried, known
+                  is a first contact spared?        expected, correspondent, provider,
+                                                    trusted, dnswl
+                  has its pool a record?            early, retried, known
+                  has it mailed a trap?             trapped
+                  does it show no signs?            unsuspicious
+                  else it is a first contact        new
+                  is nothing to be deferred?        observed
+
+Evidence costs time, so whoever has a record of his own that decides is not asked about, and neither
+is who is spared without it. What is not known spares nobody.
 
 Steps are pure: `now` is an argument (whole Unix seconds), and the changes they ask for are part of
 the Decision. The rules are those of the old plugin and of RFC 6647 section 5. Where greylag
@@ -20,53 +30,42 @@ from greylag.core.accesslist import Entry, last_word
 from greylag.core.address import Spelling, recipient_of, sender_of
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.client import IPV4_BYTES, host_of, network, parse_address
-from greylag.core.evidence import NO_EVIDENCE, Evidence, Needs
-from greylag.core.policy import NullSender, Policy
-from greylag.core.record import CLOCK_TOLERANCE, Blocked, Created, Passed, Record
+from greylag.core.evidence import Kind, Needs
+from greylag.core.policy import Greylist, NullSender, Policy
+from greylag.core.question import Question
+from greylag.core.record import (
+    CLOCK_TOLERANCE,
+    Blocked,
+    Change,
+    Created,
+    Noted,
+    Passed,
+    Record,
+)
+from greylag.core.sparing import observed, spared, spared_at_once, trapped, unsuspicious
 from greylag.core.subject import Domain
-from greylag.core.triplet import Triplet, several_of
-from greylag.core.value import value
+from greylag.core.triplet import Triplet, several_of, trust_of
+from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.core.sparing import Records
+
+NO_RECORDS: Records = {}
+_OF_IDENTITY = frozenset((Kind.SPF, Kind.NAMES))
 
 # Looking a member up in its class costs several times as much.
 _RCPT, _RCPT_FIRST, _DATA, _OTHER = Stage.RCPT, Stage.RCPT_FIRST, Stage.DATA, Stage.OTHER
 _CLEAR, _AMBIGUOUS = Spelling.CLEAR, Spelling.AMBIGUOUS
-
-
-@value
-class Question:
-    """An attempt that the lists and the records have to answer, with all that this takes."""
-
-    client: bytes  # packed; the IPv4 address where it is embedded in an IPv6 address
-    triplet: Triplet
-    domain: str  # of the recipient, canonical
-    policy: Policy  # that holds for this attempt
-    at_data: bool = False  # a deferral is given at DATA rather than at this RCPT
-    lists_only: bool = False  # the record is for DATA: before that only the denylist counts
-    connection: bool = False  # it is about a connection: see core.connection
-    spelling: Spelling = Spelling.CLEAR  # how surely that is the recipient's domain
-    carrier: bytes = b""  # the IPv6 address that the client's IPv4 address was embedded in
-    # What memory said before the store is asked (`service.desk`).
-    listed: bool = True  # the lists were asked; else the store's are to be asked
-    counts: bool | None = None  # whether it is likely to only count; None: memory has no record
-    evidence: Evidence = NO_EVIDENCE  # gathered because of `needs`
-
-    @property
-    def null_sender(self) -> bool:
-        """Tell whether it is about mail from the null sender."""
-        return not self.triplet.sender and not self.connection
-
-    @property
-    def told_client(self) -> bytes:
-        """Return the client's packed address as the mail server told it."""
-        return self.carrier or self.client
+_PASS, _OBSERVE, _OFF = Verdict.PASS, Greylist.OBSERVE, Greylist.OFF
 
 
 def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
     """Answer what needs no store, or return the question for the store."""
     if not attempt.enabled:
         return _let_in(Reason.DISABLED)
-    sender = None if attempt.sender is None else _sender(attempt.sender, policy)
+    sender = None if attempt.sender is None else _sender(attempt, policy)
     waits = sender is not None and policy.waits_for_data(sender)
     stage = attempt.stage
     if stage is _OTHER or (stage is _DATA and not waits):
@@ -85,9 +84,12 @@ def precheck(attempt: Attempt, policy: Policy) -> Decision | Question:
     return _question(attempt, policy, client, sender, waits)
 
 
-def _sender(raw: bytes, policy: Policy) -> str:
-    """Return what the policy names a sender, with a call less where there are no old tables."""
-    return policy.sender_name(raw) if policy.old_tables else sender_of(raw)
+def _sender(attempt: Attempt, policy: Policy) -> str:
+    """Return what the policy names a sender, with a call less where that is the canonical form."""
+    raw = attempt.sender or b""
+    if policy.normalise or policy.old_tables:
+        return policy.sender_name(raw, attempt.recipient or b"")
+    return sender_of(raw)
 
 
 def _question(
@@ -98,9 +100,18 @@ def _question(
         client, carrier = host_of(client)
     if recipient is None:
         several = several_of(client, sender, policy)
-        return Question(client, several, "", policy, spelling=_AMBIGUOUS, carrier=carrier)
+        return Question(
+            client,
+            several,
+            "",
+            policy,
+            spelling=_AMBIGUOUS,
+            carrier=carrier,
+            attempt=attempt,
+        )
     name, domain, spelling = recipient_of(recipient)
-    if policy.old_tables and not recipient.isascii():  # its domain stays in the script it is in
+    # On old tables its domain stays in the script it is in.
+    if policy.mailbox_separator or (policy.old_tables and not recipient.isascii()):
         name = policy.recipient_name(recipient)
     return Question(
         client,
@@ -113,6 +124,7 @@ def _question(
         lists_only=waits and stage is _RCPT_FIRST,
         spelling=spelling,
         carrier=carrier,
+        attempt=attempt,
     )
 
 
@@ -132,45 +144,100 @@ def listed(question: Question, entries: list[Entry], now: int) -> Decision | Non
             return Decision(Verdict.PASS, Reason.ALLOWLISTED, entry=entry)
     elif policy.explicit and question.spelling is _CLEAR:
         return _let_in(Reason.NOT_LISTED)
+    if policy.greylist is _OFF:
+        return _let_in(Reason.OFF)
     if policy.null_sender is NullSender.NEVER and question.null_sender:
         return _let_in(Reason.NULL_SENDER)
     return None
 
 
-def needs(question: Question, record: Record | None, now: int) -> Needs | None:
-    """Return what evidence is to be gathered before `decide`. A live record needs none."""
+def needs(
+    question: Question, record: Record | None, now: int, others: Records = NO_RECORDS
+) -> Needs | None:
+    """Return what evidence is to be gathered before `decide`.
+
+    A live record needs none, but at its first pass it is to be known who earns trust by it.
+    """
     kinds = question.policy.evidence
-    if not kinds or question.lists_only or (record is not None and record.live(now)):
+    if question.lists_only or not (kinds or question.wants):
         return None
-    missing = kinds.difference(question.evidence)
+    if record is not None and record.live(now):
+        if record.passed or not question.policy.trusts or _too_early(question, record, now):
+            return None
+        kinds = kinds & _OF_IDENTITY
+    elif spared_at_once(question, others, now) is not None:
+        return None
+    missing = (kinds | question.wants).difference(question.evidence)
     return Needs(missing) if missing else None
 
 
-def decide(question: Question, record: Record | None, now: int) -> Decision:
-    """Answer from the triplet's record. None is a first contact."""
+def decide(
+    question: Question, record: Record | None, now: int, others: Records = NO_RECORDS
+) -> Decision:
+    """Answer from the triplet's record. None is a first contact.
+
+    `others` has those of the records of `question.further` that there are.
+    """
     if question.lists_only:  # where the lists were not asked before
         return _let_in(Reason.OTHER_STAGE)
-    if record is None or not record.live(now):
-        return _first_contact(question, record, now)
-    if _too_early(question, record, now):
-        # Moves neither first_seen nor the expiry: retrying early is neither punished nor
-        # rewarded (RFC 6647 5.2).
-        return Decision(
-            Verdict.DEFER,
-            Reason.EARLY,
-            retry_after=_until(question, record) - now,
-            at_data=question.at_data,
-            changes=(Blocked(question.triplet),),
-            record=record,
-            client=question.told_client,
+    if record is not None and record.live(now):
+        decision = _by_record(question, record, question.triplet, now)
+    else:
+        decision = (
+            spared(question, others, now)
+            or _by_pool(question, others, now)
+            or trapped(question, others, now)
+            or unsuspicious(question)
+            or _first_contact(question, record, now)
         )
+    if question.policy.greylist is _OBSERVE and decision.verdict is not _PASS:
+        return observed(question, decision, now)
+    return decision
+
+
+def _by_record(question: Question, record: Record, key: Triplet, now: int) -> Decision:
+    """Answer by the record under this key: the triplet, or the same with its pool."""
+    if not _too_early(question, record, now):
+        return _passed(question, record, key, now)
+    if question.expected is not None:
+        return Decision(_PASS, Reason.EXPECTED, record=record, entry=question.expected)
+    # Moves neither first_seen nor the expiry: retrying early is neither punished nor
+    # rewarded (RFC 6647 5.2).
     return Decision(
-        Verdict.PASS,
-        Reason.KNOWN if record.passed else Reason.RETRIED,
-        waited=None if record.passed else now - record.first_seen,
-        changes=(Passed(question.triplet, now + question.policy.lifetime),),
+        Verdict.DEFER,
+        Reason.EARLY,
+        retry_after=_until(question, record) - now,
+        at_data=question.at_data,
+        changes=(Blocked(key),),
         record=record,
+        client=question.told_client,
     )
+
+
+def _passed(question: Question, record: Record, key: Triplet, now: int) -> Decision:
+    expires = now + question.policy.lifetime
+    changes: tuple[Change, ...] = (Passed(key, expires),)
+    if key is not question.triplet:  # from this network it needs no evidence any more
+        changes += (Noted(question.triplet, now, expires),)
+    if record.passed:
+        return Decision(_PASS, Reason.KNOWN, changes=changes, record=record)
+    if question.evidence and key is question.triplet and (pooled := question.pooled):
+        changes += (Noted(pooled, now, expires),)
+    if question.policy.trusts:
+        domain, identity = question.sender_domain, question.identity
+        changes += (Noted(trust_of(identity, ""), now, expires),)
+        changes += (Noted(trust_of(identity, domain), now, expires),) if domain else ()
+    waited = now - record.first_seen
+    return Decision(_PASS, Reason.RETRIED, waited=waited, changes=changes, record=record)
+
+
+def _by_pool(question: Question, others: Records, now: int) -> Decision | None:
+    """Answer from the pool's record, as if this network were that of the first attempt."""
+    key = question.pooled
+    record = None if key is None else others.get(key)
+    if key is None or record is None or not record.live(now):
+        return None
+    return replace(_by_record(question, record, key, now), pool=key.network)
 
 
 def _until(question: Question, record: Record) -> int:
@@ -202,13 +269,16 @@ def _first_contact(question: Question, record: Record | None, now: int) -> Decis
     defer_until = now + policy.delay
     expires = now + policy.retry_window
     client = b"" if question.connection else question.client
-    remember = Created(question.triplet, now, defer_until, expires, client)
+    changes: tuple[Change, ...] = (Created(question.triplet, now, defer_until, expires, client),)
+    pooled = question.pooled
+    if pooled is not None:
+        changes += (Created(pooled, now, defer_until, expires, client),)
     return Decision(
         Verdict.DEFER,
         Reason.NEW,
         retry_after=policy.delay,
         at_data=question.at_data,
-        changes=(remember,),
+        changes=changes,
         record=record,
         client=question.told_client,
     )

@@ -13,7 +13,12 @@ from greylag.core.value import value
 
 
 class Kind(Enum):
-    """The kinds of evidence. There is none yet."""
+    """The kinds of evidence, and what is found of each."""
+
+    NAMES = "names"  # the client's confirmed names: tuple[str, ...]
+    SPF = "spf"  # core.spf.Outcome
+    DNSBL = "dnsbl"  # the zones of DNSBL that list the client: tuple[str, ...]
+    DNSWL = "dnswl"  # the same of DNSWL
 
     __hash__ = object.__hash__
 

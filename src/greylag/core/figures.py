@@ -7,6 +7,7 @@ when they are forgotten. `core.summary` reads them.
 
 from __future__ import annotations
 
+from greylag.core.identity import is_network
 from greylag.core.record import Record
 from greylag.core.verdict import Decision, Reason, Verdict
 
@@ -64,3 +65,11 @@ def answer_name(verdict: Verdict, reason: Reason) -> str:
 def fate_of(record: Record) -> str:
     """Return the counter for a record that is being forgotten."""
     return DELAYED if record.passed else STOPPED
+
+
+def has_fate(network: bytes) -> bool:
+    """Tell whether it counts what becomes of a record, by what stands in the network's place.
+
+    That of a pool stands beside that of a network, which is counted. Others are no mail at all.
+    """
+    return is_network(network)

@@ -1,37 +1,41 @@
-"""What stands in the network's place of a triplet: a client network, or a pool of servers.
+"""What stands in the network's place of a triplet: a client network, or who is meant by a name.
 
 A pool is many servers of one sender, wherever they stand: who retries from another of them meets
-the record of the first attempt. Both kinds are plain bytes, so that keys, caches and stores take
-them alike, and the length tells which it is:
+the record of the first attempt. What is known of one address alone, or of nobody's address, has a
+name as well. All are plain bytes, so that keys, caches and stores take them alike, and the length
+tells which it is:
 
     4, 16        a network, packed (`core.client`)
-    17 to 255    a pool: a byte for its kind, then its name in ASCII, with NULs up to 17 bytes
+    17 to 255    a name: a byte for its kind, then the name in ASCII, with NULs up to 17 bytes
 
-So no pool is ever taken for a network, by us or by the old plugin, whose tables have room for 16
-bytes. ARCHITECTURE.md, "Decisions", says where stores keep pools.
+So no name is ever taken for a network, by us or by the old plugin, whose tables have room for 16
+bytes. ARCHITECTURE.md, "Decisions", says where stores keep them.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
-from greylag.core.client import is_packed
+from greylag.core.client import IPV4_BYTES, format_address, is_packed, network
 from greylag.core.value import value
 
 _SHORTEST, _LONGEST = 17, 255  # bytes
 
 
 class PoolKind(Enum):
-    """What a pool is named after."""
+    """What a name stands for."""
 
-    SPF = 1  # the domain whose SPF record names the client
+    SPF = 1  # the servers that the SPF record of this domain names
+    NAME = 2  # the servers whose confirmed names lie below this domain
+    ADDRESS = 3  # one client address, and not its network: an IPv6 address is its /64
+    USERS = 4  # our own users: what they sent
 
     __hash__ = object.__hash__
 
 
 @value
 class Pool:
-    """The servers that one name stands for. The name is a canonical domain."""
+    """The servers that one name stands for: a canonical domain, or an address."""
 
     kind: PoolKind
     name: str
@@ -46,6 +50,16 @@ class Pool:
 
     def __str__(self) -> str:
         return f"{self.kind.name.lower()}:{self.name}"
+
+
+_IPV6_PREFIX = 64  # one customer has a /64 (RFC 6177)
+USERS = Pool(PoolKind.USERS, "users").packed
+
+
+def of_address(client: bytes) -> bytes:
+    """Return what stands for a packed client address alone (IPv6: for its /64)."""
+    address = client if len(client) == IPV4_BYTES else network(client, _IPV6_PREFIX)
+    return Pool(PoolKind.ADDRESS, format_address(address)).packed
 
 
 def is_network(identity: bytes) -> bool:

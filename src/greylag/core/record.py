@@ -63,15 +63,36 @@ class Passed:
     count: int = 1
 
 
-Change = Created | Blocked | Passed
+@value
+class Noted:
+    """Something was seen that speaks for, or against, a client: make its record, or count it.
+
+    The record counts as passed. It is remembered until `expires` at least.
+    """
+
+    triplet: Triplet
+    at: int  # Unix time
+    expires: int
+    count: int = 1
+
+    def record(self) -> Record:
+        """Return the record that this makes where there is none."""
+        return Record(self.at, self.at, self.expires, passed=self.count)
+
+
+Change = Created | Blocked | Passed | Noted
 
 
 def applied(change: Change, record: Record | None, now: int) -> Record | None:
     """Return the record after a change.
 
-    A `Created` replaces a record that is no longer live. A `Blocked` or `Passed` makes no record
-    where it was deleted meanwhile.
+    A `Created` or `Noted` replaces a record that is no longer live. A `Blocked` or `Passed` makes
+    no record where it was deleted meanwhile.
     """
+    if isinstance(change, Noted):
+        if record is None or not record.live(now):
+            return change.record()
+        return _counted(record, passed=change.count, expires=change.expires)
     if isinstance(change, Created):
         if record is None or not record.live(now):
             return change.record()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from greylag.core.client import host_of, network
+from greylag.core.identity import USERS, of_address
 from greylag.core.policy import Policy
 from greylag.core.value import value
 
 # A backslash in a canonical address is followed by `x` or `#`, so no RCPT ever has one of these.
 SEVERAL, CONNECTION = r"\several", r"\connection"
+TRUSTED, TRAPPED = r"\trusted", r"\trapped"
 
 
 @value
@@ -46,17 +48,24 @@ def triplet_of(client: bytes, sender: bytes, recipient: bytes, policy: Policy) -
     client, _carrier = host_of(client)
     return Triplet(
         network(client, policy.prefix_of(client)),
-        policy.sender_name(sender),
+        policy.sender_name(sender, recipient),
         policy.recipient_name(recipient),
     )
 
 
 # What a key may stand for.
 OF_TRIPLET, OF_SEVERAL, OF_CONNECTIONS = "triplet", "several", "connection"
+OF_TRUST, OF_TRAPPED, OF_SENT = "trust", "trapped", "sent"
 
 
 def kind_of(key: Triplet) -> str:
-    """Return what a key stands for: a triplet, mail for several recipients, or connections."""
+    """Return what a key stands for: a triplet, mail for several recipients, connections..."""
+    if key.network == USERS:
+        return OF_SENT
+    if key.recipient == TRUSTED:
+        return OF_TRUST
+    if key.recipient == TRAPPED:
+        return OF_TRAPPED
     if key.recipient == CONNECTION and not key.sender:
         return OF_CONNECTIONS
     return OF_SEVERAL if key.recipient == SEVERAL else OF_TRIPLET
@@ -65,6 +74,21 @@ def kind_of(key: Triplet) -> str:
 def several_of(client: bytes, sender: str, policy: Policy) -> Triplet:
     """Return the key of mail for several recipients that are not named, of a canonical sender."""
     return Triplet(network(client, policy.prefix_of(client)), sender, SEVERAL)
+
+
+def trust_of(identity: bytes, domain: str) -> Triplet:
+    """Return the key of first passes of an identity with a sender domain; "": with any."""
+    return Triplet(identity, domain, TRUSTED)
+
+
+def trapped_of(client: bytes) -> Triplet:
+    """Return the key of a packed client address that mailed a trap."""
+    return Triplet(of_address(client), "", TRAPPED)
+
+
+def sent_of(sender: str, recipient: str) -> Triplet:
+    """Return the key of mail that our users sent: from `recipient` to `sender`, who may answer."""
+    return Triplet(USERS, sender, recipient)
 
 
 def connection_of(client: bytes, prefix: int) -> Triplet:

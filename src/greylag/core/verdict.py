@@ -93,6 +93,7 @@ class Reason(Enum):
     NOT_LISTED = _row(
         "not-listed", _PASS, "explicit mode: no list names this client or recipient domain"
     )
+    OFF = _row("off", _PASS, "greylisting is off for this recipient")
     NULL_SENDER = _row("null-sender", _PASS, "the null sender is never deferred under this policy")
     NO_REVERSE_DNS = _row(
         "no-reverse-dns",
@@ -100,6 +101,20 @@ class Reason(Enum):
         "the client address has no name, and such clients are refused here",
         jgreylist="DENY no reverse DNS",
         counted=False,
+    )
+    EXPECTED = _row("expected", _PASS, "this mailbox expects mail: `greylag expect`")
+    CORRESPONDENT = _row(
+        "correspondent", _PASS, "one of our users wrote to this sender from this mailbox"
+    )
+    TRUSTED = _row("trusted", _PASS, "this sender has passed often enough, over a day or more")
+    PROVIDER = _row("provider", _PASS, "a big sender publishes this address as one of its own")
+    DNSWL = _row("dnswl", _PASS, "a DNSWL that the configuration names lists the client")
+    TRAPPED = _row(
+        "trapped", (Verdict.REJECT, Verdict.DEFER), "it has mailed a trap, and never passed"
+    )
+    UNSUSPICIOUS = _row("unsuspicious", _PASS, "it shows too few signs of spam to be greylisted")
+    OBSERVED = _row(
+        "observed", _PASS, "greylisting only observes: it would have been deferred or refused"
     )
     NEW = _row(
         "new",
@@ -174,4 +189,6 @@ class Decision:
     changes: tuple[Change, ...] = ()
     record: Record | None = None  # as it was before this attempt
     entry: Entry | None = None  # the list entry that decided
+    instead: Reason | None = None  # of `observed`: why it would not have been let in
+    pool: bytes | None = None  # whose record decided in place of the network's
     client: bytes = b""  # packed, as the mail server told it; empty where it may be unreadable

@@ -107,7 +107,8 @@ def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer, ends_at: flo
     settings = settings_of(environ, log)
     if settings is None:
         return
-    from greylag.core.engine import Question, precheck, unanswered
+    from greylag.core.engine import precheck, unanswered
+    from greylag.core.question import Question
     from greylag.service.policies import Policies
     from greylag.wire.qmailspp import read_environment, write_command
 

@@ -11,7 +11,8 @@ from functools import partial
 from time import monotonic
 
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, precheck, unanswered
+from greylag.core.engine import precheck, unanswered
+from greylag.core.question import Question
 from greylag.core.verdict import WARN, Decision, Verdict
 from greylag.server.journal import Journal
 from greylag.server.metrics import Metrics

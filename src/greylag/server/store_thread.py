@@ -9,8 +9,8 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from greylag.core.accesslist import AccessIndex
-from greylag.core.engine import Question
 from greylag.core.evidence import Needs
+from greylag.core.question import Question
 from greylag.server.maintenance import Maintenance
 from greylag.server.rest import rest
 from greylag.service.batch import Answered

@@ -14,9 +14,9 @@ from functools import partial
 from time import monotonic, time
 
 from greylag.core.accesslist import AccessIndex
-from greylag.core.engine import Question
 from greylag.core.evidence import Needs
 from greylag.core.policy import Room
+from greylag.core.question import Question
 from greylag.server.maintenance import Maintenance
 from greylag.server.store_thread import Batch, Job, Reply, StoreThread
 from greylag.server.ticks import Ticks

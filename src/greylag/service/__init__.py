@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic, time
 
-from greylag.core.engine import (
-    Question,
-    decide,
-    listed,
-    needs,
-    unanswered,
-)
+from greylag.core.engine import decide, listed, needs, unanswered
 from greylag.core.evidence import NO_EVIDENCE, Needs
 from greylag.core.figures import figures_of
+from greylag.core.question import Question
 from greylag.core.verdict import Decision, Verdict
 from greylag.service.conflict import Tries
 from greylag.store.base import Store, StoreConflict, StoreError
@@ -105,8 +100,9 @@ class Service:
         decision = word_of_lists(store, question, now)
         if decision is not None:
             return decision
-        record = store.load([question.triplet]).get(question.triplet)
-        return needs(question, record, now) or decide(question, record, now)
+        records = store.load([question.triplet, *question.further()])
+        record = records.get(question.triplet)
+        return needs(question, record, now, records) or decide(question, record, now, records)
 
     def _decide_and_write(self, store: Store, question: Question, now: int) -> Decision | Needs:
         # One transaction around reading and writing: attempts on one triplet at the same

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from greylag.core.engine import Question, decide, needs
+from greylag.core.engine import decide, needs
 from greylag.core.evidence import Needs
 from greylag.core.figures import EVICTED, figures_of
+from greylag.core.question import Question
 from greylag.core.record import Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
@@ -64,6 +65,15 @@ def look(
             written.add(triplet)
         answers.append(None)
     return answers
+
+
+def _keys(questions: Sequence[Question]) -> set[Triplet]:
+    """Return the keys of all records that these questions rest on."""
+    keys = {question.triplet for question in questions}
+    for question in questions:
+        if question.policy.spares:
+            keys.update(question.further())
+    return keys
 
 
 def _everyone(_question: Question) -> bool:
@@ -121,23 +131,23 @@ def _decide_once(
     written: set[Triplet] = set()
     found: Found = []
     with store.transaction(lambda: _meanwhile(store, questions, now, before_commit)):
-        records = store.load(list({question.triplet for question in questions}))
+        records = store.load(list(_keys(questions)))
         changes, figures = later.changes(), Counter(later.figures)
         for question in questions:
             triplet = question.triplet
             record = records.get(triplet)
-            if (needed := needs(question, record, now)) is not None:
+            if (needed := needs(question, record, now, records)) is not None:
                 answers.append(needed)
                 continue
-            decision = decide(question, record, now)
-            if decision.reason is Reason.NEW and not admits(question):
+            decision = decide(question, record, now, records)
+            if Reason.NEW in (decision.reason, decision.instead) and not admits(question):
                 decision = replace(decision, changes=())  # deferred, and nothing is remembered
                 figures[EVICTED] += 1
             for change in decision.changes:
                 changes.append(change)
-                record = applied(change, record, now)
-            if record is not None:
-                records[triplet] = record
+                if (after := applied(change, records.get(change.triplet), now)) is not None:
+                    records[change.triplet] = after
+            record = records.get(triplet)
             for name, number in figures_of(decision).items():
                 figures[name] += number
             answers.append(answered := Answered(decision, record))

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import monotonic
 
-from greylag.core.engine import Question
 from greylag.core.evidence import Needs
+from greylag.core.question import Question
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from time import monotonic, time
 
 from greylag.core.accesslist import AccessIndex
-from greylag.core.engine import Question, decide, listed
+from greylag.core.engine import decide, listed
+from greylag.core.question import Question
 from greylag.core.record import Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace

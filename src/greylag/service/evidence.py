@@ -6,8 +6,8 @@ anybody in. There is no kind of evidence yet, so nobody gathers any.
 
 from __future__ import annotations
 
-from greylag.core.engine import Question
 from greylag.core.evidence import NO_EVIDENCE, Evidence, Needs
+from greylag.core.question import Question
 from greylag.core.value import replace
 
 TYPE_CHECKING = False

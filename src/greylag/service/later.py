@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from greylag.core.figures import figures_of
-from greylag.core.record import Blocked, Change, Passed
+from greylag.core.record import Blocked, Change, Created, Noted, Passed
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision, Reason
 
@@ -24,12 +24,26 @@ def only_counts(decision: Decision) -> bool:
 class Tally:
     """What is to be added to one record."""
 
-    __slots__ = ("blocked", "expires", "passed")
+    __slots__ = ("at", "blocked", "expires", "noted", "passed")
 
     def __init__(self) -> None:
         self.blocked = 0
         self.passed = 0
+        self.noted = 0
+        self.at = 0  # when something was noted first
         self.expires = 0  # the latest that a pass said
+
+    def add(self, change: Change) -> None:
+        """Add what one change says, or what another tally has."""
+        if isinstance(change, Blocked):
+            self.blocked += change.count
+        elif isinstance(change, Passed):
+            self.passed += change.count
+            self.expires = max(self.expires, change.expires)
+        elif isinstance(change, Noted):
+            self.at = min(self.at or change.at, change.at)
+            self.noted += change.count
+            self.expires = max(self.expires, change.expires)
 
 
 class Later:
@@ -48,14 +62,14 @@ class Later:
     def add(self, decision: Decision) -> None:
         """Note a decision that was answered."""
         for change in decision.changes:
-            if isinstance(change, Blocked):
-                self._tally(change.triplet).blocked += change.count
-            elif isinstance(change, Passed):
-                tally = self._tally(change.triplet)
-                tally.passed += change.count
-                tally.expires = max(tally.expires, change.expires)
+            if not isinstance(change, Created):
+                self.note(change)
         for name, number in figures_of(decision).items():
             self.figures[name] += number
+
+    def note(self, change: Change) -> None:
+        """Note a change that nobody waits for."""
+        self._tally(change.triplet).add(change)
 
     def _tally(self, triplet: Triplet) -> Tally:
         tally = self._tallies.get(triplet)
@@ -82,11 +96,8 @@ class Later:
 
     def merge(self, other: Later) -> None:
         """Take back what could not be written."""
-        for triplet, theirs in other._tallies.items():
-            tally = self._tally(triplet)
-            tally.blocked += theirs.blocked
-            tally.passed += theirs.passed
-            tally.expires = max(tally.expires, theirs.expires)
+        for change in other.changes():
+            self.note(change)
         self.figures.update(other.figures)
 
     def changes(self) -> list[Change]:
@@ -94,4 +105,5 @@ class Later:
         tallies = self._tallies.items()
         blocked = [Blocked(triplet, t.blocked) for triplet, t in tallies if t.blocked]
         passed = [Passed(triplet, t.expires, t.passed) for triplet, t in tallies if t.passed]
-        return [*blocked, *passed]
+        noted = [Noted(key, t.at, t.expires, t.noted) for key, t in tallies if t.noted]
+        return [*blocked, *passed, *noted]

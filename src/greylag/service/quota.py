@@ -30,9 +30,9 @@ from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
-from greylag.core.engine import Question
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of
 from greylag.core.policy import Room
+from greylag.core.question import Question
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Reason
 from greylag.service.batch import Answered

@@ -88,8 +88,8 @@ class Page:
     stopped: int
     delayed: int
     after: Position | None  # None: all was seen
-    waiting: int = 0  # kept, not passed yet
-    passed: int = 0  # kept
+    waiting: int = 0  # kept, not passed yet; those of pools, too: they take room
+    passed: int = 0  # kept, of networks
     size: int = 0  # bytes that those of `waiting` take, about
 
 
@@ -129,8 +129,8 @@ class Records(Protocol):
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
         """Make the changes as `core.record.applied` does, and add to the figures of this hour.
 
-        On return all is durable. A record that a `Created` replaces is counted (stopped, or
-        delayed).
+        On return all is durable. A record of a network that a `Created` or `Noted` replaces is
+        counted (stopped, or delayed).
         """
 
     def merge(self, records: Mapping[Triplet, Record]) -> None:

@@ -15,8 +15,8 @@ from random import sample
 from threading import RLock
 
 from greylag.core.accesslist import Entry, networks_around
-from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, hour_of
-from greylag.core.record import Change, Created, Record, applied, joined
+from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, has_fate, hour_of
+from greylag.core.record import Change, Created, Noted, Record, applied, joined
 from greylag.core.subject import Domain, Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
@@ -61,7 +61,8 @@ class MemoryStore(Store):
 
     def _apply_one(self, change: Change, hour: defaultdict[str, int], now: int) -> None:
         before = self._records.get(change.triplet)
-        if isinstance(change, Created) and before is not None and not before.live(now):
+        renewed = isinstance(change, Created | Noted) and has_fate(change.triplet.network)
+        if renewed and before is not None and not before.live(now):
             hour[fate_of(before)] += 1
         after = applied(change, before, now)
         if after is not None:
@@ -115,7 +116,7 @@ class MemoryStore(Store):
 
     def count(self, now: int) -> tuple[int, int]:
         with self._lock:
-            live = [record for record in self._records.values() if record.live(now)]
+            live = [r for t, r in self._records.items() if has_fate(t.network) and r.live(now)]
         passed = sum(1 for record in live if record.passed)
         return len(live) - passed, passed
 
@@ -126,15 +127,17 @@ class MemoryStore(Store):
                 keys = [key for key in keys if key.key > after.key]
             seen, more = keys[:limit], len(keys) > limit
             gone = [key for key in seen if not self._records[key].live(now)]
-            fates = [fate_of(self._records.pop(key)) for key in gone]
+            dead = {key: self._records.pop(key) for key in gone}
+            fates = [fate_of(record) for key, record in dead.items() if has_fate(key.network)]
             stopped, delayed = fates.count(STOPPED), fates.count(DELAYED)
             self._figures[hour_of(now)][STOPPED] += stopped
             self._figures[hour_of(now)][DELAYED] += delayed
             kept = [key for key in seen if key in self._records]
             waiting = [key for key in kept if not self._records[key].passed]
+            passed = sum(self._records[key].passed > 0 and has_fate(key.network) for key in kept)
         last = seen[-1] if more else None
         size = sum(key.size for key in waiting)
-        return Page(stopped, delayed, last, len(waiting), len(kept) - len(waiting), size)
+        return Page(stopped, delayed, last, len(waiting), passed, size)
 
     def trim(self, number: int, now: int) -> int:
         with self._lock:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from greylag.core.attempt import Attempt
-from greylag.core.engine import Question, precheck
+from greylag.core.engine import precheck
 from greylag.core.evidence import Evidence, Kind, Needs
 from greylag.core.lookups import confirmed_names, listing
 from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.spf import Outcome, Query, Result, check
 from greylag.core.spf.questions import Answer
 from greylag.core.verdict import Reason
@@ -43,17 +44,8 @@ LISTED = "18.2.0.192 A 127.0.0.2\n19.2.0.192 A 127.255.255.254\n"
 ZONES = {"example.org": ORG, "2.0.192.in-addr.arpa": REVERSE, "bl.example.net": LISTED}
 
 
-class Asked(Kind):
-    """Kinds that are here for the test alone."""
-
-    SPF = "spf"
-    NAMES = "names"
-    LISTED = "listed"
-    BUG = "bug"
-
-
 CODES = parse_codes(DNSBL_CODES)
-GOOD = frozenset[Kind]({Asked.SPF, Asked.NAMES, Asked.LISTED})
+GOOD = frozenset({Kind.SPF, Kind.NAMES, Kind.DNSBL})
 
 
 def spf(question: Question) -> Generator[Query, Answer, object]:
@@ -66,10 +58,10 @@ def buggy(_question: Question) -> Generator[Query, Answer, object]:
 
 
 RECIPES: Recipes = {
-    Asked.SPF: spf,
-    Asked.NAMES: lambda question: confirmed_names(question.client),
-    Asked.LISTED: lambda question: listing(question.client, "bl.example.net", CODES),
-    Asked.BUG: buggy,
+    Kind.SPF: spf,
+    Kind.NAMES: lambda question: confirmed_names(question.client),
+    Kind.DNSBL: lambda question: listing(question.client, "bl.example.net", CODES),
+    Kind.DNSWL: buggy,
 }
 
 
@@ -108,9 +100,9 @@ def test_one_process_finds_what_dns_says(
     """T4: a PTR that leads back nowhere is no name. Whose reverse zone is not there is unknown."""
     gather = OneShot(RECIPES, lambda: Resolver([knot]))
     found = gather(asked(client, sender), GOOD, 5.0)
-    outcome = found[Asked.SPF]
+    outcome = found[Kind.SPF]
     assert isinstance(outcome, Outcome)
-    assert (outcome.result, found[Asked.NAMES], found[Asked.LISTED]) == (result, names, listed)
+    assert (outcome.result, found[Kind.NAMES], found[Kind.DNSBL]) == (result, names, listed)
     assert outcome.narrow == (result is Result.PASS and sender == b"a@example.org")
 
 
@@ -148,7 +140,7 @@ def test_the_daemon_finds_the_same_and_soon_without_asking(knot: Server) -> None
     first, second, sent = asyncio.run(both())
     assert first.evidence == second.evidence
     assert first.evidence.keys() == GOOD
-    assert first.evidence[Asked.NAMES] == ("mx.example.org",)
+    assert first.evidence[Kind.NAMES] == ("mx.example.org",)
     # SPF: two TXT, MX, A of its host; PTR; the zone. The name leads back by an A that is there.
     assert sent == 6
 
@@ -156,8 +148,8 @@ def test_the_daemon_finds_the_same_and_soon_without_asking(knot: Server) -> None
 def test_a_bug_costs_its_evidence_alone_and_is_told(
     knot: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    question = asyncio.run(told(Resolver([knot]), frozenset[Kind]({Asked.BUG, Asked.NAMES}), 5))
-    assert question.evidence == {Asked.BUG: None, Asked.NAMES: ("mx.example.org",)}
+    question = asyncio.run(told(Resolver([knot]), frozenset[Kind]({Kind.DNSWL, Kind.NAMES}), 5))
+    assert question.evidence == {Kind.DNSWL: None, Kind.NAMES: ("mx.example.org",)}
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -179,9 +171,9 @@ def test_what_is_found_in_time_is_not_lost_for_what_is_late(knot: Server) -> Non
 
     question = asyncio.run(in_time())
     assert question.evidence == {
-        Asked.SPF: None,
-        Asked.NAMES: ("mx.example.org",),
-        Asked.LISTED: Listing.NOT_LISTED,
+        Kind.SPF: None,
+        Kind.NAMES: ("mx.example.org",),
+        Kind.DNSBL: Listing.NOT_LISTED,
     }
 
 

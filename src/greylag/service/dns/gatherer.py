@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeVar
 
-    from greylag.core.engine import Question
     from greylag.core.evidence import Evidence, Kind
+    from greylag.core.question import Question
     from greylag.core.spf.questions import Steps
     from greylag.service.dns.resolver import Resolver
 

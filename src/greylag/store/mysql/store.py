@@ -13,7 +13,7 @@ from math import ceil
 
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of
 from greylag.core.identity import is_network
-from greylag.core.record import CLOCK_TOLERANCE, Change, Created, Record, applied, joined
+from greylag.core.record import CLOCK_TOLERANCE, Change, Created, Noted, Record, applied, joined
 from greylag.core.triplet import Triplet
 from greylag.store.base import FIGURES, Filter, Page, Position, Stretch
 from greylag.store.mysql import sql
@@ -92,7 +92,8 @@ class MysqlStore(MysqlLists):
 
     def _apply_one(self, change: Change, counts: Counter[str], now: int) -> None:
         known = self._held[change.triplet]
-        if isinstance(change, Created) and known.now is not None and not known.now.live(now):
+        renewed = isinstance(change, Created | Noted)
+        if renewed and known.now is not None and not known.now.live(now):
             counts[fate_of(known.now)] += 1
             known.start_anew()
         if isinstance(change, Created) and known.now is None:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
 # One statement for many rows saves what a call costs, above all giving up Python's lock and
 # getting it back. There is one of each size, so that each is compiled once.
 SIZES = (64, 16, 4, 1)
@@ -53,7 +61,8 @@ SEARCH = (
     " UNION ALL ".join((_SEARCH, _SEARCH.replace("settled = 0", "settled = 1"))) + _IN_ORDER + "?11"
 )
 COUNT = """SELECT coalesce(sum(settled = 0), 0), coalesce(sum(settled), 0) FROM records
-    WHERE settled IN (0, 1) AND expires > ?1 AND (settled OR first_seen <= ?1 + ?2)"""
+    WHERE settled IN (0, 1) AND length(network) <= 16
+    AND expires > ?1 AND (settled OR first_seen <= ?1 + ?2)"""
 # A stretch of one network's records begins after a key, or, with ?3 and ?4 as '', at the first.
 _STRETCH = """FROM records
     WHERE settled = ?1 AND network = ?2 AND (sender, recipient) >= (?3, ?4)
@@ -92,3 +101,12 @@ REMOVALS = "SELECT coalesce(max(number), 0) FROM state WHERE name = 'removals'"
 NEXT_REMOVAL = """INSERT INTO state (name, number) VALUES ('removals', 1)
     ON CONFLICT DO UPDATE SET number = abs(random() % (1 << 62))"""
 FIGURES = "SELECT hour, name, number FROM figures WHERE hour >= ? AND hour < ? ORDER BY hour, name"
+
+
+def parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut a sequence into parts of those sizes that there are statements for."""
+    start = 0
+    for size in SIZES:
+        while len(items) - start >= size:
+            yield items[start : start + size]
+            start += size

@@ -8,18 +8,22 @@ busy handler and never meet a lock that waiting cannot resolve.
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from math import ceil
 
 from greylag.core.accesslist import Entry, networks_around
-from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
-from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Passed, Record, joined
+from greylag.core.figures import DELAYED, EVICTED, STOPPED, has_fate, hour_of
+from greylag.core.record import (
+    CLOCK_TOLERANCE,
+    Change,
+    Record,
+    joined,
+)
 from greylag.core.subject import Network, Subject
 from greylag.core.triplet import Triplet
 from greylag.store.base import EntryPage, Filter, Page, Position, Store, StoreUnavailable, Stretch
 from greylag.store.sqlite import sql
+from greylag.store.sqlite.changes import make
 from greylag.store.sqlite.file import Guard, Transaction, connect, grown_log
 from greylag.store.sqlite.rows import (
     entry_row,
@@ -36,14 +40,12 @@ TIMEOUT = 4.0  # seconds to wait for another writer: inside the 5 s that a plugi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
-
-    T = TypeVar("T")
+    pass
 
 _LOWEST = (b"", "", "")  # below every key
 STEP = 10_000  # records that a search reads at a time
 _LOOK_AT = 2  # records looked at for each that is to go
-_HIGHEST = b"\xff" * 17  # above every packed address
+_HIGHEST = b"\xff" * 17  # above every key
 
 
 class SqliteStore(Store):
@@ -64,7 +66,7 @@ class SqliteStore(Store):
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
         found = {}
         with self._guard:
-            for part in _parts(triplets):
+            for part in sql.parts(triplets):
                 keys = [text for triplet in part for text in triplet.key]
                 for row in self._db.execute(sql.LOAD[len(part)], keys):
                     triplet, record = read_record(row)
@@ -74,39 +76,8 @@ class SqliteStore(Store):
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
         hour = hour_of(now)
         with self.transaction(), self._guard:
-            for kind, run in groupby(changes, type):
-                self._apply_run(kind, list(run), now)
+            make(self._db, changes, now)
             self._db.executemany(sql.FIGURE, [(hour, name, n) for name, n in figures.items()])
-
-    def _apply_run(self, kind: type[Change], run: list[Any], now: int) -> None:
-        """Make changes of one kind, a few statements for all of them."""
-        if kind is Blocked:
-            self._db.executemany(sql.BLOCKED, ((*c.triplet.key, c.count) for c in run))
-        elif kind is Passed:
-            self._db.executemany(sql.PASSED, ((*c.triplet.key, c.expires, c.count) for c in run))
-        else:
-            for part in _parts(run):
-                self._create_all(part, now)
-
-    def _create_all(self, part: Sequence[Created], now: int) -> None:
-        rows = [x for c in part for x in (*c.triplet.key, c.first_seen, c.defer_until, c.expires)]
-        try:
-            self._db.execute(sql.CREATE[len(part)], rows)
-        except sqlite3.IntegrityError:  # one of them is there: none was made
-            for change in part:
-                self._create(change, now)
-
-    def _create(self, change: Created, now: int) -> None:
-        key = change.triplet.key
-        row = (*key, change.first_seen, change.defer_until, change.expires)
-        if self._db.execute(sql.CREATE_IF_ABSENT, row).rowcount:
-            return
-        dead = self._db.execute(sql.REMOVE_DEAD, (*key, now, CLOCK_TOLERANCE)).fetchone()
-        if dead is None:
-            self._db.execute(sql.BLOCKED, (*key, 1))
-        else:
-            self._db.execute(sql.FIGURE, (hour_of(now), DELAYED if dead[0] else STOPPED, 1))
-            self._db.execute(sql.CREATE[1], row)
 
     def merge(self, records: Mapping[Triplet, Record]) -> None:
         with self.transaction():
@@ -148,13 +119,13 @@ class SqliteStore(Store):
             seen = rows[:limit]
             dead = [row for row in seen if row[3]]
             self._db.executemany(sql.FORGET, [row[:3] for row in dead])
-            delayed = sum(row[4] for row in dead)
-            fates = {STOPPED: len(dead) - delayed, DELAYED: delayed}
+            ended = [row[4] for row in dead if has_fate(row[0])]  # those that have passed
+            fates = {STOPPED: ended.count(0), DELAYED: ended.count(1)}
             self.apply((), {name: n for name, n in fates.items() if n}, now)
         last = Triplet(*seen[-1][:3]) if len(rows) > limit else None
-        passed = sum(row[4] for row in seen) - delayed
-        size = sum(Triplet(*row[:3]).size for row in seen if not (row[3] or row[4]))
-        return Page(fates[STOPPED], delayed, last, len(seen) - len(dead) - passed, passed, size)
+        passed = sum(row[4] for row in seen if not row[3] and has_fate(row[0]))
+        waiting = [Triplet(*row[:3]).size for row in seen if not (row[3] or row[4])]
+        return Page(fates[STOPPED], fates[DELAYED], last, len(waiting), passed, sum(waiting))
 
     def trim(self, number: int, now: int) -> int:
         with self.transaction(), self._guard:
@@ -284,12 +255,3 @@ class SqliteStore(Store):
 def _identity(path: str) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_dev, status.st_ino
-
-
-def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut a sequence into parts of those sizes that there are statements for."""
-    start = 0
-    for size in sql.SIZES:
-        while len(items) - start >= size:
-            yield items[start : start + size]
-            start += size

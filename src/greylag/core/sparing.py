@@ -1,0 +1,135 @@
+"""Rules that spare a first contact the delay, or refuse it, in their order.
+
+    spared_at_once   expected, correspondent, provider, trusted (the address)    without evidence
+    spared           dnswl, trusted (the pool)                                   with it
+    trapped          it has mailed a trap, and never passed
+    unsuspicious     it shows too few signs, where only the suspicious is greylisted
+
+`core.engine` asks them, and has the order of all rules. `observed` is what becomes of a refusal
+where greylisting only observes, and `taught` is what our own users teach.
+"""
+
+from __future__ import annotations
+
+from greylag.core.address import normalise
+from greylag.core.evidence import Kind
+from greylag.core.identity import of_address
+from greylag.core.policy import Greylist, Policy, Trap
+from greylag.core.record import Change, Noted, Passed
+from greylag.core.signs import signs_of
+from greylag.core.triplet import Triplet, sent_of, trapped_of, trust_of
+from greylag.core.value import replace
+from greylag.core.verdict import Decision, Reason, Verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from greylag.core.attempt import Attempt
+    from greylag.core.question import Question
+    from greylag.core.record import Record
+
+    Records = Mapping[Triplet, Record]
+
+TRUST_TAKES = 86400  # seconds over which first passes have to be spread: not one night's spam
+_PASS = Verdict.PASS
+
+
+def spared_at_once(question: Question, others: Records, now: int) -> Decision | None:
+    """Let in a first contact that what is known without evidence spares."""
+    if question.expected is not None:
+        return Decision(_PASS, Reason.EXPECTED, entry=question.expected)
+    triplet = question.triplet
+    if question.policy.correspondents and triplet.sender:
+        sent = others.get(sent_of(triplet.sender, triplet.recipient))
+        if sent is not None and sent.live(now):
+            return Decision(_PASS, Reason.CORRESPONDENT, record=sent)
+    if question.provider is not None:
+        return Decision(_PASS, Reason.PROVIDER, entry=question.provider)
+    return _trusted(question, of_address(question.client), others, now)
+
+
+def spared(question: Question, others: Records, now: int) -> Decision | None:
+    """Let in a first contact that is spared."""
+    at_once = spared_at_once(question, others, now)
+    if at_once is not None:
+        return at_once
+    if question.evidence.get(Kind.DNSWL):
+        return Decision(_PASS, Reason.DNSWL)
+    pool = question.pool
+    return None if pool is None else _trusted(question, pool, others, now)
+
+
+def _trusted(question: Question, identity: bytes, others: Records, now: int) -> Decision | None:
+    """Let in who has passed often enough, over a day or more."""
+    policy, domain = question.policy, question.sender_domain
+    wanted = [(policy.trust_after, domain)] if domain else []
+    for needed, of_domain in (*wanted, (policy.trust_all_after, "")):
+        key = trust_of(identity, of_domain)
+        record = others.get(key) if needed else None
+        if record is not None and record.passed >= needed and _lasted(record, now):
+            changes = (Passed(key, now + policy.lifetime),)
+            return Decision(_PASS, Reason.TRUSTED, changes=changes, record=record)
+    return None
+
+
+def _lasted(record: Record, now: int) -> bool:
+    return record.live(now) and now - record.first_seen >= TRUST_TAKES
+
+
+def trapped(question: Question, others: Records, now: int) -> Decision | None:
+    """Refuse who mails a trap, or did so lately, and has never passed anywhere."""
+    policy = question.policy
+    if question.connection or not policy.traps:
+        return None
+    key = trapped_of(question.client)
+    record = others.get(key)
+    if question.trap is None and (record is None or not record.live(now)):
+        return None
+    passed = others.get(trust_of(of_address(question.client), ""))
+    if passed is not None and passed.live(now):
+        return None
+    until = now + policy.trapped_for
+    return Decision(
+        Verdict.REJECT if policy.trap is Trap.DENY else Verdict.DEFER,
+        Reason.TRAPPED,
+        retry_after=0 if policy.trap is Trap.DENY else policy.trapped_for,
+        changes=() if question.trap is None else (Noted(key, now, until),),
+        record=record,
+        entry=question.trap,
+        client=question.told_client,
+    )
+
+
+def unsuspicious(question: Question) -> Decision | None:
+    """Let in a first contact with too few signs, where only the suspicious is greylisted."""
+    policy = question.policy
+    if policy.greylist is not Greylist.SUSPICIOUS or question.trap is not None:
+        return None
+    few = len(signs_of(question)) < policy.signs_needed
+    return Decision(_PASS, Reason.UNSUSPICIOUS) if few else None
+
+
+def observed(question: Question, decision: Decision, now: int) -> Decision:
+    """Let in what would not have been. It is remembered as what passed: it was let in."""
+    changes: tuple[Change, ...] = decision.changes
+    if decision.reason is Reason.NEW:
+        changes = (Noted(question.triplet, now, now + question.policy.lifetime),)
+    return replace(
+        decision,
+        verdict=_PASS,
+        reason=Reason.OBSERVED,
+        instead=decision.reason,
+        retry_after=0,
+        at_data=False,
+        changes=changes,
+    )
+
+
+def taught(attempt: Attempt, policy: Policy, now: int) -> Noted | None:
+    """Return what mail of one of our users teaches: who answers it is a correspondent."""
+    ours, theirs = attempt.sender, attempt.recipient
+    if not (policy.correspondents and ours and theirs and (attempt.relay or attempt.authenticated)):
+        return None
+    key = sent_of(policy.sender_name(theirs, ours), policy.recipient_name(normalise(ours)))
+    return Noted(key, now, now + policy.correspondents)
