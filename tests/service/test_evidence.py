@@ -29,7 +29,6 @@ from greylag.store.memory import MemoryStore
 from tests.reports import no_failure
 from tests.server.test_worker import Site, running, until
 
-
 NOW = 1_700_000_000
 KINDS = frozenset({Kind.DNSBL})
 POLICY = Policy(delay=60, evidence=KINDS)
