@@ -31,6 +31,7 @@ from greylag.core.address import Spelling, recipient_of, sender_of
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.client import IPV4_BYTES, host_of, network, parse_address
 from greylag.core.evidence import Kind, Needs
+from greylag.core.identity import of_address
 from greylag.core.policy import Greylist, NullSender, Policy
 from greylag.core.question import Question
 from greylag.core.record import (
@@ -42,9 +43,17 @@ from greylag.core.record import (
     Passed,
     Record,
 )
-from greylag.core.sparing import observed, spared, spared_at_once, trapped, unsuspicious
+from greylag.core.sparing import (
+    observed,
+    pool_of,
+    pooled_of,
+    spared,
+    spared_at_once,
+    trapped,
+    unsuspicious,
+)
 from greylag.core.subject import Domain
-from greylag.core.triplet import Triplet, several_of, trust_of
+from greylag.core.triplet import SEVERAL, Triplet, trust_of
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
 
@@ -99,20 +108,12 @@ def _question(
     if len(client) != IPV4_BYTES:
         client, carrier = host_of(client)
     if recipient is None:
-        several = several_of(client, sender, policy)
-        return Question(
-            client,
-            several,
-            "",
-            policy,
-            spelling=_AMBIGUOUS,
-            carrier=carrier,
-            attempt=attempt,
-        )
-    name, domain, spelling = recipient_of(recipient)
-    # On old tables its domain stays in the script it is in.
-    if policy.mailbox_separator or (policy.old_tables and not recipient.isascii()):
-        name = policy.recipient_name(recipient)
+        name, domain, spelling = SEVERAL, "", _AMBIGUOUS
+    else:
+        name, domain, spelling = recipient_of(recipient)
+        # On old tables its domain stays in the script it is in.
+        if policy.mailbox_separator or (policy.old_tables and not recipient.isascii()):
+            name = policy.recipient_name(recipient)
     return Question(
         client,
         Triplet(network(client, policy.prefix_of(client)), sender, name),
@@ -221,10 +222,11 @@ def _passed(question: Question, record: Record, key: Triplet, now: int) -> Decis
         changes += (Noted(question.triplet, now, expires),)
     if record.passed:
         return Decision(_PASS, Reason.KNOWN, changes=changes, record=record)
-    if question.evidence and key is question.triplet and (pooled := question.pooled):
+    if key is question.triplet and (pooled := pooled_of(question)):
         changes += (Noted(pooled, now, expires),)
     if question.policy.trusts:
-        domain, identity = question.sender_domain, question.identity
+        domain = question.sender_domain
+        identity = pool_of(question) or of_address(question.client)
         changes += (Noted(trust_of(identity, ""), now, expires),)
         changes += (Noted(trust_of(identity, domain), now, expires),) if domain else ()
     waited = now - record.first_seen
@@ -233,7 +235,7 @@ def _passed(question: Question, record: Record, key: Triplet, now: int) -> Decis
 
 def _by_pool(question: Question, others: Records, now: int) -> Decision | None:
     """Answer from the pool's record, as if this network were that of the first attempt."""
-    key = question.pooled
+    key = pooled_of(question)
     record = None if key is None else others.get(key)
     if key is None or record is None or not record.live(now):
         return None
@@ -270,7 +272,7 @@ def _first_contact(question: Question, record: Record | None, now: int) -> Decis
     expires = now + policy.retry_window
     client = b"" if question.connection else question.client
     changes: tuple[Change, ...] = (Created(question.triplet, now, defer_until, expires, client),)
-    pooled = question.pooled
+    pooled = pooled_of(question)
     if pooled is not None:
         changes += (Created(pooled, now, defer_until, expires, client),)
     return Decision(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from greylag.core.address import Spelling
 from greylag.core.evidence import NO_EVIDENCE, Evidence, Kind
-from greylag.core.identity import Pool, PoolKind, of_address
 from greylag.core.names import host_name
-from greylag.core.policy import IdentityBy, Policy
-from greylag.core.triplet import Triplet, sent_of, trapped_of, trust_of
-from greylag.core.value import replace, value
+from greylag.core.policy import Policy
+from greylag.core.triplet import Triplet
+from greylag.core.value import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,70 +63,3 @@ class Question:
     def sender_domain(self) -> str:
         """Return the domain of the sender, as it is in keys; of the null sender it is empty."""
         return self.triplet.sender.rpartition("@")[2]
-
-    @property
-    def pool(self) -> bytes | None:
-        """Return the pool of servers that the client belongs to, as far as evidence tells."""
-        policy = self.policy
-        if policy.identity is IdentityBy.NONE:
-            return None
-        return _by_spf(self) or (
-            _by_name(self) if policy.identity is IdentityBy.SPF_OR_NAME else None
-        )
-
-    @property
-    def pooled(self) -> Triplet | None:
-        """Return the key of the pool's record."""
-        pool = self.pool
-        return None if pool is None else replace(self.triplet, network=pool)
-
-    @property
-    def identity(self) -> bytes:
-        """Return who earns trust by a first pass: the pool, or else the exact address."""
-        return self.pool or of_address(self.client)
-
-    def further(self) -> tuple[Triplet, ...]:
-        """Return the keys of the other records that a first contact, or a first pass, rests on."""
-        policy = self.policy
-        if self.lists_only:
-            return ()
-        keys = []
-        pooled = self.pooled
-        if pooled is not None:
-            keys.append(pooled)
-        if policy.trusts:
-            domain = self.sender_domain
-            for identity in (of_address(self.client), *([pooled.network] if pooled else [])):
-                keys += [trust_of(identity, ""), *([trust_of(identity, domain)] if domain else [])]
-        if not self.connection:
-            if policy.traps:
-                keys.append(trapped_of(self.client))
-            if policy.correspondents and self.triplet.sender:
-                keys.append(sent_of(self.triplet.sender, self.triplet.recipient))
-        return tuple(keys)
-
-
-def _by_spf(question: Question) -> bytes | None:
-    """Return the pool named after the sender's domain, or the HELO of the null sender.
-
-    SPF has to pass by a term that is not too wide (`core.spf`): else a bot's own domain would
-    make one sender of all bots.
-    """
-    outcome, attempt = question.evidence.get(Kind.SPF), question.attempt
-    if attempt is None or outcome is None or not getattr(outcome, "narrow", False):
-        return None
-    sender = attempt.sender or b""
-    name = host_name(sender.rpartition(b"@")[2] if sender else attempt.helo)
-    return None if name is None else Pool(PoolKind.SPF, name).packed
-
-
-def _by_name(question: Question) -> bytes | None:
-    """Return the pool named after the organisation of a confirmed name that is not dynamic."""
-    from greylag.core.dynamic import looks_dynamic  # switched on by a setting
-
-    suffixes = question.policy.suffixes
-    for name in question.names or ():
-        organisation = None if suffixes is None else suffixes.organisation_of(name)
-        if organisation and not looks_dynamic(name, question.client, organisation):
-            return Pool(PoolKind.NAME, organisation).packed
-    return None

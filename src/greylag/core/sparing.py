@@ -1,5 +1,6 @@
 """Rules that spare a first contact the delay, or refuse it, in their order.
 
+    further          the keys of the records that these rules look at
     spared_at_once   expected, correspondent, provider, trusted (the address)    without evidence
     spared           dnswl, trusted (the pool)                                   with it
     trapped          it has mailed a trap, and never passed
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 from greylag.core.address import normalise
 from greylag.core.evidence import Kind
-from greylag.core.identity import of_address
-from greylag.core.policy import Greylist, Policy, Trap
+from greylag.core.identity import Pool, PoolKind, of_address
+from greylag.core.names import host_name
+from greylag.core.policy import Greylist, IdentityBy, Policy, Trap
 from greylag.core.record import Change, Noted, Passed
 from greylag.core.signs import signs_of
 from greylag.core.triplet import Triplet, sent_of, trapped_of, trust_of
@@ -35,6 +37,66 @@ TRUST_TAKES = 86400  # seconds over which first passes have to be spread: not on
 _PASS = Verdict.PASS
 
 
+def further(question: Question) -> list[Triplet]:
+    """Return the keys of the other records that a first contact, or a first pass, rests on."""
+    policy = question.policy
+    if question.lists_only or not policy.spares:
+        return []
+    keys, pooled = [], pooled_of(question)
+    if pooled is not None:
+        keys.append(pooled)
+    if policy.trusts:
+        domain = question.sender_domain
+        for identity in (of_address(question.client), *([pooled.network] if pooled else [])):
+            keys += [trust_of(identity, ""), *([trust_of(identity, domain)] if domain else [])]
+    if not question.connection:
+        if policy.traps:
+            keys.append(trapped_of(question.client))
+        if policy.correspondents and question.triplet.sender:
+            keys.append(sent_of(question.triplet.sender, question.triplet.recipient))
+    return keys
+
+
+def pool_of(question: Question) -> bytes | None:
+    """Return the pool of servers that the client belongs to, as far as evidence tells."""
+    by = question.policy.identity
+    if by is IdentityBy.NONE or not question.evidence:
+        return None
+    return _by_spf(question) or (_by_name(question) if by is IdentityBy.SPF_OR_NAME else None)
+
+
+def pooled_of(question: Question) -> Triplet | None:
+    """Return the key of the pool's record."""
+    pool = pool_of(question)
+    return None if pool is None else replace(question.triplet, network=pool)
+
+
+def _by_spf(question: Question) -> bytes | None:
+    """Return the pool named after the sender's domain, or the HELO of the null sender.
+
+    SPF has to pass by a term that is not too wide (`core.spf`): else a bot's own domain would
+    make one sender of all bots.
+    """
+    outcome, attempt = question.evidence.get(Kind.SPF), question.attempt
+    if attempt is None or outcome is None or not getattr(outcome, "narrow", False):
+        return None
+    sender = attempt.sender or b""
+    name = host_name(sender.rpartition(b"@")[2] if sender else attempt.helo)
+    return None if name is None else Pool(PoolKind.SPF, name).packed
+
+
+def _by_name(question: Question) -> bytes | None:
+    """Return the pool named after the organisation of a confirmed name that is not dynamic."""
+    from greylag.core.dynamic import looks_dynamic  # switched on by a setting
+
+    suffixes = question.policy.suffixes
+    for name in question.names or ():
+        organisation = None if suffixes is None else suffixes.organisation_of(name)
+        if organisation and not looks_dynamic(name, question.client, organisation):
+            return Pool(PoolKind.NAME, organisation).packed
+    return None
+
+
 def spared_at_once(question: Question, others: Records, now: int) -> Decision | None:
     """Let in a first contact that what is known without evidence spares."""
     if question.expected is not None:
@@ -46,6 +108,8 @@ def spared_at_once(question: Question, others: Records, now: int) -> Decision | 
             return Decision(_PASS, Reason.CORRESPONDENT, record=sent)
     if question.provider is not None:
         return Decision(_PASS, Reason.PROVIDER, entry=question.provider)
+    if not question.policy.trusts:
+        return None
     return _trusted(question, of_address(question.client), others, now)
 
 
@@ -56,7 +120,7 @@ def spared(question: Question, others: Records, now: int) -> Decision | None:
         return at_once
     if question.evidence.get(Kind.DNSWL):
         return Decision(_PASS, Reason.DNSWL)
-    pool = question.pool
+    pool = pool_of(question)
     return None if pool is None else _trusted(question, pool, others, now)
 
 

@@ -13,6 +13,7 @@ from greylag.core.engine import decide, listed, needs, unanswered
 from greylag.core.evidence import NO_EVIDENCE, Needs
 from greylag.core.figures import figures_of
 from greylag.core.question import Question
+from greylag.core.sparing import further
 from greylag.core.verdict import Decision, Verdict
 from greylag.service.conflict import Tries
 from greylag.store.base import Store, StoreConflict, StoreError
@@ -100,7 +101,7 @@ class Service:
         decision = word_of_lists(store, question, now)
         if decision is not None:
             return decision
-        records = store.load([question.triplet, *question.further()])
+        records = store.load([question.triplet, *further(question)])
         record = records.get(question.triplet)
         return needs(question, record, now, records) or decide(question, record, now, records)
 

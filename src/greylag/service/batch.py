@@ -15,6 +15,7 @@ from greylag.core.evidence import Needs
 from greylag.core.figures import EVICTED, figures_of
 from greylag.core.question import Question
 from greylag.core.record import Record, applied
+from greylag.core.sparing import further
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason
@@ -72,7 +73,7 @@ def _keys(questions: Sequence[Question]) -> set[Triplet]:
     keys = {question.triplet for question in questions}
     for question in questions:
         if question.policy.spares:
-            keys.update(question.further())
+            keys.update(further(question))
     return keys
 
 
