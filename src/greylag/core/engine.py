@@ -16,10 +16,8 @@
                   else it is a first contact        new
                   is nothing to be deferred?        observed
 
-Who has a record of his own that decides, or is spared without it, needs no evidence. What is not
-known spares nobody.
-
-Steps are pure: `now` is an argument (whole Unix seconds), and the changes they ask for are part of
+Who has a record that decides, or is spared without evidence, needs none. What is not known spares
+nobody. Steps are pure: `now` is an argument (whole Unix seconds), and the changes they ask for are part of
 the Decision. The rules are those of the old plugin and of RFC 6647 section 5. Where greylag
 differs, docs/moving.md and docs/rfc6647.md say why.
 """
