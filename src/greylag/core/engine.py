@@ -17,9 +17,9 @@
                   is nothing to be deferred?        observed
 
 Who has a record that decides, or is spared without evidence, needs none. What is not known spares
-nobody. Steps are pure: `now` is an argument (whole Unix seconds), and the changes they ask for are part of
-the Decision. The rules are those of the old plugin and of RFC 6647 section 5. Where greylag
-differs, docs/moving.md and docs/rfc6647.md say why.
+nobody. Steps are pure: `now` is an argument (whole Unix seconds), and the changes that they ask for
+are part of the Decision. The rules are those of the old plugin and of RFC 6647 section 5. Where
+greylag differs, docs/moving.md and docs/rfc6647.md say why.
 """
 
 from __future__ import annotations
