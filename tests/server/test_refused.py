@@ -206,3 +206,85 @@ def test_a_count_that_a_column_cannot_hold_t34(database: Database, tmp_path: Pat
         told(daemon, "Out of range")
     found = "SELECT COUNT(*) FROM greylisting_data WHERE mail_from LIKE 'new%'"
     assert database.rows(found) == ((STRANGERS,),)
+
+
+SIGNALLED = [
+    1205,
+    1213,
+    2006,
+    2013,
+    1053,
+    1142,
+    1146,
+    1290,
+]  # as if the server itself were at fault
+
+
+def mine(client: Connection) -> bytes:
+    return client.ask(client_address="198.51.100.7", sender="bad@example.org")
+
+
+def on(database: Database, folder: Path) -> Path:
+    config = write_config(folder)
+    text = config.read_text().replace(f"sqlite://{folder}/greylag.db", database.url)
+    config.write_text(text)
+    return config
+
+
+@pytest.mark.parametrize("number", SIGNALLED)
+def test_an_error_of_mariadb_that_one_key_alone_brings_out_t34(
+    database: Database, tmp_path: Path, number: int
+) -> None:
+    """By its number it might be the server's; a key that nobody has tells that it is not."""
+    with database.server.connect(database.name) as cursor:
+        cursor.execute(
+            "CREATE TRIGGER bad BEFORE INSERT ON greylisting_data FOR EACH ROW"
+            " IF NEW.mail_from = 'bad@example.org' THEN"
+            f" SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'of one key';"
+            " END IF"
+        )
+    with serving(tmp_path, config=on(database, tmp_path)) as daemon:
+        assert strangers_let_in(daemon, mine, stranger) == 0
+        with daemon.connect() as client:
+            assert mine(client) == LET_IN  # store.on_failure
+        told(daemon, "of one key")
+    found = "SELECT COUNT(*) FROM greylisting_data WHERE mail_from LIKE 'new%'"
+    assert database.rows(found) == ((STRANGERS,),)
+    kept = "SELECT mail_from FROM greylisting_data WHERE mail_from NOT LIKE 'new%'"
+    assert database.rows(kept) == ()  # what was tried has left nothing
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_row_that_another_program_holds_locked_t34(
+    database: Database, tmp_path: Path, passes: bool
+) -> None:
+    """A first pass, which is to be written, and a repeat, which is counted later."""
+    due = "NOW() - INTERVAL 1 DAY" if passes else "NOW() + INTERVAL 1 HOUR"
+    with database.server.connect(database.name) as cursor:
+        cursor.execute(
+            "INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, block_expires,"
+            " record_expires, blocked_count, passed_count) VALUES (%s, 'bad@example.org',"
+            f" 'b@example.net', {due}, NOW() + INTERVAL 9 DAY, 1, 0)",
+            (bytes((198, 51, 100, 7)),),
+        )
+    with (
+        serving(tmp_path, config=on(database, tmp_path)) as daemon,
+        database.server.connect(database.name) as holder,
+    ):
+        holder.execute("START TRANSACTION")
+        holder.execute("UPDATE greylisting_data SET blocked_count = 2 WHERE id = 1")
+        assert strangers_let_in(daemon, mine, stranger) == 0
+        told(daemon, "Lock wait timeout")
+
+
+def test_an_error_of_sqlite_that_one_key_alone_brings_out_t34(tmp_path: Path) -> None:
+    with serving(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "greylag.db")) as db, db:
+        db.execute(
+            "CREATE TRIGGER bad BEFORE INSERT ON records WHEN NEW.sender = 'bad@example.org'"
+            " BEGIN SELECT abs(-9223372036854775807 - 1); END"
+        )
+    with serving(tmp_path) as daemon:
+        assert strangers_let_in(daemon, mine, stranger) == 0
+        told(daemon, "integer overflow")

@@ -23,7 +23,7 @@ from greylag.service import deciding
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
 from greylag.service.policies import held
-from greylag.store.base import StoreError, StoreRefused, StoreUnavailable
+from greylag.store.base import StoreConflict, StoreError, StoreRefused, StoreUnavailable
 from greylag.store.memory import MemoryStore
 from tests.service.asked import decided
 
@@ -62,6 +62,13 @@ class Counted(MemoryStore):
         self.unreadable: set[str] = set()
         self.unwritable: set[str] = set()
         self.error: type[Exception] = StoreRefused
+        self.proofs = 0
+        self.is_away = True  # where the error may mean that
+
+    def prove(self) -> None:
+        self.proofs += 1
+        if self.is_away:
+            raise StoreUnavailable("away")
 
     def load(self, triplets: Any) -> Any:
         self.reads += 1
@@ -271,6 +278,43 @@ def test_a_store_that_is_away_is_nobodys_fault(kind: str, error: type[Exception]
     store.error = error
     with pytest.raises(error):
         Batches(store).settle(*SENDERS)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable, StoreConflict, StoreError])
+@pytest.mark.parametrize("kind", ["unreadable", "unwritable"])
+def test_a_store_that_can_write_another_key_is_not_away_t34(
+    kind: str, error: type[Exception]
+) -> None:
+    """Whatever its error says: one key is to blame."""
+    store = Counted()
+    getattr(store, kind).add(SENDERS[300])
+    store.error, store.is_away = error, False
+    batches = Batches(store)
+    found = batches.settle(*SENDERS)
+    assert [number for number, reason in enumerate(found) if reason is None] == [300]
+    assert batches.settle(SENDERS[300]) == [None]
+    assert batches.deciding.take_cause() == "refused"
+    assert 1 < store.proofs < 12  # one for each step of the search
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "unwritable"])
+def test_who_has_waited_for_long_asks_no_more_whose_fault_it_is(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for another's lock on the file: the loop has answered long ago."""
+    store = Counted()
+    getattr(store, kind).add(SENDERS[0])
+    store.error, store.is_away = StoreUnavailable, False
+    batches = Batches(store)
+
+    def slow(*_arguments: Any) -> None:
+        batches.watch += deciding.LONG
+        raise StoreUnavailable("locked")
+
+    monkeypatch.setattr(store, "load", slow)
+    with pytest.raises(StoreUnavailable):
+        batches.settle(*SENDERS)
+    assert store.proofs == 0
 
 
 def test_what_only_counts_is_refused_without_harm_to_others_t34() -> None:

@@ -610,6 +610,22 @@ def test_what_is_merged_lives_on(store: Store) -> None:
     assert record(store) == Record(NOW, NOW + 300, NOW + 2000, blocked=3, passed=1)
 
 
+def test_what_is_tried_leaves_nothing_t34(store: Store) -> None:
+    """And a store that cannot try it says so: then it is what its errors say."""
+    if isinstance(store, sqlite.SqliteStore | mysql.MysqlStore):
+        for _ in range(2):
+            store.prove()
+        assert store.count(NOW) == (0, 0)
+        assert list(store.search(Filter(), 10)) == []
+        assert store.expire(NOW, 10).stopped == 0
+        with store.transaction(lambda: None):
+            store.apply([BORN], {}, NOW)
+        assert record(store).blocked == 1
+    else:
+        with pytest.raises(StoreError):
+            store.prove()
+
+
 def test_closing_twice_is_fine(store: Store) -> None:
     store.close()
     store.close()

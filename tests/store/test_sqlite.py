@@ -259,6 +259,8 @@ def test_a_full_disk_is_an_error_and_loses_nothing(store: Store, path: Path) -> 
     try:
         with pytest.raises(StoreUnavailable) as caught:
             store.apply([Blocked(KEY)], {}, NOW)
+        with pytest.raises(StoreUnavailable):
+            store.prove()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(path) in str(caught.value)
@@ -272,6 +274,8 @@ def test_an_unwritable_file_is_an_error(path: Path, store: Store) -> None:
     with pytest.raises(StoreError) as caught:
         store.apply([BORN], {}, NOW)
     assert str(path) in str(caught.value)
+    with pytest.raises(StoreError):
+        store.prove()
 
 
 @pytest.mark.parametrize(

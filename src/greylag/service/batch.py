@@ -85,13 +85,15 @@ def _nobody(_found: Found) -> None:
     pass
 
 
-def decide_batch(
+def decide_batch(  # noqa: PLR0913 - what is asked, and what goes with it
     store: Store,
     questions: Sequence[Question],
     later: Later,
     now: int,
     admission: Callable[[], Callable[[Question], bool]] = lambda: _everyone,
     before_commit: Callable[[Found], None] = _nobody,
+    *,
+    tries: Tries | None = None,
 ) -> list[Answered | Needs]:
     """Answer questions one after the other, and write all that follows in one transaction.
 
@@ -101,7 +103,7 @@ def decide_batch(
     told who can be answered already, as it only counts. Raises StoreError; then nothing was
     written. Where another writer was faster, it is tried again, and `before_commit` told again.
     """
-    tries = Tries()
+    tries = tries or Tries()
     while True:
         try:
             return _decide_once(store, questions, later, now, admission(), before_commit)

@@ -18,7 +18,8 @@ PAUSE = 0.002  # seconds, on average, before the second try; doubled each time
 class Tries:
     """The tries of one step, which writes nothing where it meets a conflict."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = TRIES) -> None:
+        self._most = most
         self._began = monotonic()
         self._failed = 0
 
@@ -27,7 +28,7 @@ class Tries:
         failed = self._failed
         self._failed += 1
         waited = failed and monotonic() - self._began > ENOUGH
-        if waited or self._failed == TRIES:
+        if waited or self._failed == self._most:
             raise conflict
         from random import random  # rarely needed, and a one-shot process pays for imports
 

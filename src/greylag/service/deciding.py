@@ -4,6 +4,9 @@ A store that is away fails for all, and whoever asks it stops asking for a while
 refuses one key (StoreRefused), as that of a corrupt page, is there for all others. So a batch that
 is refused is cut in halves until the key stands alone. The key is remembered for a moment: to ask
 for it again and again must not cost a search each time (T34).
+
+Many errors may mean either. Then the store is to write a key that nobody has (`Store.prove`): if
+it can, it is there, and one of the batch's own keys is to blame.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision
 from greylag.service import word_of_lists
 from greylag.service.batch import Answered, decide_batch, look
-from greylag.service.conflict import Tries
+from greylag.service.conflict import TRIES, Tries
 from greylag.service.later import Later
 from greylag.store.base import Store, StoreConflict, StoreError, StoreRefused
 
@@ -33,6 +36,8 @@ MOST = 10_000  # keys that are remembered
 ENOUGH = 0.25  # of those that memory does not know: while as many are repeats, they are read first
 WINDOW = 1000  # of these that the share goes by, about
 PATIENCE = 0.25  # seconds for the search in one batch: all others wait meanwhile
+LONG = 1.0  # seconds: who has waited so long for an error asks no more what it means
+SEARCHING = 2  # tries of one part against another writer, while the others wait
 
 
 def is_away(error: Exception) -> bool:
@@ -123,6 +128,7 @@ class Deciding:
         self.uncounted = Refused(stopwatch)  # to be counted later
         self._strangers = Strangers()
         self._cause: str | None = None
+        self._began = 0.0
 
     def take_cause(self) -> str | None:
         """Return why something was refused since the last call, or None."""
@@ -139,6 +145,7 @@ class Deciding:
 
         Only those are read that are likely to be answered so: `write` reads all others.
         """
+        self._began = self._stopwatch()
         self.refused.let_go()
         new = self._strangers.mostly_new
         triplets = {
@@ -162,10 +169,8 @@ class Deciding:
             return {}
         try:
             return _loaded(store, triplets)
-        except Exception as error:
-            if is_away(error):
-                raise
-            self._cause = said(error)
+        except Exception as error:  # noqa: BLE001 - a bug that one key brings out, too
+            self._raise_if_away(store, error)
             if len(triplets) == 1:
                 self.refused.add(triplets[0])
                 return {}
@@ -175,12 +180,19 @@ class Deciding:
     def _word(self, store: Store, now: int, question: Question) -> Decision | None:
         try:
             return word_of_lists(store, question, now)
-        except Exception as error:
-            if is_away(error):
-                raise
-            self._cause = said(error)
+        except Exception as error:  # noqa: BLE001 - a bug that one key brings out, too
+            self._raise_if_away(store, error)
             self.refused.add(question.triplet)
         return None
+
+    def _raise_if_away(self, store: Store, error: Exception) -> None:
+        """Raise an error that is of the store as a whole; note any other as the cause."""
+        if is_away(error):
+            if not isinstance(error, StoreError) or self._stopwatch() - self._began >= LONG:
+                raise error
+            if not _can_write(store):
+                raise error
+        self._cause = said(error)
 
     def write(
         self,
@@ -200,6 +212,7 @@ class Deciding:
             self._strangers.note(0, sum(question.counts is None for question, _ in found))
             before_commit(found)
 
+        self._began = self._stopwatch()
         self.uncounted.let_go()
         for triplet in self.uncounted:
             later.drop(triplet)
@@ -209,8 +222,7 @@ class Deciding:
             return [None] * len(questions)
         self._strangers.note(sum(question.counts is None for question in taken), 0)
         decided = partial(decide_batch, store, now=now, admission=self._admission)
-        until = self._stopwatch() + PATIENCE
-        found = self._written(partial(decided, before_commit=tell), taken, later, until)
+        found = self._written(store, partial(decided, before_commit=tell), taken, later)
         for question, answered in zip(taken, found, strict=True):
             if isinstance(answered, Answered):
                 self._tell_written(question, answered)
@@ -219,30 +231,38 @@ class Deciding:
 
     def _written(
         self,
-        decided: Callable[[Sequence[Question], Later], list[Answered | Needs]],
+        store: Store,
+        decided: Callable[..., list[Answered | Needs]],
         questions: Sequence[Question],
         later: Later,
-        until: float,
+        until: float | None = None,
     ) -> list[Answered | Needs | None]:
         try:
-            return [*decided(questions, later)]
-        except Exception as error:
-            if is_away(error):
-                raise
-            self._cause = said(error)
+            return [*decided(questions, later, tries=Tries(SEARCHING if until else TRIES))]
+        except Exception as error:  # noqa: BLE001 - a bug that one key brings out, too
+            self._raise_if_away(store, error)
         if len(questions) + len(later) + bool(later.figures) == 1:
             if questions:
                 self.refused.add(questions[0].triplet)
             for triplet in later.triplets():
                 self.uncounted.add(triplet)
             return [None] * len(questions)
+        until = until or self._stopwatch() + PATIENCE
         if self._stopwatch() > until:
             return [None] * len(questions)
         return [
             answer
             for some, counts in _halves(questions, later)
-            for answer in self._written(decided, some, counts, until)
+            for answer in self._written(store, decided, some, counts, until)
         ]
+
+
+def _can_write(store: Store) -> bool:
+    try:
+        store.prove()
+    except StoreError:
+        return False
+    return True
 
 
 def _loaded(store: Store, triplets: list[Triplet]) -> dict[Triplet, Record]:

@@ -120,7 +120,8 @@ class Records(Protocol):
         """Make one transaction of what is called inside, where the store has such.
 
         If another writer has to be waited for before it begins, `waiting` is called once. It may
-        read. Its errors end the transaction.
+        read. Its errors end the transaction. Who gives it is in a hurry: where a foreign program
+        keeps the record of one key locked, that is not waited for (StoreConflict).
         """
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
@@ -239,6 +240,14 @@ class Store(Records, Lists, Figures, Protocol):
 
     def check(self) -> None:
         """Raise StoreUnavailable where what is open is no longer what the URL names."""
+
+    def prove(self) -> None:
+        """Write a key that nobody has, and leave nothing of it; raise StoreError where that fails.
+
+        It tells a store that fails from one that fails for one key. One that cannot be tried so
+        raises always.
+        """
+        raise StoreUnavailable("whether anything can be written was not tried")
 
     def close(self) -> None:
         """Let go of files and connections. Closing twice is fine."""

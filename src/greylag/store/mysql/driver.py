@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         """The driver's class, with what its stubs leave out."""
 
         _sock: Any  # None until it connects
+        server_version: str
 
         def _execute_command(self, command: int, sql: str | bytes) -> None: ...
         def _force_close(self) -> None: ...

@@ -94,6 +94,14 @@ def _said(error: Exception) -> str:
     return str(error)[:_SAID] or type(error).__name__
 
 
+def longest_wait(timeout: float) -> int:
+    """Return the seconds after which the server gives up a lock: before we give up its answer.
+
+    So it can say why.
+    """
+    return max(1, int(timeout) - 1)
+
+
 def connect(place: Place, guard: Guard, timeout: float) -> Bounded:
     """Return a session with the first host that will have one. Raises StoreError.
 
@@ -135,8 +143,7 @@ def _connect_one(place: Place, host: tuple[str, int] | None, timeout: float) -> 
     try:
         session.connect()
         with session.cursor() as cursor:
-            # The server is to give up a lock before we give up its answer: it says why.
-            longest = max(1, int(timeout) - 1)
+            longest = longest_wait(timeout)
             cursor.execute(sql.SESSION, (longest, longest))
             cursor.execute(sql.READ_ONLY)
             row = cursor.fetchone()

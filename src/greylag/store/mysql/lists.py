@@ -55,7 +55,7 @@ class MysqlLists(Store):
         self._is_long = False
 
     def transaction(self, waiting: Callable[[], None] | None = None) -> Transaction:
-        return self._transaction
+        return self._transaction.for_who_is(hurried=waiting is not None)
 
     def matching(self, client: bytes, domain: str) -> list[Entry]:
         starts = [net.packed for net in networks_around(client)]

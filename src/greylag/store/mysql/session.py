@@ -4,16 +4,21 @@ On one machine a trip costs as much as a short statement does. So what is writte
 with whatever is asked next or with the commit; the beginning goes with the first question. A node
 of a Galera cluster gets one at a time: it can take a transaction back between two statements, and
 in one trip it does not always tell of that before the commit has found nothing to do.
+
+Who is in a hurry waits for his turn, and for nothing else: one row that another program keeps
+locked must not hold up a whole batch. (MariaDB has a wait of less than a second, and of one
+statement; MySQL has neither, so there all locks are waited for alike.)
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from greylag.store.base import StoreConflict, StoreError
 from greylag.store.mysql import sql
-from greylag.store.mysql.link import Guard, connect, suppress_conflict
+from greylag.store.mysql.link import Guard, connect, longest_wait, suppress_conflict
 from greylag.store.mysql.options import Place
 
 TYPE_CHECKING = False
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     Rows = Sequence[tuple[Any, ...]]
 
 _MOST_AT_ONCE = 256 * 1024  # characters; servers take at least 1 MiB in one trip
+_MARIADB = re.compile(r"(\d+)\.(\d+)\.\d+-MariaDB")
+_WAIT_IN_STATEMENTS = (10, 3)  # the first MariaDB that has it
 
 
 class MysqlSession:
@@ -33,7 +40,11 @@ class MysqlSession:
         self._connection = connect(place, guard, timeout)
         with guard, self._connection.cursor() as cursor:
             self._together = not cursor.execute(sql.CLUSTERED)
-        self._turn = [sql.BEGIN, sql.LOCK]
+        self._longest = self._waits = longest_wait(timeout)  # seconds, for a lock
+        self._shortest = 0 if _can_hurry(self._connection.server_version) else self._longest
+        self._hurried = False
+        self._turn = [sql.BEGIN, sql.LOCK + sql.TURN_WAITS.format(self._longest)]
+        self._own_turn = True  # at the row of our own table
         self._first: list[str] = []  # begins, and waits for our turn
         self._waiting: list[str] = []  # writes
         self._asked: list[str] = []  # questions
@@ -68,11 +79,21 @@ class MysqlSession:
 
     def take_turns_at_old_table(self) -> None:
         """From now on take turns without a table of our own."""
-        self._turn = [sql.ISOLATION, sql.BEGIN, sql.LOCK_FIRST]
+        lock = sql.LOCK_FIRST + sql.TURN_WAITS.format(self._longest)
+        self._turn, self._own_turn = [sql.ISOLATION, sql.BEGIN, lock], False
 
-    def begin(self) -> None:
+    def begin(self, *, hurried: bool = False) -> None:
         """Begin a transaction when it is our turn, with the next statement."""
+        self._hurried = hurried
         self._first = [*self._turn]
+
+    def prove(self) -> None:
+        """See whether anything can be written, and take it back."""
+        self.begin(hurried=True)
+        try:
+            self.read(sql.INSERT_NOBODY, (bytes(4),))
+        finally:
+            self._roll_back()
 
     def end(self, *, commit: bool) -> None:
         """End it. One in which nothing was said costs nothing."""
@@ -96,14 +117,24 @@ class MysqlSession:
     def _send(self, *texts: str) -> list[Rows]:
         first, waiting = self._first, self._waiting
         self._first, self._waiting = [], []
+        if first:
+            first = [*self._other_wait(), *first]
         if first and waiting:
             # Nothing is written but when it is our turn, and whether it is the answer tells.
-            self._begun(self._exchange(first))
+            self._begun(self._exchange(first)[-1])
             return self._exchange([*waiting, *texts])
         results = self._exchange([*first, *waiting, *texts])
         if first:
-            self._begun(results)
+            self._begun(results[len(first) - 1])
         return results
+
+    def _other_wait(self) -> list[str]:
+        """Say how long rows are waited for from now on, where that changes."""
+        waits = self._shortest if self._hurried else self._longest
+        if waits == self._waits:
+            return []
+        self._waits = waits
+        return [sql.ROWS_WAIT.format(waits)]
 
     def _exchange(self, texts: Sequence[str]) -> list[Rows]:
         """Run statements; return the rows of each. After an error none is run."""
@@ -129,9 +160,9 @@ class MysqlSession:
         if trip:
             yield ";\n".join(trip)
 
-    def _begun(self, results: list[Rows]) -> None:
+    def _begun(self, locked: Rows) -> None:
         """See that it is our turn: the row may be gone, as from a table that was emptied."""
-        if self._turn[-1] == sql.LOCK and not results[len(self._turn) - 1]:
+        if self._own_turn and not locked:
             self._exchange([sql.ROLLBACK])
             self.make_lock()
             raise StoreConflict("the row at which writers take turns was gone")
@@ -154,6 +185,13 @@ class Transaction:
         self._guard = guard
         self._ended = ended
         self._depth = 0
+        self._hurried = False
+
+    def for_who_is(self, *, hurried: bool) -> Transaction:
+        """Return it, to be entered; inside one that is under way nothing changes."""
+        if not self._depth:
+            self._hurried = hurried
+        return self
 
     @property
     def active(self) -> bool:
@@ -163,7 +201,7 @@ class Transaction:
     def __enter__(self) -> None:
         if self._depth == 0:
             with self._guard:
-                self._session.begin()
+                self._session.begin(hurried=self._hurried)
         self._depth += 1
 
     def __exit__(self, kind: object, _error: object, _trace: object) -> None:
@@ -177,6 +215,12 @@ class Transaction:
         except StoreError:
             if kind is None:  # else it is the first error that tells the cause
                 raise
+
+
+def _can_hurry(version: str) -> bool:
+    """Tell whether a server of this version knows a wait for one statement alone."""
+    found = _MARIADB.search(version)
+    return found is not None and (int(found[1]), int(found[2])) >= _WAIT_IN_STATEMENTS
 
 
 def parts(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -10,6 +10,7 @@ MOST = 64  # triplets, or rows, that one statement is about
 SIZES = range(1, MOST + 1)
 
 _EPOCH = "'1970-01-01 00:00:00'"
+_LONG_AGO = "'1970-01-01 00:00:01'"
 
 
 def _seconds(column: str) -> str:
@@ -63,6 +64,12 @@ CHANGE = _sized(
     record_expires = GREATEST(record_expires, VALUES(record_expires))""",
     "(%s,%s,%s,%s,%s,%s,0)",
 )
+# A key that nobody has: to try whether anything can be written. In a table that knows no ROLLBACK
+# it is an expired row, which the next walk removes.
+INSERT_NOBODY = f"""INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, create_time,
+    block_expires, record_expires, blocked_count, passed_count, aborted_count)
+    VALUES (%s, 'nobody.invalid', 'nobody.invalid', {_LONG_AGO}, {_LONG_AGO},
+    {_LONG_AGO}, 0, 0, 0)"""  # noqa: S608 - constants
 FORGET = _sized("DELETE FROM greylisting_data WHERE id IN (%s)", "%s")
 
 _LIVE = "record_expires > %s AND (passed_count > 0 OR create_time <= %s)"
@@ -159,4 +166,7 @@ MAKE_LOCK = "INSERT IGNORE INTO greylag_figures (hour, name, number) VALUES (-1,
 ISOLATION = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 LOCK_FIRST = "SELECT id FROM greylisting_data ORDER BY id LIMIT 1 FOR UPDATE"
 BEGIN, COMMIT, ROLLBACK = "START TRANSACTION", "COMMIT", "ROLLBACK"
+# How long a lock is waited for: what takes part in turns, and all else; see session.py.
+ROWS_WAIT = "SET SESSION innodb_lock_wait_timeout = {:d}"
+TURN_WAITS = " /*M!100300 WAIT {:d} */"
 PROBE = "SELECT 1 FROM greylisting_data LIMIT 1"

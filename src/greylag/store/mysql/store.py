@@ -233,6 +233,10 @@ class MysqlStore(MysqlLists):
         with self._guard:
             self._session.read(sql.PROBE)
 
+    def prove(self) -> None:
+        with self._guard:
+            self._session.prove()
+
     def close(self) -> None:
         with self._guard:
             self._session.close()

@@ -93,6 +93,10 @@ PUT_ENTRY = """INSERT OR REPLACE INTO entries
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 REMOVE_NETWORK = "DELETE FROM entries WHERE network = ? AND prefix = ?"
 REMOVE_DOMAIN = "DELETE FROM entries WHERE domain = ?"
+# A key that nobody has: to try whether anything can be written.
+INSERT_NOBODY = """INSERT OR REPLACE INTO records (settled, network, sender, recipient, first_seen,
+    defer_until, expires, blocked, passed) VALUES (0, x'', '', '', 0, 0, 0, 0, 0)"""
+REMOVE_NOBODY = "DELETE FROM records WHERE settled = 0 AND network = x'' AND sender = ''"
 GENERATION = "SELECT number FROM state WHERE name = 'lists'"
 # A random number: a database that replaces another may have seen as many changes. Versions
 # before count on from there, so there has to be room.

@@ -247,6 +247,12 @@ class SqliteStore(Store):
         if found != self._file:
             raise StoreUnavailable(f"{self._path}: was replaced by another file")
 
+    def prove(self) -> None:
+        """The disk has it when this returns; what is written is what was there."""
+        with self.transaction(), self._guard:
+            self._db.execute(sql.INSERT_NOBODY)
+            self._db.execute(sql.REMOVE_NOBODY)
+
     def close(self) -> None:
         with self._guard:
             self._db.close()
