@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -298,3 +301,41 @@ def test_nonsense_or_no_memory_while_it_is_opened_is_a_store_error_t26(
     monkeypatch.setattr(MysqlSession, "read", stumbles)
     with pytest.raises(StoreUnavailable, match=told):
         open_store(database.url, timeout=4)
+
+
+PAUSED = """
+import os, signal, sys
+from greylag.store import open_store
+from greylag.store.mysql.driver import Bounded
+
+store, write = open_store(sys.argv[1], timeout=1), Bounded._write_bytes
+
+def write_and_stop(self, data):
+    write(self, data)
+    print("asked", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+Bounded._write_bytes = write_and_stop
+print(store._session.read(sys.argv[2]), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [("SELECT 7", "((7,),)"), ("SELECT SLEEP(9)", ""), ("SELECT 7; SELECT SLEEP(9)", "")],
+)
+def test_an_answer_that_came_while_we_were_paused_is_taken_p1(
+    database: Database, statement: str, found: str
+) -> None:
+    """As on a machine that slept for a while. What has not come by then is not waited for."""
+    command = [sys.executable, "-c", PAUSED, database.url, statement]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asks:
+        assert asks.stdout is not None
+        assert asks.stdout.readline() == b"asked\n"
+        time.sleep(1.5)
+        asks.send_signal(signal.SIGCONT)
+        began = time.monotonic()
+        said, errors = asks.communicate(timeout=10)
+    assert time.monotonic() - began < 1
+    assert said.decode().strip() == found
+    assert (b"timed out" in errors) is not bool(found)

@@ -9,6 +9,7 @@ under TLS alone; and where a method sends it at once, to a server that has prove
 from __future__ import annotations
 
 import socket
+import ssl
 from importlib.util import find_spec
 from time import monotonic
 
@@ -70,6 +71,7 @@ class Bounded(Base):
         self._opened = False
         self._until = 0.0
         self._rest = 0  # bytes that the answer may still have
+        self._late = False  # the time is over, and what was there was taken
         self._buffer, self._at = b"", 0
         self._filled_from: socket.socket | None = None
         self._limit: float | None = None  # the socket's time-out
@@ -95,6 +97,7 @@ class Bounded(Base):
     def _next_answer(self) -> None:
         self._until = monotonic() + self._timeout
         self._rest = MOST
+        self._late = False
 
     def _execute_command(self, command: int, sql: str | bytes) -> None:
         if self._opened:
@@ -129,11 +132,7 @@ class Bounded(Base):
         got = bytearray(memoryview(self._buffer)[self._at :])
         try:
             while len(got) < wanted:
-                left = self._until - monotonic()
-                if left <= 0:
-                    raise TimeoutError("timed out")
-                self._wait_for(left)
-                data = self._sock.recv(_CHUNK)
+                data = self._receive(self._until - monotonic())
                 if not data:
                     raise ConnectionError("closed")
                 got += data
@@ -143,6 +142,23 @@ class Bounded(Base):
             text = f"Lost connection to MySQL server during query ({error})"
             raise OperationalError(CR.CR_SERVER_LOST, text) from error
         self._buffer, self._at = bytes(got), 0
+
+    def _receive(self, left: float) -> bytes:
+        """Return what comes within the time that is left; then what is there, once.
+
+        It may have been us who stood still, as on a machine that slept.
+        """
+        if left > 0:
+            self._wait_for(left)
+            return bytes(self._sock.recv(_CHUNK))
+        if self._late:
+            raise TimeoutError("timed out")
+        self._late = True
+        self._wait_for(0.0)
+        try:
+            return bytes(self._sock.recv(_CHUNK))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            raise TimeoutError("timed out") from None
 
     def _wait_for(self, seconds: float) -> None:
         """Set the socket's time-out; the most usual one need not be set again."""
