@@ -11,30 +11,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
-from greylag.core.accesslist import Entry, networks_around
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, has_fate, hour_of
-from greylag.core.record import (
-    CLOCK_TOLERANCE,
-    Change,
-    Record,
-    joined,
-)
-from greylag.core.subject import Network, Subject
+from greylag.core.record import CLOCK_TOLERANCE, Change, Record, joined
 from greylag.core.triplet import Triplet
-from greylag.store.base import EntryPage, Filter, Page, Position, Store, StoreUnavailable, Stretch
+from greylag.store.base import Filter, Page, Position, StoreUnavailable, Stretch
 from greylag.store.sqlite import sql
 from greylag.store.sqlite.changes import make
 from greylag.store.sqlite.file import Guard, Transaction, connect, grown_log
-from greylag.store.sqlite.rows import (
-    entry_row,
-    facts_of,
-    read_entry,
-    read_figure,
-    read_number,
-    read_record,
-    read_scanned,
-    sound_entries,
-)
+from greylag.store.sqlite.lists import SqliteLists
+from greylag.store.sqlite.rows import facts_of, read_figure, read_number, read_record, read_scanned
 
 TIMEOUT = 4.0  # seconds to wait for another writer: inside the 5 s that a plugin may take
 
@@ -48,16 +33,16 @@ _LOOK_AT = 2  # records looked at for each that is to go
 _HIGHEST = b"\xff" * 17  # above every key
 
 
-class SqliteStore(Store):
+class SqliteStore(SqliteLists):
     """A store in the SQLite file at an absolute path, made if missing and `create` is set."""
 
     def __init__(self, path: str, *, timeout: float = TIMEOUT, create: bool = True) -> None:
-        self._guard = Guard(path)
+        guard = Guard(path)
+        db = connect(path, guard, timeout=timeout, create=create)
+        with guard:
+            super().__init__(db, guard, _identity(path))
         self._path = path
         self._timeout = timeout
-        self._db = connect(path, self._guard, timeout=timeout, create=create)
-        with self._guard:
-            self._file = _identity(path)
         self._walked_to = (os.urandom(1), "", "")  # of `trim`
 
     def transaction(self, waiting: Callable[[], None] | None = None) -> Transaction:
@@ -199,46 +184,6 @@ class SqliteStore(Store):
         with self.transaction(), self._guard:
             self._db.execute(sql.NEXT_REMOVAL)
             return sum(self._db.execute(sql.FORGET, t.key).rowcount for t in triplets)
-
-    def matching(self, client: bytes, domain: str) -> list[Entry]:
-        keys = [part for net in networks_around(client) for part in (net.packed, net.prefix)]
-        with self._guard:
-            rows = self._db.execute(sql.ENTRIES_BY_NETWORK[len(client)], keys).fetchall()
-            rows += self._db.execute(sql.ENTRIES_BY_DOMAIN, (domain,)).fetchall()
-            return sound_entries(rows)
-
-    def entries(self) -> list[Entry]:
-        with self._guard:
-            return [read_entry(row) for row in self._db.execute(sql.ENTRIES)]
-
-    def entries_after(self, number: int, limit: int) -> EntryPage:
-        with self._guard:
-            rows = self._db.execute(sql.ENTRIES_AFTER, (number, limit)).fetchall()
-            found = sound_entries(rows)
-        after = rows[-1][-1] if len(rows) == limit else None
-        return EntryPage(found, after, len(rows) - len(found))
-
-    def put_entries(self, entries: Iterable[Entry]) -> None:
-        with self.transaction(), self._guard:
-            self._db.executemany(sql.PUT_ENTRY, (entry_row(entry) for entry in entries))
-            self._db.execute(sql.NEXT_GENERATION)
-
-    def remove_entries(self, subjects: Iterable[Subject]) -> int:
-        removed = 0
-        with self.transaction(), self._guard:
-            for subject in subjects:
-                if isinstance(subject, Network):
-                    where: tuple[object, ...] = (subject.packed, subject.prefix)
-                    removed += self._db.execute(sql.REMOVE_NETWORK, where).rowcount
-                else:
-                    removed += self._db.execute(sql.REMOVE_DOMAIN, (subject.name,)).rowcount
-            self._db.execute(sql.NEXT_GENERATION)
-        return removed
-
-    def generation(self) -> int:
-        with self._guard:
-            number = read_number(self._db.execute(sql.GENERATION).fetchone())
-        return hash((number, *self._file)) if number else 0  # 0: never had any entry
 
     def check(self) -> None:
         """A file that was deleted or replaced can still be written to, and nobody would find it."""
