@@ -89,8 +89,8 @@ def rest(pid: int) -> None:
 def fill_sqlite(database: Path, number: int) -> Callable[[str], None]:
     """Put entries into a database; return what denies one client more."""
     put = (
-        "INSERT INTO entries (network, prefix, denied_until, expires, created, comment)"
-        " VALUES (?, 32, ?, ?, 0, '')"
+        "INSERT INTO entries (purpose, kind, network, prefix, denied_until, expires, created,"
+        " comment, origin, spoofable) VALUES ('access', 'network', ?, 32, ?, ?, 0, '', '', 0)"
     )
     open_store(f"sqlite://{database}", timeout=4).close()
     with closing(sqlite3.connect(database)) as db, db:

@@ -191,8 +191,8 @@ def test_a_path_with_any_letters_is_the_file_that_is_checked(tmp_path: Path) -> 
         assert run(tmp_path, url, "db", "check") == (0, "", "greylag: all is well\n")
     assert not (tmp_path / "a").exists()
     with closing(sqlite3.connect(tmp_path / "a#b.db")) as db, db:
-        row = "INSERT INTO entries VALUES (7, x'c0000207', 33, NULL, 0, 9, 0, '')"
-        db.execute(row)
+        row = "(7, 'access', 'network', x'c0000207', 33, NULL, 0, 9, 0, '', '', 0)"
+        db.execute(f"INSERT INTO entries VALUES {row}")
     assert run(tmp_path, f"sqlite://{tmp_path}/a#b.db", "db", "check")[0] == 1
 
 
@@ -242,7 +242,7 @@ def test_who_only_reads_leaves_an_older_schema_as_it_is_p17(tmp_path: Path) -> N
     before = path.read_bytes()
     code, _out, said = run(tmp_path, f"sqlite://{path}", "stats")
     assert code == 74
-    assert "has schema 1: `greylag db init`, or the daemon, makes it 2" in said
+    assert "has schema 1: `greylag db init`, or the daemon, makes it 3" in said
     assert path.read_bytes() == before
     assert run(tmp_path, f"sqlite://{path}", "db", "init")[0] == 0
     assert run(tmp_path, f"sqlite://{path}", "stats")[0] == 0
@@ -255,4 +255,4 @@ def test_a_list_row_that_is_no_range_is_told_t46(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE entries SET prefix = 33")
     code, out, _said = run(tmp_path, url, "db", "check")
-    assert (code, "list entry 1 names no range, and is ignored" in out) == (1, True)
+    assert (code, "list entry 1 names nothing, and is ignored" in out) == (1, True)

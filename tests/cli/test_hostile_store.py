@@ -44,7 +44,10 @@ COMMANDS = (
 CODES = {0, 1, 2, DEFER, REJECT, STORE_ERROR, STORE_ERROR + 1, CONFIG_ERROR}
 COLUMNS = {
     "records": (PACKED, TEXTS, TEXTS, *[NUMBERS] * 5),
-    "entries": (PACKED, NUMBERS, TEXTS, *[NUMBERS] * 3, TEXTS),
+    "entries": (
+        *(("access", "trap", *TEXTS), ("network", "domain", "sender", *TEXTS)),
+        *(PACKED, NUMBERS, TEXTS, *[NUMBERS] * 3, TEXTS, TEXTS, NUMBERS),
+    ),
     "figures": (NUMBERS, ("pass:known", "waited:60", "fate:stopped", *TEXTS), NUMBERS),
 }
 LOOSE = """
@@ -52,8 +55,9 @@ LOOSE = """
     CREATE TABLE records (settled, network, sender, recipient, first_seen, defer_until, expires,
         blocked, passed);
     DROP TABLE entries;
-    CREATE TABLE entries (number INTEGER PRIMARY KEY, network, prefix, domain, denied_until,
-        expires, created, comment, UNIQUE (network, prefix), UNIQUE (domain));
+    CREATE TABLE entries (number INTEGER PRIMARY KEY, purpose, kind, network, prefix, name,
+        denied_until, expires, created, comment, origin, spoofable,
+        UNIQUE (network, prefix, purpose), UNIQUE (name, kind, purpose));
     DROP TABLE figures;
     CREATE TABLE figures (hour, name, number, PRIMARY KEY (hour, name));
     INSERT OR REPLACE INTO state VALUES ('lists', 9223372036854775807);
@@ -98,7 +102,9 @@ def one_column(table: str, column: int, value: object) -> Callable[[Greylag], No
         loosen(greylag)
         good: dict[str, list[object]] = {
             "records": [0, NETWORK, SENDER, RECIPIENT, NOW - 500, NOW - 200, NOW + 9999, 1, 0],
-            "entries": [1, NETWORK, 24, None, 0, NOW + 9999, NOW, "comment"],
+            "entries": [
+                *(1, "access", "network", NETWORK, 24, None, 0, NOW + 9999, NOW, "comment", "", 0)
+            ],
             "figures": [NOW - NOW % 3600, "pass:known", 1],
         }
         row = good[table]

@@ -88,10 +88,14 @@ def test_times_that_no_calendar_holds(greylag: Greylag, seconds: int) -> None:
 def test_list_entries_that_no_greylag_wrote(greylag: Greylag, packed: bytes) -> None:
     """T12, T26."""
     greylag.run("allow", "add", "example.org")
-    insert = """INSERT INTO entries
-        (network, prefix, domain, denied_until, expires, created, comment)
-        VALUES (?, ?, ?, 0, ?, 0, ?)"""
-    greylag.sql(insert, (packed, 999, None, NEVER, EVIL), (None, None, EVIL, NEVER, EVIL))
+    insert = """INSERT INTO entries (purpose, kind, network, prefix, name,
+        denied_until, expires, created, comment, origin, spoofable)
+        VALUES ('access', ?, ?, ?, ?, 0, ?, 0, ?, ?, 0)"""
+    greylag.sql(
+        insert,
+        ("network", packed, 999, None, NEVER, EVIL, EVIL),
+        ("sender", None, None, EVIL, NEVER, EVIL, EVIL),
+    )
     shown = greylag.run("allow", "list").stdout
     assert f"unreadable range {packed.hex()}" in shown
     assert len(greylag.json("allow", "list")["entries"]) == 3

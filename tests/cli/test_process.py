@@ -76,7 +76,7 @@ def test_hostile_content_in_tables_that_are_folded_to_a_terminal_t46(
     greylag.remember(Triplet(NETWORK, "a@example.org", "b@example.net"))
     assert greylag.run("allow", "add", "example.net").exit_code == 0
     greylag.sql("UPDATE records SET sender = ?, recipient = ?", (evil, evil))
-    greylag.sql("UPDATE entries SET comment = ?, domain = ?", (evil, evil))
+    greylag.sql("UPDATE entries SET comment = ?, name = ?, origin = ?", (evil, evil, evil))
     greylag.sql("INSERT INTO figures VALUES (?, ?, 7)", (int(time()), f"pass:{evil}"))
     for command in (("search",), ("allow", "list", "--all"), ("stats", "--by-hour")):
         code, shown = on_a_terminal(*command, COLUMNS=columns, PYTHONIOENCODING=encoding)

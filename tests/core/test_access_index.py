@@ -5,9 +5,30 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greylag.core.accesslist import NEVER, AccessIndex, Entry, last_word
+from greylag.core.accessindex import AccessIndex
+from greylag.core.accesslist import (
+    NEVER,
+    Entry,
+    Purpose,
+    Seen,
+    expected,
+    last_word,
+    provider,
+    trap,
+    wants,
+)
 from greylag.core.client import parse_address
-from greylag.core.subject import Domain, Network, Subject, parse_subject
+from greylag.core.subject import (
+    ClientName,
+    Domain,
+    Network,
+    RecipientMailbox,
+    SenderDomain,
+    SenderMailbox,
+    Subject,
+    parse_subject,
+)
+from greylag.core.value import replace
 from tests.strategies import PROPERTY
 
 TEXTS = ["192.0.2.0/24", "192.0.2.7", "0.0.0.0/0", "198.51.100.0/24", "2001:db8::/32", "::/0"]
@@ -18,7 +39,7 @@ CLIENTS = [b"192.0.2.7", b"192.0.2.8", b"203.0.113.1", b"2001:db8::1", b"2001:db
 def test_an_empty_index_names_nobody() -> None:
     index = AccessIndex([])
     assert len(index) == 0
-    assert index.matching(b"\xc0\x00\x02\x07", "example.net") == []
+    assert index.matching(Seen(b"\xc0\x00\x02\x07", "example.net")) == []
 
 
 def test_several_entries_of_one_subject_are_all_there() -> None:
@@ -26,7 +47,7 @@ def test_several_entries_of_one_subject_are_all_there() -> None:
     entries = [Entry(SUBJECTS[1], NEVER, number=1), Entry(SUBJECTS[1], 0, number=2)]
     index = AccessIndex(entries)
     assert len(index) == 2
-    assert index.matching(b"\xc0\x00\x02\x07", "") == entries
+    assert index.matching(Seen(b"\xc0\x00\x02\x07")) == entries
 
 
 def test_it_is_filled_and_emptied_in_parts() -> None:
@@ -39,7 +60,11 @@ def test_it_is_filled_and_emptied_in_parts() -> None:
     again = [Entry(subject, 0, number=100) for subject in SUBJECTS[-2:]]
     index.add(again)
     assert len(index) == len(entries) + len(again)
-    assert index.matching(b"\xcb\0\x71\1", "x.example") == [entries[-1], again[-1], entries[2]]
+    assert index.matching(Seen(b"\xcb\0\x71\1", "x.example")) == [
+        entries[-1],
+        again[-1],
+        entries[2],
+    ]
     sizes = []
     while index.take_out(3):
         sizes.append(len(index))
@@ -48,17 +73,49 @@ def test_it_is_filled_and_emptied_in_parts() -> None:
     assert len(index) == 0
 
 
-@PROPERTY
-@given(
-    chosen=st.lists(st.sampled_from(SUBJECTS), max_size=8),
-    client=st.sampled_from(CLIENTS),
-    domain=st.sampled_from(["example.net", "x.example", "other.example", ""]),
+NAMED: list[Subject] = [
+    ClientName("mail.example.org"),
+    ClientName("example.org"),
+    SenderMailbox("a@news.example.org"),
+    SenderDomain("news.example.org"),
+    SenderDomain("example.org", below=True),
+    RecipientMailbox("b@example.net"),
+    Domain("example.net", below=True),
+    Domain("net", below=True),
+]
+ENTRIES = st.builds(
+    Entry,
+    st.sampled_from([*SUBJECTS, *NAMED]),
+    st.sampled_from([0, NEVER]),
+    st.sampled_from([NEVER, 900]),
+    origin=st.sampled_from(["", "provider:example"]),
+    purpose=st.sampled_from(Purpose),
+    spoofable=st.booleans(),
 )
-def test_the_index_has_the_last_word_of_all_entries(
-    chosen: list[Subject], client: bytes, domain: str
-) -> None:
-    entries = [Entry(subject, 0, number=number) for number, subject in enumerate(chosen)]
-    packed = parse_address(client)
-    assert packed is not None
-    found = AccessIndex(entries).matching(packed, domain)
-    assert last_word(found, packed, domain, 1000) == last_word(entries, packed, domain, 1000)
+SIGHTS = st.builds(
+    Seen,
+    st.sampled_from([parse_address(client) or b"" for client in CLIENTS]),
+    st.sampled_from(["example.net", "x.example", "sub.example.net", ""]),
+    st.sampled_from(["b@example.net", "c@example.net", "b@example.net.", ""]),
+    st.sampled_from(["a@news.example.org", "b@news.example.org", "a@example.org.", ""]),
+    st.sampled_from([None, (), ("x.mail.example.org",), ("other.example", "example.org")]),
+    st.sampled_from([None, False, True]),
+    st.sampled_from([b"", bytes.fromhex("20010db8") + bytes(12)]),
+)
+
+
+@PROPERTY
+@given(st.lists(ENTRIES, max_size=12), SIGHTS)
+def test_the_index_says_what_all_entries_say(chosen: list[Entry], seen: Seen) -> None:
+    entries = [replace(entry, number=number) for number, entry in enumerate(chosen)]
+    found = AccessIndex(entries).matching(seen)
+    assert set(found) <= set(entries)
+    for word in (last_word, wants, expected, trap, provider):
+        assert word(found, seen, 1000) == word(entries, seen, 1000)
+
+
+def test_a_name_that_is_empty_names_no_null_sender_t46() -> None:
+    empty = [Entry(replace(subject, name=""), NEVER) for subject in NAMED]
+    index = AccessIndex(empty)
+    assert (len(index), index.ignored) == (0, len(empty))
+    assert last_word(empty, Seen(names=("",), spf_passed=True), 1) is None

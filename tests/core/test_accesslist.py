@@ -9,6 +9,7 @@ import pytest
 from greylag.core.accesslist import (
     NEVER,
     Entry,
+    Seen,
     last_word,
     networks_around,
     rank_beside,
@@ -21,6 +22,7 @@ from greylag.core.value import replace
 from tests.core.asking import T, allow, deny
 
 CLIENT = b"\xc0\x00\x02\x11"
+SEEN = Seen(CLIENT, "example.net")
 BLOCK = parse_subject("192.0.2.0/24")
 
 
@@ -53,20 +55,20 @@ def test_a_client_lies_in_33_or_129_networks(client: bytes, number: int) -> None
     assert [n.prefix for n in networks] == list(range(number - 1, -1, -1))
     assert networks[0] == Network(packed, number - 1)
     assert networks[-1] == Network(bytes(len(packed)), 0)
-    assert all(speaks_for(n, packed, "") for n in networks)
+    assert all(speaks_for(n, Seen(packed)) for n in networks)
 
 
 @pytest.mark.parametrize(
     ("domain", "speaks"), [("example.net", True), ("mx.example.net", False), ("", False)]
 )
 def test_a_domain_speaks_for_itself_alone(domain: str, speaks: bool) -> None:
-    assert speaks_for(Domain("example.net"), CLIENT, domain) is speaks
+    assert speaks_for(Domain("example.net"), Seen(CLIENT, domain)) is speaks
 
 
 def test_nobody_has_the_last_word_where_nobody_speaks() -> None:
-    assert last_word([], CLIENT, "example.net", T) is None
+    assert last_word([], SEEN, T) is None
     others = [allow("192.0.3.0/24"), allow("example.org"), allow("192.0.2.17", expires=T)]
-    assert last_word(others, CLIENT, "example.net", T) is None
+    assert last_word(others, SEEN, T) is None
 
 
 def test_the_last_word_does_not_depend_on_the_order() -> None:
@@ -81,19 +83,19 @@ def test_the_last_word_does_not_depend_on_the_order() -> None:
     while ranked:
         for _ in range(20):
             shuffled = dice.sample(ranked, len(ranked))
-            assert last_word(shuffled, CLIENT, "example.net", T) == ranked[-1]
+            assert last_word(shuffled, SEEN, T) == ranked[-1]
         ranked.pop()
 
 
 def test_a_row_that_is_no_range_speaks_for_nobody_t46() -> None:
-    assert not speaks_for(Network(b"\xc0\0\2\1", 24), CLIENT, "")
+    assert not speaks_for(Network(b"\xc0\0\2\1", 24), Seen(CLIENT))
 
 
 def test_of_entries_for_one_subject_the_highest_number_speaks() -> None:
     old, new = (replace(allow("192.0.2.0/24"), number=number) for number in (3, 8))
     other = allow("example.net")
     for entries in ([old, new, other], [new, other, old]):
-        assert speaking_of(entries) == {old.subject: new, other.subject: other}
+        assert speaking_of(entries) == {old.key: new, other.key: other}
 
 
 def test_a_row_with_address_and_domain_ranks_between_addresses_and_domains() -> None:
@@ -101,6 +103,6 @@ def test_a_row_with_address_and_domain_ranks_between_addresses_and_domains() -> 
     widest = replace(deny("0.0.0.0/0"), number=1)
     beside = replace(allow("192.0.2.17"), number=2, rank=rank_beside(32))
     domain = replace(deny("example.net"), number=3)
-    assert last_word([widest, beside, domain], CLIENT, "example.net", T) == widest
-    assert last_word([beside, domain], CLIENT, "example.net", T) == beside
+    assert last_word([widest, beside, domain], SEEN, T) == widest
+    assert last_word([beside, domain], SEEN, T) == beside
     assert rank_beside(0) < rank_beside(32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greylag.core.accesslist import Entry, networks_around, speaks_for
+from greylag.core.accesslist import Entry, Seen, networks_around, speaks_for
 from greylag.core.client import last_address, network, parse_address
 from greylag.core.policy import Policy
 from greylag.core.record import CLOCK_TOLERANCE, Record
@@ -144,8 +144,8 @@ def test_families_never_match_each_other(
     """Fault 4: neither in lists nor in triplets, also where their bytes begin alike."""
     if data.draw(st.booleans()):
         six = four + six[4:]
-    assert not speaks_for(Network(network(four, short), short), six, "")
-    assert not speaks_for(Network(network(six, long), long), four, "")
+    assert not speaks_for(Network(network(four, short), short), Seen(six))
+    assert not speaks_for(Network(network(six, long), long), Seen(four))
     assert not {n.packed for n in networks_around(four)} & {n.packed for n in networks_around(six)}
     policy = Policy(ipv4_prefix=short, ipv6_prefix=long)
     one, other = (triplet_of(packed, b"a", b"b", policy) for packed in (four, six))
@@ -167,5 +167,5 @@ def test_an_entry_speaks_for_exactly_its_range(packed: bytes, data: st.DataObjec
     near = int.from_bytes(packed, "big") ^ (1 << data.draw(st.integers(0, size - 1)))
     for client in (packed, other, near.to_bytes(len(packed), "big")):
         inside = subject.packed <= client <= last_address(subject.packed, prefix)
-        assert speaks_for(subject, client, "example.net") is inside
+        assert speaks_for(subject, Seen(client, "example.net")) is inside
         assert (subject in networks_around(client)) is inside

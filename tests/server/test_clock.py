@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from greylag.core.accesslist import AccessIndex
+from greylag.core.accessindex import AccessIndex
 from greylag.core.policy import Room
 from greylag.server.daemon import StoreEvents
 from greylag.server.exporter import DaemonCollector

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from greylag.core.accesslist import AccessIndex
+from greylag.core.accessindex import AccessIndex
 from greylag.core.attempt import Attempt
 from greylag.core.engine import precheck
 from greylag.core.policy import Policy, Room

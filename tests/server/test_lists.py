@@ -28,6 +28,12 @@ SEEN_WITHIN = 90 if SOAK else 30  # seconds; with the other tests' load
 DENIED, ALLOWED = bytes((198, 51, 100, 66)), bytes((198, 51, 100, 77))
 
 
+INTO = (
+    "INTO entries (purpose, kind, network, prefix, denied_until, expires, created, comment, origin,"
+    " spoofable) VALUES ('access', 'network', ?, ?, ?, ?, ?, ?, '', 0)"
+)
+
+
 def fill_sqlite(database: Path, number: int, start: int = 0) -> None:
     """Put entries into the lists, many of them about nobody, in one transaction."""
     rows = [
@@ -37,8 +43,7 @@ def fill_sqlite(database: Path, number: int, start: int = 0) -> None:
     rows += [(DENIED, 32, NEVER, NEVER, 0, ""), (ALLOWED, 32, 0, NEVER, 0, "")]
     with closing(sqlite3.connect(database, timeout=20)) as db, db:
         db.executemany(
-            "INSERT OR REPLACE INTO entries"
-            " (network, prefix, denied_until, expires, created, comment) VALUES (?, ?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE {INTO}",
             rows,
         )
         db.execute("UPDATE state SET number = number + 1 WHERE name = 'lists'")
@@ -165,8 +170,7 @@ def test_a_change_in_long_lists_under_load_t45(tmp_path: Path) -> None:
         with closing(sqlite3.connect(database, timeout=20)) as db, db:
             where = (bytes((192, 0, 2, number)), 32, 0, NEVER, 0, "")
             db.execute(
-                "INSERT INTO entries (network, prefix, denied_until, expires, created, comment)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                f"INSERT {INTO}",
                 where,
             )
             db.execute("UPDATE state SET number = number + 1 WHERE name = 'lists'")

@@ -46,8 +46,10 @@ def test_a_large_write_ahead_log_is_told_at_a_limited_rate(tmp_path: Path) -> No
             assert client.ask(sender="other@example.org") != LET_IN
 
 
-BAD_ROW = "INSERT INTO entries VALUES (NULL, x'c0000207', 33, NULL, 0, 9999999999, 0, '')"
-GOOD_ROW = "INSERT INTO entries VALUES (NULL, x'c6336407', 32, NULL, 0, 9999999999, 0, '')"
+ROW = (
+    "INSERT INTO entries VALUES (NULL, 'access', 'network', {}, NULL, 0, 9999999999, 0, '', '', 0)"
+)
+BAD_ROW, GOOD_ROW = ROW.format("x'c0000207', 33"), ROW.format("x'c6336407', 32")
 CHANGED = "UPDATE state SET number = number + 1 WHERE name = 'lists'"
 
 

@@ -402,7 +402,7 @@ def test_lists_that_refuse_one_question_refuse_nobody_else_t34(
     some = [asked(sender, listed=False) for sender in SENDERS[:2]]
     error: Exception = StoreRefused("a bad row")
 
-    def matching(client: bytes, domain: str) -> list[Entry]:
+    def matching(_asked: object) -> list[Entry]:
         if not list(batches.deciding.refused):
             raise error
         return []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from greylag.core.accesslist import NEVER, AccessIndex, Entry
+from greylag.core.accessindex import AccessIndex
+from greylag.core.accesslist import NEVER, Entry
 from greylag.core.attempt import Attempt
 from greylag.core.engine import precheck
 from greylag.core.policy import Policy

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from greylag.core.accesslist import NEVER, AccessIndex, Entry
+from greylag.core.accessindex import AccessIndex
+from greylag.core.accesslist import NEVER, Entry
 from greylag.core.attempt import Attempt
 from greylag.core.engine import needs, precheck
 from greylag.core.evidence import Evidence, Kind, Needs

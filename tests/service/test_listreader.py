@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from greylag.core.accesslist import NEVER, AccessIndex, Entry
+from greylag.core.accessindex import AccessIndex
+from greylag.core.accesslist import NEVER, Entry, Seen
 from greylag.core.subject import parse_subject
 from greylag.service.listreader import AGAIN, FIRST, LEAST, MOST, STEP, TAKEN_OUT, ListReader
 from greylag.store.base import EntryPage, StoreRefused, StoreUnavailable
@@ -145,7 +146,7 @@ def test_a_change_in_the_midst_begins_anew_and_loses_nothing() -> None:
     reading.reader.look(store)  # what is begun goes on
     found = reading.all()
     assert len(found) == 3 * FIRST - 1
-    assert found.matching(bytes((10, 0, 0, 1)), "") == []
+    assert found.matching(Seen(bytes((10, 0, 0, 1)))) == []
     reading.store.limits.clear()
     reading.reader.look(store)
     assert reading.reader.step(store) is None

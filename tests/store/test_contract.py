@@ -13,13 +13,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from greylag.core.accesslist import NEVER, Entry, last_word
+from greylag.core.accesslist import NEVER, Entry, Purpose, Seen, last_word, wants
 from greylag.core.client import parse_address
 from greylag.core.connection import HOLD
+from greylag.core.evidence import Kind
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, hour_of
 from greylag.core.identity import Pool, PoolKind
 from greylag.core.record import Blocked, Change, Created, Noted, Passed, Record
-from greylag.core.subject import Domain, Network, parse_subject
+from greylag.core.subject import (
+    ClientName,
+    Domain,
+    Network,
+    RecipientMailbox,
+    SenderDomain,
+    SenderMailbox,
+    Subject,
+    parse_subject,
+)
 from greylag.core.triplet import Triplet, connection_of, sent_of, trapped_of, trust_of
 from greylag.core.value import replace
 from greylag.store import Backend, kinds, open_store
@@ -69,7 +79,7 @@ def came(key: Triplet, at: int = NOW) -> Created:
 def test_nothing_is_known_at_first(store: Store) -> None:
     assert store.load(MET) == {}
     assert store.entries() == store.entries_after(0, 9).entries == []
-    assert store.matching(bytes(4), "example.net") == []
+    assert store.matching(Seen(bytes(4), "example.net")) == []
     assert store.figures(0, NEVER) == {}
     assert store.count(NOW) == (0, 0)
     assert list(store.search(Filter(), 10)) == []
@@ -304,14 +314,99 @@ def test_entries_are_found_by_what_they_name(store: Store) -> None:
     def named(client: bytes, domain: str) -> set[str]:
         packed = parse_address(client)
         assert packed is not None
-        found = store.matching(packed, domain)
+        seen = Seen(packed, domain)
         # A store may return more than speaks; what speaks it must return.
-        return {str(e.subject) for e in found if last_word([e], packed, domain, NOW) is not None}
+        found = store.matching(seen)
+        return {str(e.subject) for e in found if last_word([e], seen, NOW) is not None}
 
     assert named(b"192.0.2.7", "x.example") == {"192.0.2.0/24", "192.0.2.7", "0.0.0.0/0"}
     assert named(b"198.51.100.1", "example.net") == {"0.0.0.0/0", "example.net"}
     assert named(b"2001:db8::1", "x.example") == {"2001:db8::/32"}
     assert named(b"2001:db9::1", "x.example") == set()
+
+
+KINDS: dict[Subject, Seen] = {
+    ClientName("mail.example.org"): Seen(bytes(4), names=("x.example", "a.mail.example.org")),
+    SenderMailbox("a@example.org"): Seen(bytes(4), sender="a@example.org"),
+    SenderDomain("example.org"): Seen(bytes(4), sender="a@example.org"),
+    SenderDomain("example.org", below=True): Seen(bytes(4), sender="a@x.y.example.org"),
+    RecipientMailbox("b@example.net"): Seen(bytes(4), recipient="b@example.net"),
+    Domain("example.net", below=True): Seen(bytes(4), "x.y.example.net"),
+}
+STRANGER = Seen(bytes((9, 9, 9, 9)), "a.example", "b@a.example", "c@b.example", ("c.example",))
+
+
+def refuses_kinds(store: Store) -> bool:
+    """Tell whether a store has no place yet for other entries than the old table's."""
+    return type(store).__module__.startswith(mysql.__package__)
+
+
+@pytest.mark.parametrize("subject", KINDS, ids=lambda subject: subject.kind)
+@needs(LISTS)
+def test_entries_of_every_kind_are_kept_and_found_or_refused_alone(
+    store: Store, subject: Subject
+) -> None:
+    wanted = Entry(subject, 0, NEVER, "why", NOW, origin="whitelist.txt", spoofable=True)
+    block = entry("192.0.2.0/24")
+    if refuses_kinds(store):
+        with pytest.raises(StoreRefused):
+            store.put_entries([block, wanted])
+        assert store.entries() == []
+        return
+    store.put_entries([block, wanted])
+    assert [replace(e, number=0) for e in store.entries()] == [block, wanted]
+    assert store.entries_after(0, 9).entries == store.entries()
+    (found,) = store.matching(KINDS[subject])
+    assert replace(found, number=0) == wanted
+    assert store.matching(STRANGER) == []
+    assert store.remove_entries([subject]) == 1
+    assert [e.subject for e in store.entries()] == [block.subject]
+
+
+@needs(LISTS)
+def test_kinds_with_the_same_name_are_other_subjects(store: Store) -> None:
+    if refuses_kinds(store):
+        return
+    kinds: list[Subject] = [SenderDomain("a.example"), SenderDomain("a.example", below=True)]
+    kinds += [Domain("a.example"), Domain("a.example", below=True), ClientName("a.example")]
+    store.put_entries([Entry(subject, 0) for subject in kinds])
+    store.put_entries([Entry(kinds[0], NEVER)])
+    assert [e.subject for e in store.entries()] == [*kinds[1:], kinds[0]]
+    assert store.remove_entries(kinds[1:2]) == 1
+    assert {e.subject for e in store.entries()} == {kinds[0], *kinds[2:]}
+
+
+@needs(LISTS)
+def test_one_subject_has_an_entry_for_each_purpose(store: Store) -> None:
+    if refuses_kinds(store):
+        with pytest.raises(StoreRefused):
+            store.put_entries([replace(entry("192.0.2.7"), purpose=Purpose.PROVIDER)])
+        assert store.remove_entries([parse_subject("192.0.2.7")], Purpose.PROVIDER) == 0
+        return
+    for subject in (parse_subject("192.0.2.7"), RecipientMailbox("b@example.net")):
+        all_of_it = [Entry(subject, 0, purpose=purpose) for purpose in Purpose]
+        store.put_entries(all_of_it)
+        store.put_entries([replace(all_of_it[0], comment="again")])
+        found = store.matching(Seen(bytes((192, 0, 2, 7)), recipient="b@example.net"))
+        assert {e.purpose for e in found} == set(Purpose)
+        assert len(found) == len(Purpose)
+        assert store.remove_entries([subject], Purpose.TRAP) == 1
+        assert {e.purpose for e in store.entries()} == {*Purpose} - {Purpose.TRAP}
+        for purpose in Purpose:
+            store.remove_entries([subject], purpose)
+        assert store.entries() == []
+
+
+@needs(LISTS)
+def test_where_names_are_not_known_a_look_up_tells_that_some_entry_has_one(store: Store) -> None:
+    seen = Seen(bytes((9, 9, 9, 9)), "a.example")
+    store.put_entries([entry("192.0.2.7"), entry("example.net")])
+    assert wants(store.matching(seen), seen, NOW) == frozenset()
+    if refuses_kinds(store):
+        return
+    store.put_entries([Entry(ClientName(f"{n}.example"), 0) for n in range(3)])
+    assert wants(store.matching(seen), seen, NOW) == {Kind.NAMES}
+    assert store.matching(replace(seen, names=("a.example.org",))) == []
 
 
 @needs(LISTS)

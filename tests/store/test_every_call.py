@@ -13,7 +13,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from greylag.core.accesslist import NEVER, Entry
+from greylag.core.accesslist import NEVER, Entry, Seen
 from greylag.core.record import Blocked, Created, Passed, Record
 from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet
@@ -50,7 +50,7 @@ def first_contacts(store: Store) -> None:
     store.check()
     store.generation()
     with store.transaction():
-        store.matching(bytes((192, 0, 2, 7)), "example.net")
+        store.matching(Seen(bytes((192, 0, 2, 7)), "example.net"))
         store.load(KEYS)
         store.apply([*born(*KEYS[8:]), Blocked(A)], {"defer:new": 6, "defer:early": 1}, NOW)
 

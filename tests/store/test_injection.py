@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from greylag.core.accesslist import NEVER, Entry
+from greylag.core.accesslist import NEVER, Entry, Seen
 from greylag.core.address import canonical, canonical_domain
 from greylag.core.attempt import Attempt
 from greylag.core.policy import Policy
@@ -76,7 +76,7 @@ def test_every_text_that_reaches_a_store_is_data(store: Store, payload: bytes) -
     assert {key, named} & {*found}  # a table of the old plugin has canonical names alone
     entry = Entry(Domain(text), 0, comment=text)
     store.put_entries([entry])
-    (match,) = store.matching(b"\xc0\x00\x02\x01", text)
+    (match,) = store.matching(Seen(b"\xc0\x00\x02\x01", text))
     # A table of the old plugin compares without case: its store has canonical forms alone.
     assert match.subject in (Domain(text), Domain(canonical_domain(payload)))
     assert match.comment == text
@@ -90,6 +90,6 @@ def test_the_schema_is_untouched_afterwards(store: Store) -> None:
         for payload in SQL_PAYLOADS:
             text = payload.decode()
             list(store.search(Filter(sender=text, recipient=text), 9))
-            store.matching(b"\xc0\x00\x02\x01", text)
+            store.matching(Seen(b"\xc0\x00\x02\x01", text))
         assert store.count(NOW) == (0, 0)
         assert store.generation() == 0

@@ -7,7 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from greylag.core.accesslist import AccessIndex, last_word
+from greylag.core.accessindex import AccessIndex
+from greylag.core.accesslist import Seen, last_word
 from greylag.core.client import parse_address
 from greylag.store import open_store
 from greylag.store.base import Store
@@ -61,12 +62,12 @@ def test_the_row_that_decides_is_that_of_the_old_program(
 ) -> None:
     """The first of two rows for one subject; a row of both below those of an address alone."""
     insert(database, rows)
-    client = bytes((192, 0, 2, 7))
+    seen = Seen(bytes((192, 0, 2, 7)), "example.net")
     for found in (
-        store.matching(client, "example.net"),
-        AccessIndex(store.entries()).matching(client, "example.net"),
+        store.matching(seen),
+        AccessIndex(store.entries()).matching(seen),
     ):
-        entry = last_word(found, client, "example.net", NOW)
+        entry = last_word(found, seen, NOW)
         assert (None if entry is None else entry.denies(NOW)) is denies
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from greylag.core.accesslist import NEVER
+from greylag.core.accesslist import NEVER, Purpose
 from greylag.store.base import Filter, StoreError
 from greylag.store.sqlite import sql as sqlite_sql
 from greylag.store.sqlite.file import Guard, connect
@@ -21,6 +21,7 @@ from greylag.store.sqlite.store import SqliteStore
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 RELEASED = range(1, len(MIGRATIONS) + 1)
 COUNTS = {"records": 4, "entries": 3, "figures": 5, "state": 1}
+KINDS_SINCE, MORE_ENTRIES = 3, 3  # the schema that has all kinds of entries, and how many more
 
 
 def load_fixture(number: int, path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -44,13 +45,45 @@ def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
 def test_every_released_schema_comes_up_with_all_its_rows_p17(number: int, tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     before = load_fixture(number, path)
-    assert {table: len(found) for table, found in before.items()} == COUNTS
+    counts = COUNTS | {"entries": 3 + MORE_ENTRIES * (number >= KINDS_SINCE)}
+    assert {table: len(found) for table, found in before.items()} == counts
     for _again in range(2):
         with closing(SqliteStore(str(path))) as store:
             assert len(list(store.search(Filter(), 99))) == COUNTS["records"]
-            assert len(store.entries()) == COUNTS["entries"]
+            assert len(store.entries()) == counts["entries"]
             assert sum(len(hour) for hour in store.figures(0, NEVER).values()) == COUNTS["figures"]
-    assert {table: len(found) for table, found in rows(path).items()} == COUNTS
+    assert {table: len(found) for table, found in rows(path).items()} == counts
+
+
+@pytest.mark.parametrize("number", range(1, KINDS_SINCE))
+def test_old_list_entries_keep_their_meaning_p17(number: int, tmp_path: Path) -> None:
+    before = load_fixture(number, tmp_path / "old.db")["entries"]
+    with closing(SqliteStore(str(tmp_path / "old.db"))) as store:
+        found = store.entries()
+    for (n, _net, _prefix, _domain, denied, expires, created, comment), entry in zip(
+        before, found, strict=True
+    ):
+        assert (entry.number, entry.denied_until, entry.expires) == (n, denied, expires)
+        assert (entry.created, entry.comment) == (created, comment)
+        assert (entry.purpose, entry.origin, entry.spoofable) == (Purpose.ACCESS, "", False)
+    assert [str(entry.subject) for entry in found] == [
+        "192.0.2.0/24",
+        "2001:db8::/32",
+        "example.net",
+    ]
+    assert [entry.subject.kind for entry in found] == ["network", "network", "domain"]
+
+
+@pytest.mark.parametrize("before_statement", range(len(MIGRATIONS[2]) + 2))
+def test_lists_get_their_kinds_or_stay_as_they_were_p17(
+    before_statement: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.db"
+    before = load_fixture(2, path)
+    upgrade_and_die(path, MIGRATIONS[:3], before_statement)
+    assert rows(path) == before
+    with closing(SqliteStore(str(path))) as store:
+        assert len(store.entries()) == len(before["entries"])
 
 
 def test_the_newest_fixture_is_the_newest_schema(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from greylag.core.accesslist import NEVER, AccessIndex, Entry, last_word
+from greylag.core.accessindex import AccessIndex
+from greylag.core.accesslist import NEVER, Entry, Seen, last_word
 from greylag.core.record import Blocked, Created
 from greylag.core.subject import Domain, parse_subject
 from greylag.core.triplet import Triplet
@@ -26,6 +27,7 @@ from greylag.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000
 KEY = Triplet(b"\xc0\x00\x02\x00", "a@example.org", "b@example.net")
+SEEN = Seen(b"\xc0\x00\x02\x07", "example.net", "b@example.net", "a@example.org")
 BORN = Created(KEY, NOW, NOW + 300, NOW + 1000)
 
 
@@ -247,7 +249,7 @@ def test_readers_do_not_wait_for_a_writer(path: Path, store: Store) -> None:
     with closing(SqliteStore(str(path), timeout=0.05)) as reader, store.transaction():
         store.apply([Blocked(KEY)], {}, NOW)
         assert reader.load([KEY])[KEY].blocked == 1
-        assert reader.matching(b"\xc0\x00\x02\x01", "example.net") == []
+        assert reader.matching(SEEN) == []
 
 
 def test_a_full_disk_is_an_error_and_loses_nothing(store: Store, path: Path) -> None:
@@ -313,7 +315,8 @@ def test_the_cost_of_a_look_up_does_not_grow_with_the_lists(store: Store, size: 
     assert isinstance(store, SqliteStore)
     for statement, parameters in (
         (sqlite_sql.ENTRIES_BY_NETWORK[size], [b"", 0] * (8 * size + 1)),
-        (sqlite_sql.ENTRIES_BY_DOMAIN, ["example.net"]),
+        (sqlite_sql.ENTRIES_BY_NAME, ["example.net"] * sqlite_sql.NAMES),
+        (sqlite_sql.SOME_CLIENT_NAME, []),
     ):
         plan = store._db.execute("EXPLAIN QUERY PLAN " + statement, parameters).fetchall()
         steps = [step[3] for step in plan]
@@ -324,9 +327,9 @@ def test_the_cost_of_a_look_up_does_not_grow_with_the_lists(store: Store, size: 
 def test_a_bad_byte_that_somebody_else_put_in_stops_no_look_up_t26(store: Store) -> None:
     """One comment of invalid UTF-8 must not let in all that its entry speaks for."""
     assert isinstance(store, SqliteStore)
-    entry = "INSERT INTO entries VALUES (1, x'C0000200', 24, NULL, 9999999999, 9999999999, 0, "
-    store._db.execute(entry + "CAST(x'ff' AS TEXT))")
-    (found,) = store.matching(b"\xc0\x00\x02\x01", "example.net")
+    entry = "INSERT INTO entries VALUES (1, 'access', 'network', x'C0000200', 24, NULL, 9999999999,"
+    store._db.execute(entry + " 9999999999, 0, CAST(x'ff' AS TEXT), '', 0)")
+    (found,) = store.matching(SEEN)
     assert found.denies(NOW)
     assert found.comment == "\ufffd"
 
@@ -360,26 +363,41 @@ def test_a_list_row_that_is_no_range_is_ignored_alone_t46(
         store.put_entries([Entry(Domain("example.net"), 0)])
         with closing(sqlite3.connect(tmp_path / "x.db")) as db, db:
             db.execute(
-                "INSERT INTO entries (network, prefix, denied_until, expires, comment, created)"
-                " VALUES (?, ?, 0, 9999999999, '', 0)",
+                "INSERT INTO entries (purpose, kind, network, prefix, denied_until, expires,"
+                " comment, created, origin, spoofable)"
+                " VALUES ('access', 'network', ?, ?, 0, 9999999999, '', 0, '', 0)",
                 (packed, prefix),
             )
-        client = bytes((192, 0, 2, 7))
-        found = AccessIndex(store.entries()).matching(client, "example.net")
+        found = AccessIndex(store.entries()).matching(SEEN)
         assert [str(entry.subject) for entry in found] == ["example.net"]
-        assert last_word(store.entries(), client, "example.net", 1) == found[0]
+        assert last_word(store.entries(), SEEN, 1) == found[0]
+
+
+SENDER = {"network": "NULL", "prefix": "NULL", "kind": "'sender'", "name": "'a@example.org'"}
 
 
 @pytest.mark.parametrize(
-    "row",
+    "wrong",
     [
-        ("'text'", "24", "NULL", "0"),
-        ("NULL", "NULL", "x'00'", "0"),
-        ("x'c0000207'", "24", "NULL", "'soon'"),
+        {"network": "'text'"},
+        {"prefix": "x'18'"},
+        {"denied_until": "'soon'"},
+        {"comment": "x'00'"},
+        {"origin": "x'ff'"},
+        {"spoofable": "'yes'"},
+        {"purpose": "'colour'"},
+        {"purpose": "x'00'"},
+        {"kind": "'colour'"},
+        {"kind": "7"},
+        {"kind": "'domain'"},
+        {**SENDER, "name": "x'00'"},
+        {**SENDER, "name": "NULL"},
+        {**SENDER, "kind": "'network'"},
+        {**SENDER, "kind": "'colour'"},
     ],
 )
 def test_a_list_row_of_other_types_keeps_no_other_from_being_read_t46(
-    tmp_path: Path, row: tuple[str, ...]
+    tmp_path: Path, wrong: dict[str, str]
 ) -> None:
     path = tmp_path / "x.db"
     with closing(SqliteStore(str(path))) as store:
@@ -387,18 +405,19 @@ def test_a_list_row_of_other_types_keeps_no_other_from_being_read_t46(
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA writable_schema = ON")  # the table is strict: only its enemies can
         db.execute("UPDATE sqlite_master SET sql = replace(sql, 'STRICT', '')")
+    row = {"purpose": "'access'", "kind": "'network'", "network": "x'c0000207'", "prefix": "32"}
+    row |= {"denied_until": "0", "expires": "9999999999", "created": "0", "comment": "''"}
+    row |= {"origin": "''", "spoofable": "0", **wrong}
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA ignore_check_constraints = ON")
-        db.execute(
-            "INSERT INTO entries (network, prefix, domain, denied_until, expires, comment,"
-            f" created) VALUES ({','.join(row)}, 9999999999, '', 0)"
-        )
+        columns, values = ",".join(row), ",".join(row.values())
+        db.execute(f"INSERT INTO entries ({columns}) VALUES ({values})")
     with closing(SqliteStore(str(path))) as store:
         page = store.entries_after(0, 10)
         assert [str(entry.subject) for entry in page.entries] == ["example.net"]
         assert (page.after, page.ignored) == (None, 1)
         assert store.entries_after(0, 2).after == 2
-        assert len(store.matching(bytes((192, 0, 2, 7)), "example.net")) == 1
+        assert len(store.matching(SEEN)) == 1
 
 
 @pytest.mark.parametrize("size", [1, 15, 99, 100, 512, 4095, 4096, 4097, 8192, 20_000])

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from greylag.core.accesslist import Seen
 from greylag.core.client import parse_address
 from greylag.core.connection import Connection, precheck_connection
 from greylag.core.policy import Policy
@@ -260,7 +261,7 @@ def test_recipients_are_not_for_a_tree(tree: TreeStore) -> None:
 def test_lists_and_figures_are_not_kept(tree: TreeStore) -> None:
     tree.apply([], {"defer:new": 1}, NOW)
     assert (tree.figures(0, NOW + DAY), tree.entries(), tree.generation()) == ({}, [], 0)
-    assert tree.matching(b"\xc0\x00\x02\x01", "example.net") == []
+    assert tree.matching(Seen(b"\xc0\x00\x02\x01", "example.net")) == []
     with pytest.raises(StoreError, match="keeps no lists"):
         tree.put_entries([])
 

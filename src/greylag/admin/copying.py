@@ -12,7 +12,7 @@ from itertools import islice
 
 from greylag.admin import Progress, unseen
 from greylag.admin.treecopy import into_contacts, is_connection, pages_of_contacts
-from greylag.core.accesslist import NEVER, Entry, speaking_of
+from greylag.core.accesslist import NEVER, Entry, Purpose, speaking_of
 from greylag.core.client import is_packed, network
 from greylag.core.oldname import bytes_of, name_of
 from greylag.core.policy import Policy
@@ -130,16 +130,16 @@ def _name(text: str, name: Callable[[bytes], str]) -> str:
 
 
 def _copy_entries(old: Store, new: Store, dry_run: bool) -> int:
-    wanted, known = _by_subject(old), _by_subject(new)
-    changed = [entry for subject, entry in wanted.items() if known.get(subject) != entry]
+    wanted, known = _speaking(old), _speaking(new)
+    changed = [entry for key, entry in wanted.items() if known.get(key) != entry]
     if changed and not dry_run:
         new.put_entries(changed)
     return len(changed)
 
 
-def _by_subject(store: Store) -> dict[Subject, Entry]:
+def _speaking(store: Store) -> dict[tuple[Purpose, Subject], Entry]:
     """Return the last word of each subject, without the numbers: each store gives its own."""
-    return {s: replace(e, number=0, rank=None) for s, e in speaking_of(store.entries()).items()}
+    return {k: replace(e, number=0, rank=None) for k, e in speaking_of(store.entries()).items()}
 
 
 def _copy_figures(old: Store, new: Store, dry_run: bool) -> int:

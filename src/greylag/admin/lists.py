@@ -9,9 +9,20 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from time import sleep
 
 from greylag.admin import Progress, unseen
-from greylag.core.accesslist import Entry, speaking_of
+from greylag.core.accesslist import Entry, Purpose, Seen, speaking_of
 from greylag.core.client import IPV4_BYTES
-from greylag.core.subject import Domain, Network, Subject
+from greylag.core.subject import (
+    CLIENT_NAME,
+    DOMAIN,
+    DOMAINS,
+    RECIPIENT,
+    SENDER,
+    SENDER_DOMAIN,
+    SENDER_DOMAINS,
+    Network,
+    Subject,
+    of_recipient,
+)
 from greylag.core.value import value
 from greylag.store.base import Store
 
@@ -34,7 +45,7 @@ class Which:
 
     def holds(self, entry: Entry, now: int) -> bool:
         """Tell whether an entry is on this list."""
-        return denying(entry, now) == (self is DENY)
+        return entry.purpose is Purpose.ACCESS and denying(entry, now) == (self is DENY)
 
 
 ALLOW = Which("allow", "allowlist", "deny", "denylist", "is let in at once, and never greylisted")
@@ -46,19 +57,32 @@ def denying(entry: Entry, now: int) -> bool:
     return entry.denies(min(now, entry.expires - 1))
 
 
+_KINDS = {
+    CLIENT_NAME: "client name",
+    SENDER: "sender",
+    SENDER_DOMAIN: "sender domain",
+    SENDER_DOMAINS: "sender domain and those below",
+    RECIPIENT: "recipient",
+    DOMAIN: "recipient domain",
+    DOMAINS: "recipient domain and those below",
+}
+
+
 def kind_of(subject: Subject) -> str:
     """Return what kind of thing a subject names."""
-    if isinstance(subject, Domain):
-        return "recipient domain"
-    return "client address" if subject.prefix == 8 * len(subject.packed) else "client range"
+    if isinstance(subject, Network):
+        return "client address" if subject.prefix == 8 * len(subject.packed) else "client range"
+    return _KINDS[subject.kind]
 
 
 def far_reaching(which: Which, subjects: Iterable[Subject]) -> list[Subject]:
     """Return the subjects that refuse so much mail that an admin has to confirm them."""
-    return [s for s in subjects if which is DENY and (isinstance(s, Domain) or _wide(s))]
+    return [subject for subject in subjects if which is DENY and _wide(subject)]
 
 
-def _wide(subject: Network) -> bool:
+def _wide(subject: Subject) -> bool:
+    if not isinstance(subject, Network):
+        return subject.kind not in (SENDER, RECIPIENT)
     widest = _WIDEST_IPV4 if len(subject.packed) == IPV4_BYTES else _WIDEST_IPV6
     return subject.prefix < widest
 
@@ -155,12 +179,22 @@ def remove(store: Store, which: Which, subjects: Sequence[Subject], now: int) ->
 def entries_for(store: Store, subjects: list[Subject]) -> dict[Subject, Entry]:
     """Return the entries that there are for these subjects, without a lock on the lists."""
     wanted = set(subjects)
-    if len(wanted) > MANY:
-        return speaking_of(entry for entry in store.entries() if entry.subject in wanted)
     found: list[Entry] = []
-    for subject in wanted:
-        network = isinstance(subject, Network)
-        client = subject.packed if isinstance(subject, Network) else bytes(4)
-        near = store.matching(client, "" if network else str(subject))
-        found += (entry for entry in near if entry.subject == subject)
-    return speaking_of(found)
+    if len(wanted) > MANY:
+        found += (entry for entry in store.entries() if entry.subject in wanted)
+    else:
+        for subject in wanted:
+            near = store.matching(_seen(subject))
+            found += (entry for entry in near if entry.subject == subject)
+    speaking = speaking_of(entry for entry in found if entry.purpose is Purpose.ACCESS)
+    return {subject: entry for (_purpose, subject), entry in speaking.items()}
+
+
+def _seen(subject: Subject) -> Seen:
+    """Return an attempt that an entry for this subject is found for."""
+    if isinstance(subject, Network):
+        return Seen(subject.packed, names=())
+    nobody, name = bytes(IPV4_BYTES), subject.name
+    if of_recipient(subject):
+        return Seen(nobody, domain=name, recipient=name, names=())
+    return Seen(nobody, sender=name, names=(name,))

@@ -11,7 +11,7 @@ from greylag.admin.typed import WrongValue, typed_address
 from greylag.core.client import host_of, last_address, network
 from greylag.core.policy import Policy
 from greylag.core.record import Record
-from greylag.core.subject import Domain, parse_subject
+from greylag.core.subject import Network, parse_subject
 from greylag.core.triplet import OF_CONNECTIONS, OF_TRIPLET, Triplet, kind_of
 from greylag.core.value import value
 from greylag.store.base import Filter, Store
@@ -82,7 +82,7 @@ def _range(text: str, policy: Policy) -> tuple[bytes, bytes]:
     except ValueError as error:
         cause = str(error) if "/" in text else f"{expected}; got {text!r}"
         raise WrongValue(cause, "client") from None
-    if isinstance(subject, Domain):
+    if not isinstance(subject, Network):
         raise WrongValue(f"{expected}; got {text!r}", "client")
     single = subject.prefix == 8 * len(subject.packed)
     packed = host_of(subject.packed)[0] if single else subject.packed

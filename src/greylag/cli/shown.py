@@ -50,7 +50,7 @@ def entry_json(entry: Entry, now: int) -> dict[str, object]:
     """Return a list entry as JSON has it."""
     return {
         "subject": subject_text(entry.subject),
-        "kind": "network" if isinstance(entry.subject, Network) else "domain",
+        "kind": entry.subject.kind,
         "list": "deny" if denying(entry, now) else "allow",
         "comment": entry.comment,
         "created": entry.created,

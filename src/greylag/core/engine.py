@@ -50,7 +50,7 @@ from greylag.core.sparing import (
     trapped,
     unsuspicious,
 )
-from greylag.core.subject import Domain
+from greylag.core.subject import of_recipient
 from greylag.core.triplet import SEVERAL, Triplet, trust_of
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
@@ -130,7 +130,7 @@ def _question(
 def listed(question: Question, entries: list[Entry], now: int) -> Decision | None:
     """Answer from the lists, or None where the record has to decide."""
     policy = question.policy
-    entry = last_word(entries, question.client, question.domain, now, question.carrier)
+    entry = last_word(entries, question, now)
     if entry is not None and entry.denies(now):
         return Decision(Verdict.REJECT, Reason.DENYLISTED, entry=entry, client=question.told_client)
     if question.lists_only:
@@ -139,7 +139,7 @@ def listed(question: Question, entries: list[Entry], now: int) -> Decision | Non
     # what follows the last @: that is the domain that the client addressed.
     if entry is not None:
         spared = not policy.explicit and question.spelling is not _AMBIGUOUS
-        if spared or not isinstance(entry.subject, Domain):
+        if spared or not of_recipient(entry.subject):
             return Decision(Verdict.PASS, Reason.ALLOWLISTED, entry=entry)
     elif policy.explicit and question.spelling is _CLEAR:
         return _let_in(Reason.NOT_LISTED)

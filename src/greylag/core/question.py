@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greylag.core.address import Spelling
+from greylag.core.address import Spelling, sender_of
 from greylag.core.evidence import NO_EVIDENCE, Evidence, Kind
 from greylag.core.names import host_name
 from greylag.core.policy import Policy
@@ -58,6 +58,27 @@ class Question:
         told = b"" if self.attempt is None else self.attempt.confirmed_name
         name = host_name(told) if told else None
         return None if name is None else (name,)
+
+    @property
+    def spf_passed(self) -> bool | None:
+        """Tell whether SPF passed for the sender, by a term that is not too wide.
+
+        A domain that lets everybody use its name vouches for nobody. None: it is not known.
+        """
+        found = self.evidence.get(Kind.SPF)
+        return None if found is None else bool(getattr(found, "narrow", False))
+
+    @property
+    def sender(self) -> str:
+        """Return the canonical sender as the lists name it: with all that a key leaves out."""
+        if self.policy.normalise and self.attempt is not None:
+            return sender_of(self.attempt.sender or b"")
+        return self.triplet.sender
+
+    @property
+    def recipient(self) -> str:
+        """Return the canonical recipient as the lists name it."""
+        return self.triplet.recipient
 
     @property
     def sender_domain(self) -> str:

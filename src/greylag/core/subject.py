@@ -1,6 +1,12 @@
-"""What an entry of the lists may name: an address range or a recipient domain."""
+"""What an entry of the lists may name: clients, senders or recipients, each kind on its own.
+
+Names are canonical (`core.address`): lower case, and a domain in its `xn--` form. The kind of a
+subject is a word that stores, JSON and the log use alike.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from greylag.core.address import canonical_domain
 from greylag.core.client import IPV4_BYTES, format_address, network, parse_address
@@ -31,18 +37,124 @@ class Network:
         address = format_address(self.packed)
         return address if full else f"{address}/{self.prefix}"
 
+    @property
+    def kind(self) -> str:
+        """Return the word for what it names."""
+        return NETWORK
+
 
 @value
-class Domain:
-    """A recipient domain in canonical form (all of the recipient, where it has no `@`)."""
+class ClientName:
+    """A client by a confirmed name: this name, and all names below it."""
 
     name: str
+
+    @property
+    def kind(self) -> str:
+        """Return the word for what it names."""
+        return CLIENT_NAME
 
     def __str__(self) -> str:
         return self.name
 
 
-Subject = Network | Domain
+@value
+class SenderMailbox:
+    """One envelope sender."""
+
+    name: str
+
+    @property
+    def kind(self) -> str:
+        """Return the word for what it names."""
+        return SENDER
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@value
+class SenderDomain:
+    """All envelope senders of a domain; with `below`, also those of domains below it."""
+
+    name: str
+    below: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Return the word for what it names."""
+        return SENDER_DOMAINS if self.below else SENDER_DOMAIN
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@value
+class RecipientMailbox:
+    """One recipient."""
+
+    name: str
+
+    @property
+    def kind(self) -> str:
+        """Return the word for what it names."""
+        return RECIPIENT
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@value
+class Domain:
+    """A recipient domain (all of the recipient, where it has no `@`).
+
+    With `below`, also the domains below it.
+    """
+
+    name: str
+    below: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Return the word for what it names."""
+        return DOMAINS if self.below else DOMAIN
+
+    def __str__(self) -> str:
+        return self.name
+
+
+NETWORK, CLIENT_NAME = "network", "client-name"
+SENDER, SENDER_DOMAIN, SENDER_DOMAINS = "sender", "sender-domain", "sender-domain-and-below"
+RECIPIENT, DOMAIN, DOMAINS = "recipient", "domain", "domain-and-below"
+
+Named = ClientName | SenderMailbox | SenderDomain | RecipientMailbox | Domain
+Subject = Network | Named
+
+_MADE: dict[str, Callable[[str], Named]] = {
+    CLIENT_NAME: ClientName,
+    SENDER: SenderMailbox,
+    SENDER_DOMAIN: SenderDomain,
+    SENDER_DOMAINS: lambda name: SenderDomain(name, below=True),
+    RECIPIENT: RecipientMailbox,
+    DOMAIN: Domain,
+    DOMAINS: lambda name: Domain(name, below=True),
+}
+_OF_SENDER, _OF_RECIPIENT = (SenderMailbox, SenderDomain), (RecipientMailbox, Domain)
+
+
+def named(kind: str, name: str) -> Named:
+    """Return the subject of a kind that has this canonical name. KeyError: there is no such."""
+    return _MADE[kind](name)
+
+
+def of_sender(subject: Subject) -> bool:
+    """Tell whether a subject names senders. Anybody can claim to be one."""
+    return isinstance(subject, _OF_SENDER)
+
+
+def of_recipient(subject: Subject) -> bool:
+    """Tell whether a subject names recipients: mail TO it is meant."""
+    return isinstance(subject, _OF_RECIPIENT)
 
 
 def parse_subject(text: str, *, domain: bool = False, mask: bool = False) -> Subject:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from time import monotonic, time
 
-from greylag.core.accesslist import AccessIndex
+from greylag.core.accessindex import AccessIndex
 from greylag.core.evidence import Needs
 from greylag.core.policy import Room
 from greylag.core.question import Question

@@ -118,7 +118,4 @@ class Service:
 
 def word_of_lists(store: Store, question: Question, now: int) -> Decision | None:
     """Return what the store's lists say about a question."""
-    entries = store.matching(question.client, question.domain)
-    if question.carrier:
-        entries = [*entries, *store.matching(question.carrier, question.domain)]
-    return listed(question, entries, now)
+    return listed(question, store.matching(question), now)

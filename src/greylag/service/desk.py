@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic, time
 
-from greylag.core.accesslist import AccessIndex
+from greylag.core.accessindex import AccessIndex
 from greylag.core.engine import decide, listed
 from greylag.core.question import Question
 from greylag.core.record import Record, applied
@@ -84,10 +84,7 @@ class Desk:
         if self._lists is None:
             return replace(question, listed=False)
         now = int(self._clock())
-        entries = self._lists.matching(question.client, question.domain)
-        if question.carrier:
-            entries = [*entries, *self._lists.matching(question.carrier, question.domain)]
-        decision = listed(question, entries, now)
+        decision = listed(question, self._lists.matching(question), now)
         if decision is None:
             found = self._from_cache(question, now)
             if isinstance(found, Question):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from greylag.core.accesslist import AccessIndex
+from greylag.core.accessindex import AccessIndex
 from greylag.service.deciding import is_away, said
 from greylag.store.base import Store
 

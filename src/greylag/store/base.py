@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from greylag.core.accesslist import Entry
+from greylag.core.accesslist import Entry, Purpose
 from greylag.core.record import Change, Record
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Protocol
 
+    from greylag.core.accesslist import Asked
     from greylag.store.contacts import Contacts
 else:
     Protocol = object  # the annotation's machinery costs a one-shot process milliseconds
@@ -186,10 +187,11 @@ class Records(Protocol):
 class Lists(Protocol):
     """Who is let in or refused, as admins say."""
 
-    def matching(self, client: bytes, domain: str) -> list[Entry]:
-        """Return the entries that name the client (packed) or the domain, and maybe some others.
+    def matching(self, asked: Asked) -> list[Entry]:
+        """Return the entries that name client, sender or recipient, and maybe some others.
 
-        The cost does not grow with the lists.
+        Where names of the client are not known, but an entry has one, any of these is among them
+        (see `core.accesslist.wants`). The cost does not grow with the lists.
         """
 
     def entries(self) -> list[Entry]:
@@ -199,10 +201,10 @@ class Lists(Protocol):
         """Return the entries with higher numbers, of up to `limit` rows; 0 begins."""
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
-        """Add entries, all or none. An entry for a subject that has one replaces it."""
+        """Add entries, all or none. One for a subject and a purpose that have one replaces it."""
 
-    def remove_entries(self, subjects: Iterable[Subject]) -> int:
-        """Remove the entries of these subjects; return how many there were."""
+    def remove_entries(self, subjects: Iterable[Subject], purpose: Purpose = Purpose.ACCESS) -> int:
+        """Remove the entries of these subjects and one purpose; return how many there were."""
 
     def generation(self) -> int | None:
         """Return a number that changes whenever the lists do.

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from greylag.core.accesslist import Entry
+from greylag.core.accesslist import Entry, Purpose
 from greylag.core.subject import Subject
 from greylag.store.base import LISTS, EntryPage, Store, StoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.core.accesslist import Asked
 
 
 class NoLists(Store):
     """The lists of a store that keeps none."""
 
-    def matching(self, client: bytes, domain: str) -> list[Entry]:
+    def matching(self, asked: Asked) -> list[Entry]:
         return []
 
     def entries(self) -> list[Entry]:
@@ -27,7 +31,7 @@ class NoLists(Store):
     def put_entries(self, entries: Iterable[Entry]) -> None:
         raise StoreError(self.lacks(LISTS))
 
-    def remove_entries(self, subjects: Iterable[Subject]) -> int:
+    def remove_entries(self, subjects: Iterable[Subject], purpose: Purpose = Purpose.ACCESS) -> int:
         return 0
 
     def generation(self) -> int | None:

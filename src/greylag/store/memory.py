@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, islice
 from math import ceil
 from operator import attrgetter
 from random import sample
 from threading import RLock
 
-from greylag.core.accesslist import Entry, networks_around
+from greylag.core.accesslist import NAMES_OF, Entry, Purpose, addresses_of, networks_around
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, has_fate, hour_of
 from greylag.core.record import Change, Created, Noted, Record, applied, joined
-from greylag.core.subject import Domain, Subject
+from greylag.core.subject import ClientName, Subject, named
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.store import Backend, expected
@@ -26,6 +26,8 @@ from greylag.store.base import TABLES, EntryPage, Filter, Page, Position, Store,
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar
+
+    from greylag.core.accesslist import Asked
 
 _GENERATIONS = count(1)  # of the lists of all stores: no two have the same
 
@@ -36,7 +38,7 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         self._lock = RLock()
         self._records: dict[Triplet, Record] = {}
-        self._entries: dict[Subject, Entry] = {}
+        self._entries: dict[tuple[Purpose, Subject], Entry] = {}
         self._figures: defaultdict[int, defaultdict[str, int]] = defaultdict(_no_figures)
         self._generation = 0
         self._number = 0
@@ -73,10 +75,15 @@ class MemoryStore(Store):
             for triplet, record in records.items():
                 self._records[triplet] = joined(self._records.get(triplet, record), record)
 
-    def matching(self, client: bytes, domain: str) -> list[Entry]:
+    def matching(self, asked: Asked) -> list[Entry]:
+        subjects: set[Subject] = {n for a in addresses_of(asked) for n in networks_around(a)}
+        subjects.update(named(kind, n) for kind, of in NAMES_OF.items() for n in of(asked))
         with self._lock:
-            subjects: list[Subject] = [*networks_around(client), Domain(domain)]
-            return [self._entries[s] for s in subjects if s in self._entries]
+            found = [e for p in Purpose for s in subjects if (e := self._entries.get((p, s)))]
+            if asked.names is None:
+                names = (e for e in self._entries.values() if isinstance(e.subject, ClientName))
+                found += islice(names, 1)
+        return found
 
     def entries(self) -> list[Entry]:
         with self._lock:
@@ -91,13 +98,13 @@ class MemoryStore(Store):
         with self._lock:
             for entry in given:
                 self._number += 1
-                self._entries[entry.subject] = replace(entry, number=self._number)
+                self._entries[entry.key] = replace(entry, number=self._number)
             self._generation = next(_GENERATIONS)
 
-    def remove_entries(self, subjects: Iterable[Subject]) -> int:
+    def remove_entries(self, subjects: Iterable[Subject], purpose: Purpose = Purpose.ACCESS) -> int:
         given = list(subjects)
         with self._lock:
-            removed = [self._entries.pop(s, None) for s in given]
+            removed = [self._entries.pop((purpose, s), None) for s in given]
             self._generation = next(_GENERATIONS)
             return sum(entry is not None for entry in removed)
 

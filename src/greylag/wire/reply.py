@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from greylag.core.client import format_address, is_packed
 from greylag.core.escape import QUESTION_MARKS
-from greylag.core.subject import Domain
+from greylag.core.subject import of_recipient
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Verdict
 
@@ -34,8 +34,9 @@ class Replies:
         if decision.verdict is Verdict.DEFER:
             return self.defer
         entry = decision.entry
-        of_recipient = entry is not None and isinstance(entry.subject, Domain)
-        return self.deny_recipient if of_recipient else self.deny
+        if entry is not None and of_recipient(entry.subject):
+            return self.deny_recipient
+        return self.deny
 
 
 OLD_REPLIES = Replies(  # word for word, as admins' log filters know them

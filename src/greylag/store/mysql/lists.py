@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from time import monotonic
 
-from greylag.core.accesslist import Entry, networks_around
+from greylag.core.accesslist import Entry, Purpose, addresses_of, networks_around
 from greylag.core.address import canonical_domain
 from greylag.core.client import last_address, network
-from greylag.core.subject import Domain, Network, Subject
+from greylag.core.subject import DOMAIN, Domain, Network, Subject
 from greylag.store.base import EntryPage, Store
 from greylag.store.mysql import sql
 from greylag.store.mysql.link import Guard
@@ -19,6 +19,8 @@ from greylag.store.mysql.session import MysqlSession, Transaction
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from greylag.core.accesslist import Asked
 
 # No index tells when the table last changed, so all rows are looked through: so many in a step,
 # which takes some 3 ms. Where that is not all of them it is done again after so many seconds.
@@ -57,16 +59,15 @@ class MysqlLists(Store):
     def transaction(self, waiting: Callable[[], None] | None = None) -> Transaction:
         return self._transaction.for_who_is(hurried=waiting is not None)
 
-    def matching(self, client: bytes, domain: str) -> list[Entry]:
-        starts = [net.packed for net in networks_around(client)]
-        prefix = 8 * len(client) - _NEARBY
-        nearby = (network(client, prefix), last_address(client, prefix))
+    def matching(self, asked: Asked) -> list[Entry]:
         with self._guard:
-            spellings = (domain, self._names.of_domain(domain))
-            rows = [
-                *self._session.read(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby)),
-                *self._session.read(sql.ENTRIES_BY_DOMAIN, spellings),
-            ]
+            spellings = (asked.domain, self._names.of_domain(asked.domain))
+            rows = [*self._session.read(sql.ENTRIES_BY_DOMAIN, spellings)]
+            for client in addresses_of(asked):
+                starts = [net.packed for net in networks_around(client)]
+                prefix = 8 * len(client) - _NEARBY
+                nearby = (network(client, prefix), last_address(client, prefix))
+                rows += self._session.read(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby))
             return _entries({row[0]: row for row in rows}.values())
 
     def entries(self) -> list[Entry]:
@@ -83,11 +84,15 @@ class MysqlLists(Store):
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         given = {entry.subject: entry for entry in entries}  # the last of a subject stays
+        if not all(map(_has_a_place, given.values())):
+            raise self._guard.refused("greylisting_lists has no place for such an entry")
         with self.transaction(), self._guard:
             self._remove_entries(set(given))
             self._session.write(sql.PUT_ENTRY, [_entry_row(entry) for entry in given.values()])
 
-    def remove_entries(self, subjects: Iterable[Subject]) -> int:
+    def remove_entries(self, subjects: Iterable[Subject], purpose: Purpose = Purpose.ACCESS) -> int:
+        if purpose is not Purpose.ACCESS:
+            return 0
         given = set(subjects)
         with self.transaction(), self._guard:
             return self._remove_entries(given)
@@ -157,17 +162,24 @@ def _entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
 
 def _folded(subject: Subject) -> Subject:
     """Return a subject as `read_entries` has it: the old tables compare without case."""
-    return (
-        Domain(canonical_domain(subject.name.encode())) if isinstance(subject, Domain) else subject
-    )
+    if not isinstance(subject, Domain) or subject.below:
+        return subject
+    return Domain(canonical_domain(subject.name.encode()))
+
+
+def _has_a_place(entry: Entry) -> bool:
+    """Tell whether the old table can say what an entry says."""
+    if entry.purpose is not Purpose.ACCESS or entry.origin or entry.spoofable:
+        return False
+    return isinstance(entry.subject, Network) or entry.subject.kind == DOMAIN
 
 
 def _entry_row(entry: Entry) -> tuple[object, ...]:
-    named = entry.subject
-    if isinstance(named, Domain):
-        where: tuple[object, ...] = (None, b"0", b"0", 0, named.name)
+    subject = entry.subject
+    if isinstance(subject, Network):
+        last = last_address(subject.packed, subject.prefix)
+        where: tuple[object, ...] = (str(subject), subject.packed, last, subject.prefix, None)
     else:
-        last = last_address(named.packed, named.prefix)
-        where = (str(named), named.packed, last, named.prefix, None)
+        where = (None, b"0", b"0", 0, subject.name)
     dates = (date(entry.denied_until), date(entry.expires), date(entry.created))
     return (*where, *dates, entry.comment)

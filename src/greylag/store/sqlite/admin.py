@@ -49,7 +49,7 @@ class SqliteAdmin:
             for row in connection.execute(ENTRIES):
                 subject = [entry.subject for entry in sound_entries([row])]
                 if not subject or (isinstance(subject[0], Network) and not subject[0].sound):
-                    what = f"list entry {row[-1]} names no range, and is ignored"
+                    what = f"list entry {row[-1]} names nothing, and is ignored"
                     found.append(Finding(what, "remove that row of the table `entries`"))
         return found
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from greylag.core.accesslist import Entry, networks_around
+from greylag.core.accesslist import NAMES_OF, Entry, Purpose, addresses_of, networks_around
 from greylag.core.subject import Network, Subject
 from greylag.store.base import EntryPage, Store
 from greylag.store.sqlite import sql
 from greylag.store.sqlite.file import Guard
 from greylag.store.sqlite.rows import entry_row, read_entry, read_number, sound_entries
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.core.accesslist import Asked
 
 
 class SqliteLists(Store):
@@ -21,11 +25,24 @@ class SqliteLists(Store):
         self._guard = guard
         self._file = file  # its device and inode
 
-    def matching(self, client: bytes, domain: str) -> list[Entry]:
-        keys = [part for net in networks_around(client) for part in (net.packed, net.prefix)]
+    def matching(self, asked: Asked) -> list[Entry]:
+        # Padded with NULLs, which are no name: all statements are compiled once.
+        names: list[str | None] = list(
+            {name for of in NAMES_OF.values() for name in of(asked) if name}
+        )
+        names += [None] * (-len(names) % sql.NAMES)
+        rows = []
         with self._guard:
-            rows = self._db.execute(sql.ENTRIES_BY_NETWORK[len(client)], keys).fetchall()
-            rows += self._db.execute(sql.ENTRIES_BY_DOMAIN, (domain,)).fetchall()
+            for client in addresses_of(asked):
+                keys = [
+                    part for net in networks_around(client) for part in (net.packed, net.prefix)
+                ]
+                rows += self._db.execute(sql.ENTRIES_BY_NETWORK[len(client)], keys).fetchall()
+            for start in range(0, len(names), sql.NAMES):
+                part = names[start : start + sql.NAMES]
+                rows += self._db.execute(sql.ENTRIES_BY_NAME, part).fetchall()
+            if asked.names is None:
+                rows += self._db.execute(sql.SOME_CLIENT_NAME).fetchall()
             return sound_entries(rows)
 
     def entries(self) -> list[Entry]:
@@ -44,15 +61,16 @@ class SqliteLists(Store):
             self._db.executemany(sql.PUT_ENTRY, (entry_row(entry) for entry in entries))
             self._db.execute(sql.NEXT_GENERATION)
 
-    def remove_entries(self, subjects: Iterable[Subject]) -> int:
+    def remove_entries(self, subjects: Iterable[Subject], purpose: Purpose = Purpose.ACCESS) -> int:
         removed = 0
         with self.transaction(), self._guard:
             for subject in subjects:
                 if isinstance(subject, Network):
-                    where: tuple[object, ...] = (subject.packed, subject.prefix)
+                    where = (subject.packed, subject.prefix, purpose.value)
                     removed += self._db.execute(sql.REMOVE_NETWORK, where).rowcount
                 else:
-                    removed += self._db.execute(sql.REMOVE_DOMAIN, (subject.name,)).rowcount
+                    what = (subject.name, subject.kind, purpose.value)
+                    removed += self._db.execute(sql.REMOVE_NAMED, what).rowcount
             self._db.execute(sql.NEXT_GENERATION)
         return removed
 

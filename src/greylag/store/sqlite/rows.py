@@ -10,9 +10,9 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 
-from greylag.core.accesslist import Entry
+from greylag.core.accesslist import Entry, Purpose
 from greylag.core.record import Record
-from greylag.core.subject import Domain, Network, Subject
+from greylag.core.subject import NETWORK, Network, Subject, named
 from greylag.core.triplet import Triplet
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _KEY = (bytes, str, str)
 _RECORD = (*_KEY, int, int, int, int, int)
 _SCANNED = (*_KEY, int, int)
-_ENTRY = (int, int, str, int, int)  # behind the subject
+_ENTRY = (str, str, int, int, int, str, int, int)  # behind the subject
 _FIGURE = (int, str, int)
 
 
@@ -56,15 +56,21 @@ def read_scanned(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 def read_entry(row: tuple[Any, ...]) -> Entry:
     """Return an entry of the lists. Raises sqlite3.DataError."""
-    packed, prefix, domain, *rest = row
-    subject: Subject
-    if type(packed) is bytes and type(prefix) is int:
-        subject = Network(packed, prefix)
-    else:
-        _check((domain,), (str,), "list entry")
-        subject = Domain(domain)
+    kind, packed, prefix, name, *rest = row
     _check(tuple(rest), _ENTRY, "list entry")
-    return Entry(subject, *rest)
+    purpose, origin, spoofable, *facts = rest
+    subject: Subject
+    try:
+        if kind == NETWORK:
+            _check((packed, prefix), (bytes, int), "list entry")
+            subject = Network(packed, prefix)
+        else:
+            _check((kind, name), (str, str), "list entry")
+            subject = named(kind, name)
+        fields = [*facts, None, Purpose(purpose), origin, bool(spoofable)]
+        return Entry(subject, *fields)
+    except (KeyError, ValueError):  # of a version to come, or of nobody's
+        raise sqlite3.DataError("a list entry is of no kind or purpose that is known") from None
 
 
 def sound_entries(rows: list[tuple[Any, ...]]) -> list[Entry]:
@@ -101,9 +107,10 @@ def facts_of(record: Record) -> tuple[int, ...]:
 
 def entry_row(entry: Entry) -> tuple[object, ...]:
     """Return what is inserted for an entry of the lists."""
-    named = entry.subject
-    if isinstance(named, Network):
-        where: tuple[object, ...] = (named.packed, named.prefix, None)
+    subject = entry.subject
+    if isinstance(subject, Network):
+        where: tuple[object, ...] = (subject.kind, subject.packed, subject.prefix, None)
     else:
-        where = (None, None, named.name)
-    return (*where, entry.denied_until, entry.expires, entry.comment, entry.created)
+        where = (subject.kind, None, None, subject.name)
+    what = (entry.purpose.value, entry.origin, int(entry.spoofable))
+    return (*where, *what, entry.denied_until, entry.expires, entry.comment, entry.created)

@@ -76,4 +76,32 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 AND network = NEW.network AND sender = NEW.sender AND recipient = NEW.recipient)
             BEGIN SELECT RAISE(ABORT, 'there is a record of this triplet'); END""",
     ),
+    (
+        "ALTER TABLE entries RENAME TO old_entries",
+        """CREATE TABLE entries (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            purpose TEXT NOT NULL,      -- access, expected, trap, provider
+            kind TEXT NOT NULL,         -- what is named: network, client-name, sender, ...
+            network BLOB,               -- packed; of the kind network, and NULL of all others
+            prefix INTEGER,
+            name TEXT,                  -- canonical; of all other kinds
+            denied_until INTEGER NOT NULL,
+            expires INTEGER NOT NULL,
+            created INTEGER NOT NULL,
+            comment TEXT NOT NULL,
+            origin TEXT NOT NULL,       -- who brought it; '' is an admin
+            spoofable INTEGER NOT NULL, -- 1: also where SPF did not pass
+            CHECK ((network IS NULL) = (kind <> 'network')),
+            CHECK ((prefix IS NULL) = (kind <> 'network')),
+            CHECK ((name IS NULL) = (kind = 'network')),
+            UNIQUE (network, prefix, purpose),
+            UNIQUE (name, kind, purpose)
+        ) STRICT""",
+        """INSERT INTO entries SELECT number, 'access', iif(domain IS NULL, 'network', 'domain'),
+            network, prefix, domain, denied_until, expires, created, comment, '', 0
+            FROM old_entries""",
+        "DROP TABLE old_entries",
+        # Is there any at all? That is asked for each attempt whose names are not known.
+        "CREATE INDEX client_names ON entries (kind) WHERE kind = 'client-name'",
+    ),
 )

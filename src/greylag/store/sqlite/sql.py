@@ -75,11 +75,14 @@ SOME_OF_STRETCH = f"""SELECT network, sender, recipient
 LOOK = """SELECT network, sender, recipient, random() % 2 FROM records
     WHERE settled = 0 AND (network, sender, recipient) > (?, ?, ?)
     ORDER BY network, sender, recipient LIMIT ?"""
-ENTRY = """SELECT entries.network, entries.prefix, domain, denied_until, expires, comment, created,
-    number FROM entries"""
+ENTRY = """SELECT kind, entries.network, entries.prefix, name, purpose, origin, spoofable,
+    denied_until, expires, comment, created, number FROM entries"""
 ENTRIES = ENTRY + " ORDER BY number"
 ENTRIES_AFTER = ENTRY + " WHERE number > ? ORDER BY number LIMIT ?"
-ENTRIES_BY_DOMAIN = ENTRY + " WHERE domain = ?"
+# The names of an attempt, of whatever kind: a sender's domain may find an entry for a client's.
+NAMES = 16
+ENTRIES_BY_NAME = ENTRY + " WHERE name IN (" + ",".join("?" * NAMES) + ")"
+SOME_CLIENT_NAME = ENTRY + " WHERE kind = 'client-name' LIMIT 1"
 # One look-up in the index for each network around it.
 ENTRIES_BY_NETWORK = {
     size: "WITH around (network, prefix) AS (VALUES "
@@ -88,11 +91,11 @@ ENTRIES_BY_NETWORK = {
     + ENTRY.replace("FROM entries", "FROM around CROSS JOIN entries USING (network, prefix)")
     for size in (4, 16)
 }
-PUT_ENTRY = """INSERT OR REPLACE INTO entries
-    (network, prefix, domain, denied_until, expires, comment, created)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
-REMOVE_NETWORK = "DELETE FROM entries WHERE network = ? AND prefix = ?"
-REMOVE_DOMAIN = "DELETE FROM entries WHERE domain = ?"
+PUT_ENTRY = """INSERT OR REPLACE INTO entries (kind, network, prefix, name,
+        purpose, origin, spoofable, denied_until, expires, comment, created)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+REMOVE_NETWORK = "DELETE FROM entries WHERE network = ? AND prefix = ? AND purpose = ?"
+REMOVE_NAMED = "DELETE FROM entries WHERE name = ? AND kind = ? AND purpose = ?"
 # A key that nobody has: to try whether anything can be written.
 INSERT_NOBODY = """INSERT OR REPLACE INTO records (settled, network, sender, recipient, first_seen,
     defer_until, expires, blocked, passed) VALUES (0, x'', '', '', 0, 0, 0, 0, 0)"""
