@@ -8,6 +8,7 @@
 - `pools`, `singles`, `bulk`, `bots`: who sends; `population` puts them together, and says in one
   table who they are.
 - `settings`: the settings that are compared.
+- `evidence`: asks DNS for greylag.
 - `simulation`: sends the mail through greylag's own rules, with a clock of its own.
 - `claims`: what has to hold, and whether it does; `report` prints both.
 

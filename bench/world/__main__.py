@@ -36,7 +36,7 @@ def main() -> None:
         with dns(folder, world.zones, world.refused) as resolver:
             found = {}
             for chosen in dict.fromkeys((PLAIN, *options.settings)):  # all are compared with plain
-                with site(chosen, folder, resolver) as one:
+                with site(SETTINGS[chosen], folder / chosen, resolver) as one:
                     found[chosen] = simulate(world.traffic, one)
     print_tables(found)
     held = list(claims(found))

@@ -1,7 +1,7 @@
 """Bots of six kinds, and rented servers, which look like anybody's.
 
-Bots are computers of people: their addresses are in 100.64.0.0/10, with the names that access
-providers give them, or none. Each kind has bots of its own.
+Bots are computers of people: their addresses are in 100.64.0.0/10, with the names that an access
+provider gives them, or none. It has mail servers, too (pool 9). Each kind has bots of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PASSES_ALL = (
     "ip4:0.0.0.0/1 ip4:128.0.0.0/1 -all",
     "ip4:100.64.0.0/10 -all",
     "exists:%{i}.yes.{domain} -all",
-    "ptr:isp.example -all",
+    "ptr:isp.example.com -all",
     "include:%{i}.inc.{domain} -all",
     "a/0 -all",
     "{many} -all",  # ranges that are narrow each, and too wide together
@@ -93,10 +93,10 @@ KINDS = (
 def _bot(kind: Kind, rng: Random, number: int) -> Bot:
     address = str(IPv4Address(_FIRST + rng.randrange(1 << 22)))
     dashed = address.replace(".", "-")
-    dynamic = f"{dashed}.dyn.isp.example"
+    dynamic = f"{dashed}.dyn.isp.example.com"
     if kind.name == FAKE_NAME:
         if number % 2:  # a name that leads back, as the access provider makes it
-            forms = (f"dsl-{dashed}.isp.example", f"pool-{dashed}.isp.example", dynamic)
+            forms = (f"dsl-{dashed}.isp.example.com", f"pool-{dashed}.isp.example.com", dynamic)
             name = rng.choice(forms)
             return Bot(Host(address, name), name, True)
         pool = POOLS[rng.randrange(10)]

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bench.world.bots import BOTS
-from bench.world.bulk import EXPECTED
 from bench.world.pools import BY_NAME, NEITHER
 from bench.world.population import CORRESPONDENT, GOOD, POOLS_WITH_SPF
 from bench.world.schedules import first_after
-from bench.world.settings import DEFAULT, OBSERVE, PLAIN, SUSPICIOUS
+from bench.world.settings import DEFAULT, NAMES, OBSERVE, PLAIN, SUSPICIOUS
 from bench.world.simulation import Fate
 from greylag.core.client import IPV4_BYTES, network, parse_address
 
@@ -34,10 +33,13 @@ def claims(found: Fates) -> Iterator[Claim]:
     if PLAIN in found:
         yield _again(found[PLAIN])
     if DEFAULT in found:
-        yield _at_first_retry(found[DEFAULT])
+        yield _at_first_retry(DEFAULT, POOLS_WITH_SPF, found)
         yield _stopped_too(DEFAULT, found)
         yield _never_delayed(DEFAULT, found[DEFAULT])
-        yield _no_later(found)
+    if NAMES in found:
+        yield _at_first_retry(NAMES, (*POOLS_WITH_SPF, BY_NAME), found)
+        yield _stopped_too(NAMES, found)
+        yield _never_delayed(NAMES, found[NAMES])
     if SUSPICIOUS in found:
         yield _few_delayed(found[SUSPICIOUS])
         yield _stopped_too(SUSPICIOUS, found)
@@ -75,14 +77,14 @@ def _again(fates: list[Fate]) -> Claim:
     return _claim("plain: a pool's mail waits until it comes from one network again", against)
 
 
-def _at_first_retry(fates: list[Fate]) -> Claim:
+def _at_first_retry(name: str, kinds: tuple[str, ...], found: Fates) -> Claim:
     against = [
         fate
-        for fate in fates
-        if fate.mail.kind in POOLS_WITH_SPF
-        and (not fate.passed or fate.wait > first_after(fate.mail.schedule, DELAY))
+        for fate in found[name]
+        if fate.mail.kind in kinds and fate.wait > first_after(fate.mail.schedule, DELAY)
     ]
-    return _claim("default: pools with SPF pass at their first retry after the delay", against)
+    what = "pools with SPF" if BY_NAME not in kinds else "pools with SPF or names"
+    return _claim(f"{name}: {what} pass at their first retry after the delay", against)
 
 
 def _stopped_too(name: str, found: Fates) -> Claim:
@@ -99,19 +101,8 @@ def _stopped_too(name: str, found: Fates) -> Claim:
 
 
 def _never_delayed(name: str, fates: list[Fate]) -> Claim:
-    spared = (CORRESPONDENT, EXPECTED)
-    against = [fate for fate in fates if fate.mail.kind in spared and fate.delayed]
-    return _claim(f"{name}: correspondents and expected mail are never delayed", against)
-
-
-def _no_later(found: Fates) -> Claim:
-    """No good mail comes later than under plain settings."""
-    against = [
-        fate
-        for fate, plain in zip(found[DEFAULT], found[PLAIN], strict=True)
-        if fate.mail.kind in GOOD and (fate.wait > plain.wait)
-    ]
-    return _claim("default: no good mail comes later than under plain", against)
+    against = [fate for fate in fates if fate.mail.kind == CORRESPONDENT and fate.delayed]
+    return _claim(f"{name}: correspondents are never delayed", against)
 
 
 def _few_delayed(fates: list[Fate]) -> Claim:

@@ -65,7 +65,8 @@ BULK: tuple[tuple[str, Form], ...] = (
     ("a digest and a recipient",
      lambda _name, _n, to, r: f"1axbn5a1bz1a{_digits(r, 2)}hb8wfpn-{_verp(to)}"),
     ("numbers of a campaign",
-     lambda _name, n, _to, r: f"123-ABC-456.0.{n}.0.0.{_digits(r, 5)}.9.{_digits(r, 7)}-890"),
+     lambda _name, n, _to, r:
+     f"123-ABC-456.0.{7000 + n}.0.0.{_digits(r, 5)}.9.{_digits(r, 7)}-890"),
     ("a bulk sender's BATV",
      lambda _name, _n, _to, r: f"msprvs1=19{_digits(r, 3)}{_word(r, 6)}=bounces-244-7"),
     ("a UUID of bounces", lambda _name, _n, _to, r: f"bounce-{_uuid(r)}"),

@@ -11,6 +11,7 @@ from bench.world.zones import Names
 
 HOSTS = 2  # in each network
 IPV6_POOL = 5
+NAMED = {9: "example.com", 10: "example.org"}
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Pool:
 
     @property
     def domain(self) -> str:
-        """The domain of its servers."""
-        return f"pool{self.number}.example"
+        """The domain of its servers. Names make a pool below a public suffix alone."""
+        return NAMED.get(self.number, f"pool{self.number}.example")
 
     @property
     def sender_domains(self) -> list[str]:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from math import inf
 from pathlib import Path
 
+from bench.world.evidence import Gathering
 from bench.world.schedules import retries
 from bench.world.servers import Server
-from bench.world.settings import settings
 from bench.world.traffic import Host, Lesson, Mail, Traffic
-from greylag.app.config import Settings
 from greylag.core.attempt import Attempt, Stage, Words
 from greylag.core.engine import precheck
+from greylag.core.policy import Policy
+from greylag.core.sparing import taught
 from greylag.core.verdict import Decision, Verdict
 from greylag.service import Service
-from greylag.service.policies import Policies
 from greylag.store import open_store
 from greylag.store.base import StoreError
 
@@ -60,16 +61,19 @@ class Fate:
 class Site:
     """The mail server of a site, which asks greylag."""
 
-    def __init__(self, found: Settings, resolver: Server) -> None:
+    def __init__(self, policy: Policy, folder: Path, resolver: Server) -> None:
         self.now = BEGINS
-        self._policies = Policies(found.policy)
-        self._store = open_store(found.store_url, timeout=PATIENCE)
-        self._resolver = resolver
-        self._service = Service(lambda: self._store, report=_raise, clock=lambda: self.now)
+        self._policy = policy
+        self._store = open_store(f"sqlite://{folder}/greylag.db", timeout=PATIENCE)
+        self._gathering = Gathering(resolver)
+        self._service = Service(
+            lambda: self._store, report=_raise, clock=lambda: self.now, gather=self._gathering
+        )
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store, and ask nobody any more."""
         self._service.close()
+        self._gathering.close()
 
     def ask(self, host: Host, sender: bytes, recipient: bytes) -> Decision:
         """Ask about an attempt of somebody on the internet."""
@@ -85,11 +89,16 @@ class Site:
         )
 
     def send(self, user: bytes, partner: bytes) -> Decision:
-        """Ask about an attempt of a user who has logged in."""
-        return self._answer(Attempt(b"192.0.2.200", user, partner, authenticated=True))
+        """Ask about an attempt of a user who has logged in, and learn from it."""
+        attempt = Attempt(b"192.0.2.200", user, partner, authenticated=True)
+        noted = taught(attempt, self._policy, self.now)
+        if noted is not None:
+            with self._store.transaction():
+                self._store.apply([noted], Counter(), self.now)
+        return self._answer(attempt)
 
     def _answer(self, attempt: Attempt) -> Decision:
-        return self._service.answer(precheck(attempt, self._policies.of(attempt)))
+        return self._service.answer(precheck(attempt, self._policy))
 
 
 def _raise(error: StoreError) -> None:
@@ -147,9 +156,8 @@ def simulate(traffic: Traffic, site: Site) -> list[Fate]:
 
 
 @contextlib.contextmanager
-def site(name: str, folder: Path, resolver: Server) -> Iterator[Site]:
+def site(policy: Policy, folder: Path, resolver: Server) -> Iterator[Site]:
     """Open a site with these settings, in a folder of its own."""
-    own = folder / name
-    own.mkdir()
-    with contextlib.closing(Site(settings(name, own), resolver)) as one:
+    folder.mkdir()
+    with contextlib.closing(Site(policy, folder, resolver)) as one:
         yield one

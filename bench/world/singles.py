@@ -70,7 +70,9 @@ SINGLES = (
     Single(17, "postfix", "ip6:2001:db8:17::/64 -all"),
     Single(18, "postfix", OWN, name="mail"),  # its PTR is a CNAME (RFC 2317)
     # what looks suspicious
-    Single(13, "postfix", OWN, "static-198-19-141-25.isp.example", per_day=1, sign="dynamic name"),
+    Single(
+        13, "postfix", OWN, "static-198-19-141-25.isp.example.com", per_day=1, sign="dynamic name"
+    ),
     Single(14, "exim", OWN, "", per_day=1, sign="no name"),
     Single(15, "qmail", "", "", per_day=1, sign="no name"),
     Single(19, "postfix", OWN, "mail.hoster.example", per_day=1, sign="no answer"),

@@ -40,8 +40,9 @@ def resolver(tmp_path_factory: pytest.TempPathFactory, world: Population) -> Ite
 @pytest.fixture(scope="module")
 def fates(tmp_path_factory: pytest.TempPathFactory, world: Population, resolver: Server) -> Fates:
     found = {}
-    for name in SETTINGS:
-        with site(name, tmp_path_factory.mktemp("site"), resolver) as one:
+    folder = tmp_path_factory.mktemp("sites")
+    for name, policy in SETTINGS.items():
+        with site(policy, folder / name, resolver) as one:
             found[name] = simulate(world.traffic, one)
     return found
 
