@@ -8,7 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from greylag.core.client import format_address, last_address, network, parse_address
+from greylag.core.client import (
+    format_address,
+    last_address,
+    network,
+    on_the_internet,
+    parse_address,
+)
 from tests.evil import EVIL
 from tests.strategies import MAPPED, PROPERTY, dotted, ipv4, ipv6, ipv6_spellings, packed_addresses
 
@@ -157,3 +163,29 @@ def test_the_range_of_192_0_2_77(prefix: int, first: str, last: str) -> None:
     assert packed is not None
     assert format_address(network(packed, prefix)) == first
     assert format_address(last_address(packed, prefix)) == last
+
+
+@pytest.mark.parametrize(
+    ("text", "outside"),
+    [
+        ("192.0.2.0/24", True),
+        ("8.0.0.0/8", True),
+        ("0.0.0.0/0", False),
+        ("10.1.0.0/16", False),
+        ("8.0.0.0/6", False),  # it holds 10.0.0.0/8
+        ("172.32.0.0/12", True),
+        ("224.0.0.1/32", False),
+        ("2001:db8::/32", True),
+        ("2000::/3", False),  # it holds 2002::/16
+        ("2000::/2", False),
+        ("2002:808::/32", False),
+        ("2001::/16", False),
+        ("2001:0:1::/48", False),
+        ("fe80::/64", False),
+        ("::/0", False),
+        ("64:ff9b::/96", False),
+    ],
+)
+def test_ranges_on_the_internet(text: str, outside: bool) -> None:
+    network = ipaddress.ip_network(text, strict=False)
+    assert on_the_internet(network.network_address.packed, network.prefixlen) is outside

@@ -27,6 +27,7 @@ _NOT_OUTSIDE = (
     (b"\xc0\xa8\0\0", 16),
     (b"\xe0\0\0\0", 3),
 )
+_GLOBAL = (b"\x20" + bytes(15), 3)  # 2000::/3: all that is given out of IPv6 (RFC 4291)
 _LONGEST = 128  # bytes: the longest address text is 45, and a zone may follow it
 
 
@@ -73,6 +74,21 @@ def host_of(packed: bytes) -> tuple[bytes, bytes]:
 def translated(packed: bytes) -> bool:
     """Tell whether an IPv6 address comes from NAT64, which is a translator of our own."""
     return packed.startswith(_NAT64)
+
+
+def on_the_internet(packed: bytes, prefix: int) -> bool:
+    """Tell whether all of a network are addresses that hosts on the internet have as their own."""
+    if len(packed) == IPV4_BYTES:
+        return not any(_overlap(packed, prefix, start, bits) for start, bits in _NOT_OUTSIDE)
+    if prefix < _GLOBAL[1] or network(packed, _GLOBAL[1]) != _GLOBAL[0]:
+        return False
+    embedding = ((_6TO4 + bytes(14), 16), (_TEREDO + bytes(12), 32))
+    return not any(_overlap(packed, prefix, start, bits) for start, bits in embedding)
+
+
+def _overlap(packed: bytes, prefix: int, start: bytes, bits: int) -> bool:
+    shorter = min(prefix, bits)
+    return network(packed, shorter) == network(start, shorter)
 
 
 def is_packed(address: bytes) -> bool:

@@ -56,7 +56,7 @@ __all__ = ["Answer", "Outcome", "Query", "Result", "check"]
 # In all records that are read; those of big senders have some hundred terms in some kB.
 MOST_TERMS, MOST_TEXT = 2000, 32 * 1024
 WIDEST_IPV4, WIDEST_IPV6 = 12, 24  # bits; big senders publish /14 and /32
-_WIDEST_IN_ALL = 4  # times the widest
+WIDEST_IN_ALL = 4  # times the widest
 _RESULTS = {"+": Result.PASS, "-": Result.FAIL, "~": Result.SOFTFAIL, "?": Result.NEUTRAL}
 
 
@@ -189,7 +189,7 @@ class _Check(Questions):
         if not any(network(address, prefix) == ours for address in addresses):
             return None
         narrow = 1 << (8 * len(ours) - prefix) <= self.widest
-        narrow = narrow and fixed and self.width <= _WIDEST_IN_ALL * self.widest
+        narrow = narrow and fixed and self.width <= WIDEST_IN_ALL * self.widest
         return Outcome(Result.PASS, narrow=narrow)
 
     def add_width(self, term: Term) -> None:
