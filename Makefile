@@ -97,7 +97,7 @@ chroot-packages:
 	@touch $@
 
 .venv/installed: .venv/created constraints.txt $(SOURCES)
-	$(PIP) '.[daemon,dns,mysql]'
+	$(PIP) '.[daemon,mysql]'
 	$(PIP) --force-reinstall --no-deps .
 	@touch $@
 

@@ -33,7 +33,6 @@ FLOORS = {
 STANDARD_LIBRARY_ONLY = ("core", "wire", "store", "service", "admin", "server", "app", "plugin")
 # What is loaded only where the admin wants it, and said if it is missing: package to floors.
 EXTRAS = {"uvloop": "app", "prometheus_client": "server", "pymysql": "store/mysql"}
-EXTRAS |= {"dns": "service/dns"}
 PURE_MAY_IMPORT = {"__future__", "collections", "enum", "hashlib", "ipaddress", "typing", "greylag"}
 PURE_MAY_IMPORT |= {"functools", "unicodedata"}  # enum has loaded the first already
 

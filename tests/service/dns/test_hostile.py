@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -14,8 +13,8 @@ import dns.rcode
 import pytest
 
 from greylag.core.spf.questions import Answer, Query
-from greylag.service.dns.messages import MOST_RECORDS, TCP_SIZE, USELESS, Asked
 from greylag.service.dns.resolver import AT_ONCE, MOST_WAITING, Resolver
+from greylag.wire.dns import MOST_RECORDS, TCP_SIZE
 from tests.servers.hostile_dns import Behaviour, black_hole, hostile, reply, wire
 
 QUERY = Query("a.example.org", "A")
@@ -73,7 +72,8 @@ FORGED: dict[str, Callable[[Message], bytes]] = {
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_reply_does_not_keep_the_true_one_out(name: str) -> None:
     """CVE-2023-29483: a forged reply that could not be read ended the query."""
-    assert asked_of(lambda query: [FORGED[name](query), wire(reply(query, A_TRUE))]) == TRUE
+    both = asked_of(lambda query: [FORGED[name](query), wire(reply(query, A_TRUE))], patience=2)
+    assert both == TRUE
     assert asked_of(lambda query: [FORGED[name](query)], patience=0.05) is None
 
 
@@ -179,7 +179,7 @@ def numbered(count: int) -> list[str]:
 TCP: dict[str, tuple[Behaviour, int | None]] = {
     "true": (over_tcp([A_TRUE]), 1),
     "as many records as may be": (over_tcp(numbered(MOST_RECORDS - 1)), MOST_RECORDS - 1),  # OPT
-    "hundreds of records": (over_tcp(numbered(500)), None),
+    "hundreds of records": (over_tcp(numbered(600)), None),
     "64 kB": (lambda query: [framed(wire(reply(query, A_TRUE)).ljust(65535, b"\0"))], None),
     "longer than may be": (lambda _query: [(TCP_SIZE + 1).to_bytes(2, "big")], None),
     "nothing": (lambda _query: [], None),
@@ -196,30 +196,6 @@ def test_what_is_cut_short_is_asked_for_over_tcp(name: str) -> None:
     behaviour, wanted = TCP[name]
     answer = asked_of(lambda query: [truncated(query)], behaviour, patience=2)
     assert (None if answer is None else len(answer)) == wanted
-
-
-def test_a_reply_that_says_it_has_thousands_of_records_is_not_read() -> None:
-    """10^4 records, and a hostile reply of the greatest size: both are over soon."""
-    query = Asked(QUERY)
-    raw = wire(reply(dns.message.from_wire(query.wire)))
-    assert (
-        query.read(raw[:6] + (10_000).to_bytes(2, "big") + raw[8:] + b"\xc0\x0c" * 30_000)
-        == USELESS
-    )
-
-
-def test_mutated_replies_never_raise() -> None:
-    """CVE-2023-29483, T25: whatever a reply is, it is an answer or none."""
-    chance = random.Random(17)
-    query = Asked(Query("a.example.org", "TXT"))
-    texts = ["a.example.org. 60 IN CNAME b.example.org.", 'b.example.org. 60 IN TXT "x" "y"']
-    raw = wire(reply(dns.message.from_wire(query.wire), *texts))
-    for _round in range(3000):
-        changed = bytearray(raw)
-        for _change in range(chance.randint(1, 4)):
-            changed[chance.randrange(2, len(changed))] = chance.choice((0, 1, 0xC0, 0xFF, 0x0C))
-        found = query.read(bytes(changed[: chance.choice((len(raw), chance.randrange(len(raw))))]))
-        assert found is None or found.answer is None or isinstance(found.answer, tuple)
 
 
 def test_a_black_hole_holds_up_nobody_for_longer_than_the_budget() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,13 +182,3 @@ def test_the_servers_of_this_machine(tmp_path: Path, text: str | None, servers: 
     if text is not None:
         path.write_text(text, encoding="latin-1")
     assert system_servers(str(path)) == tuple((server, 53) for server in servers)
-
-
-def test_who_asks_nothing_needs_no_dnspython() -> None:
-    """T29."""
-    import subprocess
-
-    code = "import sys, greylag.service.dns.gatherer, greylag.service.dns.resolver as r\n"
-    code += "r.Resolver([]); print('dns' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert ran.stdout == b"False\n"

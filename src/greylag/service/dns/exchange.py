@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from asyncio import get_running_loop
 
-from greylag.service.dns.messages import TCP_SIZE, UDP_SIZE, USELESS, Asked, Reply
+from greylag.wire.dns import TCP_SIZE, UDP_SIZE, USELESS, Asked, Reply
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.core.spf.questions import Query
 
 Server = tuple[str, int]  # an IPv4 or IPv6 address, and a port
 
 
-async def exchange(asked: Asked, server: Server) -> Reply:
+def asked_now(query: Query) -> Asked:
+    """Return a query with an id that nobody can guess. Raises ValueError, as `Asked` does."""
+    return Asked(query, int.from_bytes(os.urandom(2), "big"))
+
+
+async def exchange(query: Query, server: Server) -> Reply:
     """Return what a server replies. It may never: then who waits has to end this.
 
-    Raises OSError if the server cannot be reached.
+    Raises OSError if the server cannot be reached, ValueError for a name that cannot be.
     """
+    asked = asked_now(query)
     reply = await _by_udp(asked, server)
     return await _by_tcp(asked, server) if reply.truncated else reply
 

@@ -12,6 +12,7 @@ from asyncio import get_running_loop
 from time import monotonic
 
 from greylag.service.dns.cache import Cache
+from greylag.service.dns.exchange import exchange
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,9 +108,6 @@ class Resolver:
         return answer
 
     async def _try_servers(self, query: Query, ends_at: float) -> tuple[Answer, float]:
-        from greylag.service.dns.exchange import exchange  # dnspython: only for who asks
-        from greylag.service.dns.messages import Asked
-
         self.asked += 1
         loop = get_running_loop()
         for number in range(TRIES):
@@ -117,7 +115,7 @@ class Resolver:
             left = ends_at - loop.time()
             try:
                 async with asyncio.timeout(left / (TRIES - number)):
-                    reply = await exchange(Asked(query), server)
+                    reply = await exchange(query, server)
             except (OSError, ValueError):  # TimeoutError, too; a name that cannot be
                 continue
             if reply.answer is not None:
