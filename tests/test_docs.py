@@ -13,7 +13,8 @@ import click
 import pytest
 
 from greylag import __version__
-from greylag.app.options import BY_KEY, OPTIONS, Option
+from greylag.app.option import Option
+from greylag.app.options import BY_KEY, OPTIONS
 from greylag.cli.config import written
 from greylag.cli.jgreylist_clean import clean
 from greylag.cli.main import cli

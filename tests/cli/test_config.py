@@ -116,7 +116,7 @@ def test_the_example_needs_no_good_configuration(greylag: Greylag) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
 def test_values_are_written_as_they_are_read(option: object) -> None:
-    from greylag.app.options import Option
+    from greylag.app.option import Option
 
     assert isinstance(option, Option)
     assert option.read(written(option, option.default)) == option.default

@@ -9,7 +9,8 @@ from enum import Enum
 import click
 
 from greylag.app.config import ConfigError
-from greylag.app.options import OPTIONS, Option
+from greylag.app.option import Option
+from greylag.app.options import OPTIONS
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import CONFIG_ERROR, OK, STORE_ERROR, Run, examples, json_option
 from greylag.cli.home import another_configuration
