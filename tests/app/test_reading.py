@@ -8,7 +8,8 @@ import pytest
 
 from greylag.app import reading
 from greylag.core.address import MAX_LENGTH
-from greylag.core.policy import NullSender
+from greylag.core.policy import IdentityBy, NullSender
+from greylag.core.signs import Sign
 from greylag.core.verdict import Verdict
 
 PLACES = ["192.0.2.1:1", "192.0.2.1:65535", "[2001:db8::1]:10023"]
@@ -25,7 +26,15 @@ LONGEST = "a" * (MAX_LENGTH - 1) + "@"
         (reading.between(5, 300), "5m", 300),
         (reading.flag, True, True),
         (reading.flag, False, False),
-        (reading.null_sender, "never", NullSender.NEVER),
+        (reading.member_of(NullSender), "never", NullSender.NEVER),
+        (reading.member_of(IdentityBy), "spf+name", IdentityBy.SPF_OR_NAME),
+        (reading.off_or(86400), "off", 0),
+        (reading.off_or(86400), "1d", 86400),
+        (reading.signs, [], frozenset()),
+        (reading.signs, ["helo", "spf", "spf"], frozenset((Sign.HELO, Sign.SPF))),
+        *[(reading.separator, raw, raw) for raw in ("", "+", "-", "=")],
+        (reading.hosts, [], ()),
+        (reading.hosts, ["MX", "2001:DB8:0::1"], ("mx", "2001:db8::1")),
         (reading.on_failure, "defer", Verdict.DEFER),
         (reading.senders, ["A@", "b@Example.org", LONGEST], ("a@", "b@example.org", LONGEST)),
         (reading.senders, [], ()),
@@ -56,7 +65,11 @@ def test_what_a_setting_takes(read: Callable[[object], object], raw: object, val
         *[(reading.lasting, raw) for raw in ("23h", 86400)],
         *[(reading.between(5, 300), raw) for raw in ("4s", "301s")],
         *[(reading.flag, raw) for raw in (1, "true")],
-        *[(reading.null_sender, raw) for raw in ("", "DATA")],
+        *[(reading.member_of(NullSender), raw) for raw in ("", "DATA", True, ["data"])],
+        *[(reading.off_or(86400), raw) for raw in ("", "0s", "23h", False, 0, "OFF")],
+        *[(reading.signs, raw) for raw in ("helo", ["halo"], [["helo"]], [1], True)],
+        *[(reading.separator, raw) for raw in ("++", "@", "a", " ", "\0", "ä", True, ["+"])],
+        *[(reading.hosts, raw) for raw in ("mx", [1], [""], ["a b"], ["ä"], ["a" * 254])],
         *[(reading.on_failure, raw) for raw in ("reject", True)],
         *[(reading.senders, raw) for raw in ("a@", [1], ["@example.org"], ["a b@"], ["ä@"])],
         *[(reading.senders, [raw]) for raw in ("a", "a\n@", "a" + LONGEST)],

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greylag.core.client import parse_address
-from greylag.core.zones import DNSBL_CODES, DNSWL_CODES, Listing, listing_of, parse_codes
+from greylag.core.zones import (
+    DNSBL_CODES,
+    DNSWL_CODES,
+    Listing,
+    Zone,
+    listing_of,
+    parse_codes,
+    parse_zone,
+)
 from tests.strategies import PROPERTY
 
 SOME = "127.0.0.[2..4;10], 127.0.1.2 127.1.[0;5..7].9"
@@ -85,3 +93,26 @@ def test_any_answer_is_judged(answer: tuple[bytes, ...]) -> None:
         found = listing_of(answer, parse_codes(codes))
         if any(not code.startswith(b"\x7f") or code.startswith(b"\x7f\xff\xff") for code in answer):
             assert found is Listing.UNKNOWN
+
+
+def test_a_zone_with_its_own_codes_or_those_of_its_kind() -> None:
+    usual = parse_codes(DNSBL_CODES)
+    assert parse_zone("List.Example.ORG.", DNSBL_CODES) == Zone("list.example.org", usual)
+    own = parse_codes("127.0.0.[2..11]")
+    assert parse_zone("list.example.org=127.0.0.[2..11]", DNSBL_CODES).codes == own
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "list", "192.0.2.1", "a b.example.org", "=127.0.0.2", "list.example.org="),
+        *(
+            "list.example.org=10.0.0.2",
+            "list.example.org=127.0.0.[3..2]",
+            "x" * 70 + ".example.org",
+        ),
+    ],
+)
+def test_what_is_no_zone(text: str) -> None:
+    with pytest.raises(ValueError, match=r'^expected zones such as "list\.example\.org'):
+        parse_zone(text, DNSBL_CODES)

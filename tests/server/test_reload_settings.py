@@ -17,7 +17,10 @@ import pytest
 
 from greylag.app.options import OPTIONS
 from greylag.core.accesslist import NEVER, Entry
+from greylag.core.record import Noted
+from greylag.core.stable import stable
 from greylag.core.subject import Domain, Network
+from greylag.core.triplet import TRUSTED, Triplet, sent_of, trapped_of
 from greylag.store import open_store
 from tests.server.clients import talking
 from tests.server.daemon import Connection, Daemon, request, serving
@@ -190,6 +193,122 @@ def probe_senders(site: Site) -> None:
 def explicit(site: Site) -> None:
     site.change(policy__explicit="true")
     assert site.ask() == LET_IN
+
+
+def normalise(site: Site) -> None:
+    site.change(policy__normalise="true")
+    site.ask(sender="bounces-12345678@lists.example.org")
+    stable_name = stable(b"bounces-12345678@lists.example.org", b"").decode()
+    assert stable_name != "bounces-12345678@lists.example.org"
+    assert site.number("SELECT count(*) FROM records WHERE sender = ?", stable_name) == 1
+
+
+def mailbox_separator(site: Site) -> None:
+    site.change(policy__mailbox_separator='"-"')
+    sender = site.fresh()
+    site.ask(sender=sender, recipient="someone-tag@example.net")
+    found = site.rows("SELECT recipient FROM records WHERE sender = ?", sender)
+    assert found == [("someone@example.net",)]
+
+
+def identity(site: Site) -> None:
+    """There is no DNS here: that is a warning at the reload."""
+    site.change(policy__identity='"spf"')
+    assert site.daemon.logged("policy.identity needs DNS")
+
+
+TRUSTED_RECORDS = "SELECT count(*) FROM records WHERE recipient = ?"
+
+
+def _earns_trust(site: Site, **changes: str) -> None:
+    before = site.number(TRUSTED_RECORDS, TRUSTED)
+    site.change(policy__delay='"1s"')
+    passed_once(site)
+    assert site.number(TRUSTED_RECORDS, TRUSTED) == before
+    site.change(policy__delay='"1s"', **changes)
+    client = f"192.0.2.{100 + len(changes) + before}"
+    sender = site.fresh()
+    site.ask(sender=sender, client_address=client)
+    time.sleep(1.1)
+    assert site.ask(sender=sender, client_address=client) == LET_IN
+    assert site.number(TRUSTED_RECORDS, TRUSTED) > before
+
+
+def trust_after(site: Site) -> None:
+    _earns_trust(site, policy__trust_after="5")
+
+
+def trust_all_after(site: Site) -> None:
+    _earns_trust(site, policy__trust_all_after="5")
+
+
+def _have_noted(site: Site, key: Triplet) -> None:
+    now = int(time.time())
+    with contextlib.closing(open_store(f"sqlite://{site.daemon.database}", timeout=4)) as store:
+        store.apply([Noted(key, now, now + 86400)], {}, now)
+
+
+def correspondents(site: Site) -> None:
+    sender = site.fresh()
+    _have_noted(site, sent_of(sender, "other@example.net"))
+    assert site.ask(sender=sender, recipient="other@example.net") != LET_IN
+    sender = site.fresh()
+    _have_noted(site, sent_of(sender, "other@example.net"))
+    site.change(policy__correspondents='"90d"')
+    assert site.ask(sender=sender, recipient="other@example.net") == LET_IN
+
+
+def greylist(site: Site) -> None:
+    site.change(policy__greylist='"off"')
+    assert site.ask() == LET_IN
+
+
+def signs(site: Site) -> None:
+    assert site.ask(helo_name="[192.0.2.1]") != LET_IN
+    site.change(policy__greylist='"suspicious"', policy__signs='["sender-is-recipient"]')
+    assert site.ask(helo_name="[192.0.2.1]") == LET_IN
+    site.change(policy__greylist='"suspicious"', policy__signs='["helo"]')
+    assert site.ask(helo_name="[192.0.2.1]") != LET_IN
+
+
+def signs_needed(site: Site) -> None:
+    needed = {"policy__greylist": '"suspicious"', "policy__signs": '["helo"]'}
+    site.change(**needed, policy__signs_needed="2")
+    assert site.ask(helo_name="[192.0.2.1]") == LET_IN
+
+
+def our_names(site: Site) -> None:
+    needed = {"policy__greylist": '"suspicious"', "policy__signs": '["helo"]'}
+    site.change(**needed)
+    assert site.ask(helo_name="mx.example.com") == LET_IN
+    site.change(**needed, policy__our_names='["mx.example.com"]')
+    assert site.ask(helo_name="mx.example.com") != LET_IN
+
+
+TRAPPED = {"client_address": "203.0.114.7"}
+
+
+def trap(site: Site) -> None:
+    _have_noted(site, trapped_of(bytes((203, 0, 114, 7))))
+    site.change(policy__trapped_for='"1d"', policy__trap='"defer"')
+    assert b"in 86400 seconds" in site.ask(**TRAPPED)
+
+
+def trapped_for(site: Site) -> None:
+    _have_noted(site, trapped_of(bytes((203, 0, 114, 7))))
+    assert b"in 300 seconds" in site.ask(**TRAPPED)
+    site.change(policy__trapped_for='"1d"')
+    assert site.ask(**TRAPPED).startswith(b"action=553")
+
+
+def suffixes(site: Site) -> None:
+    """It is read at a reload: one that is missing leaves the old settings in force."""
+    site.change(policy__identity='"spf+name"')
+    write_settings(
+        site.folder, site.port, {"policy__identity": '"spf+name"', "dns__suffixes": '"/nowhere"'}
+    )
+    site.daemon.process.send_signal(signal.SIGHUP)
+    assert site.daemon.logged("/nowhere: no such file")
 
 
 def on_failure(site: Site) -> None:
@@ -392,6 +511,19 @@ APPLIED: dict[str, Callable[[Site], None]] = {
     "policy.null_sender": null_sender,
     "policy.probe_senders": probe_senders,
     "policy.explicit": explicit,
+    "policy.normalise": normalise,
+    "policy.mailbox_separator": mailbox_separator,
+    "policy.identity": identity,
+    "policy.trust_after": trust_after,
+    "policy.trust_all_after": trust_all_after,
+    "policy.correspondents": correspondents,
+    "policy.greylist": greylist,
+    "policy.signs": signs,
+    "policy.signs_needed": signs_needed,
+    "policy.our_names": our_names,
+    "policy.trap": trap,
+    "policy.trapped_for": trapped_for,
+    "dns.suffixes": suffixes,
     "store.on_failure": on_failure,
     "store.max_waiting": max_waiting,
     "store.max_waiting_per_network": max_waiting_per_network,
@@ -414,6 +546,9 @@ APPLIED: dict[str, Callable[[Site], None]] = {
     "log.times": log_times,
 }
 TOLD = {
+    "dns.servers": '"system"',
+    "dns.dnsbl": '["bl.example.org"]',
+    "dns.dnswl": '["wl.example.org"]',
     "store.url": '"sqlite:///nowhere/other.db"',
     "store.timeout": '"2s"',
     "server.socket": '"/nowhere/s"',

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from greylag.app.dns import OFF, DnsSettings, informed, unanswered
 from greylag.app.options import OPTIONS
+from greylag.app.policy_options import DROP_IN, SPARING_NAMES
 from greylag.app.toml_file import read_toml
 from greylag.core.policy import NullSender, Policy, Room
-from greylag.core.value import value
+from greylag.core.value import replace, value
 from greylag.core.verdict import Verdict
 from greylag.service.policies import overridden
 from greylag.store import backend_of, check_url
@@ -83,6 +85,7 @@ class Settings:
     log_level: int  # 0 (off) to 5 (debug)
     header: bool  # have Postfix tell in a header how long mail had to wait
     server: ServerSettings
+    dns: DnsSettings
     origins: dict[str, str]
     values: dict[str, Any]
     warnings: tuple[str, ...] = ()  # logged once
@@ -132,8 +135,14 @@ def _compare_urls(toml: list[Given], old: Found, errors: list[str]) -> None:
             errors.append(f"{item.origin}: {error}")
 
 
-# What differs for those who come from the old plugin, beside its numbers.
+# What differs for those who come from the old plugin, beside its numbers. Nothing spares mail the
+# delay that did not there.
 _OLD_PLUGIN = [
+    *(
+        Given(f"policy.{name}", getattr(DROP_IN, name), "the old plugin's way")
+        for name in SPARING_NAMES
+    ),
+    Given("dns.servers", OFF, "the old plugin's way"),
     Given("policy.null_sender", NullSender.RCPT, "the old plugin's way"),
     Given("reply.defer", OLD_REPLIES.defer, "the old plugin's text"),
     Given("reply.deny", OLD_REPLIES.deny, "the old plugin's text"),
@@ -187,14 +196,15 @@ def _values(given: list[Given]) -> dict[str, Any]:
     return {item.key: item.value for item in given}
 
 
-def _policy(values: dict[str, Any], *, old_tables: bool = False) -> Policy:
-    return Policy(**_section(values, "policy"), old_tables=old_tables)
+def _policy(values: dict[str, Any]) -> Policy:
+    return Policy(**_section(values, "policy"))
 
 
 def _settle(given: list[Given], errors: list[str], old: Found, home: str) -> Settings:
     values = _values(given)
     origins = {item.key: item.origin for item in given}
-    fault = _policy(values).fault()
+    policy, dns = informed(_policy(values), values, origins, errors)
+    fault = policy.fault()
     if fault:
         errors.append(f"{origins['policy.retry_window']}, {origins['policy.delay']}: {fault}")
     if errors:
@@ -202,7 +212,7 @@ def _settle(given: list[Given], errors: list[str], old: Found, home: str) -> Set
     store = backend_of(values["store.url"])
     values["store.url"] = store.below(home)
     return Settings(
-        policy=_policy(values, old_tables=store.old_tables),
+        policy=replace(policy, old_tables=store.old_tables),
         replies=Replies(
             values["reply.defer"], values["reply.deny"], values["reply.deny_recipient"]
         ),
@@ -217,9 +227,10 @@ def _settle(given: list[Given], errors: list[str], old: Found, home: str) -> Set
         log_level=values["log.level"],
         header=values["reply.header"],
         server=ServerSettings(**_section(values, "server"), log_file=values["log.file"]),
+        dns=dns,
         origins=origins,
         values=values,
-        warnings=tuple(old.warnings),
+        warnings=(*old.warnings, *unanswered(dns, policy, origins)),
         notes=tuple(old.notes),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greylag.app import reading
+from greylag.app.dns import DNS_OPTIONS
 from greylag.app.option import Option
 from greylag.app.policy_options import POLICY_OPTIONS
 from greylag.core.policy import Room
@@ -15,6 +16,7 @@ _ROOM = Room()
 
 OPTIONS = (
     *POLICY_OPTIONS,
+    *DNS_OPTIONS,
     Option(
         "store.url",
         lambda raw: check_url(reading.text(raw)),

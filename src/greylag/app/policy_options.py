@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from greylag.app import reading
 from greylag.app.option import Option
-from greylag.core.policy import Policy
+from greylag.core.policy import Greylist, IdentityBy, NullSender, Policy, Trap
+from greylag.core.signs import Sign
 
-_POLICY = Policy()
+# What a new installation has, and with `control/greylisting` in use, what the old plugin did.
+_POLICY = DEFAULTS = Policy()
+DROP_IN = Policy()
+# What spares mail the delay, or adds to the rules of the old plugin.
+SPARING_NAMES = (
+    *("normalise", "mailbox_separator", "identity", "trust_after", "trust_all_after"),
+    *("correspondents", "greylist", "trapped_for"),
+)
+_MOST = 1000  # passes that earn trust
 
 POLICY_OPTIONS = (
     Option(
@@ -41,7 +50,7 @@ POLICY_OPTIONS = (
     ),
     Option(
         "policy.null_sender",
-        reading.null_sender,
+        reading.member_of(NullSender),
         _POLICY.null_sender,
         'when bounces are deferred: at "data", at "rcpt" or "never"',
     ),
@@ -56,5 +65,77 @@ POLICY_OPTIONS = (
         reading.flag,
         _POLICY.explicit,
         "greylist only the recipient domains that the allowlist names",
+    ),
+    Option(
+        "policy.normalise",
+        reading.flag,
+        _POLICY.normalise,
+        "take senders without what changes from mail to mail: numbers, tags, time stamps",
+    ),
+    Option(
+        "policy.mailbox_separator",
+        reading.separator,
+        _POLICY.mailbox_separator,
+        'what begins a tag in recipients, such as "+" or "-"; empty: each address is its own',
+    ),
+    Option(
+        "policy.identity",
+        reading.member_of(IdentityBy),
+        _POLICY.identity,
+        'what makes one sender of many networks: "none", "spf" or "spf+name"',
+    ),
+    Option(
+        "policy.trust_after",
+        reading.count(0, _MOST),
+        _POLICY.trust_after,
+        "first passes after which a sender's domain needs no delay from the same servers; 0: never",
+    ),
+    Option(
+        "policy.trust_all_after",
+        reading.count(0, _MOST),
+        _POLICY.trust_all_after,
+        "as above, for whatever these servers send; 0: never",
+    ),
+    Option(
+        "policy.correspondents",
+        reading.off_or(86400),
+        _POLICY.correspondents,
+        'how long those whom our users wrote to may answer without a delay; "off": never',
+    ),
+    Option(
+        "policy.greylist",
+        reading.member_of(Greylist),
+        _POLICY.greylist,
+        'what is greylisted: "all", "suspicious", "observe" or "off"',
+    ),
+    Option(
+        "policy.signs",
+        reading.signs,
+        _POLICY.signs,
+        "the signs of spam that count",
+    ),
+    Option(
+        "policy.signs_needed",
+        reading.count(1, len(Sign)),
+        _POLICY.signs_needed,
+        'how many of them make mail suspicious, with greylist = "suspicious"',
+    ),
+    Option(
+        "policy.our_names",
+        reading.hosts,
+        _POLICY.our_names,
+        "names and addresses of our own servers: a stranger who says one of them in HELO lies",
+    ),
+    Option(
+        "policy.trap",
+        reading.member_of(Trap),
+        _POLICY.trap,
+        'what a client that mails a trap is told: "deny" or "defer"',
+    ),
+    Option(
+        "policy.trapped_for",
+        reading.off_or(60),
+        _POLICY.trapped_for,
+        'how long a client that mails a trap is refused; "off": there are no traps',
     ),
 )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 
 from greylag.core.address import MAX_LENGTH
-from greylag.core.client import parse_address
-from greylag.core.duration import EXPECTED, parse_duration
-from greylag.core.policy import NullSender
+from greylag.core.client import format_address, parse_address
+from greylag.core.duration import EXPECTED, format_duration, parse_duration
+from greylag.core.names import LONGEST_NAME
+from greylag.core.signs import Sign
 from greylag.core.verdict import LEVELS, Verdict
 
 _DAY = 86400
+_HOST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+_SEPARATORS = frozenset("!#$%&'*+-./=?^_`{|}~")  # what RFC 5321 allows in a mailbox
 _LONGEST_WAIT = 4  # seconds, so that a plugin answers as configured within its 5
 
 
@@ -34,6 +38,22 @@ def lasting(raw: object) -> int:
     if seconds < _DAY:
         raise ValueError('expected at least "1d", or every mail would be greylisted again')
     return seconds
+
+
+def off_or(shortest: int) -> Callable[[object], int]:
+    """Return a reader of durations, and of "off", which is 0."""
+    expected = f'expected a duration of at least "{format_duration(shortest)}", or "off"'
+
+    def read(raw: object) -> int:
+        try:
+            seconds = 0 if raw == "off" else duration(raw)
+        except ValueError:
+            raise ValueError(expected) from None
+        if raw != "off" and seconds < shortest:
+            raise ValueError(expected)
+        return seconds
+
+    return read
 
 
 def wait(raw: object) -> int:
@@ -74,11 +94,46 @@ def flag(raw: object) -> bool:
     return raw
 
 
-def null_sender(raw: object) -> NullSender:
-    """Return when the null sender is deferred."""
-    if raw not in ("data", "rcpt", "never"):
-        raise ValueError('expected "data", "rcpt" or "never"')
-    return NullSender(raw)
+def member_of(words: type[Enum]) -> Callable[[object], Enum]:
+    """Return a reader of one of some words."""
+    *others, last = [f'"{word.value}"' for word in words]
+
+    def read(raw: object) -> Enum:
+        if not isinstance(raw, str) or raw not in [word.value for word in words]:
+            raise ValueError(f"expected {', '.join(others)} or {last}")
+        return words(raw)
+
+    return read
+
+
+def signs(raw: object) -> frozenset[Sign]:
+    """Return signs of spam."""
+    words = [sign.value for sign in Sign]
+    if not isinstance(raw, list) or not all(item in words for item in raw):
+        raise ValueError("expected a list of " + ", ".join(f'"{word}"' for word in words))
+    return frozenset(map(Sign, raw))
+
+
+def separator(raw: object) -> str:
+    """Return what stands between a mailbox and a tag, or nothing."""
+    if raw != "" and (not isinstance(raw, str) or raw not in _SEPARATORS):
+        raise ValueError('expected one sign such as "+" or "-", or ""')
+    return str(raw)
+
+
+def hosts(raw: object) -> tuple[str, ...]:
+    """Return names of hosts in lower case, and addresses in their usual form."""
+    wrong = 'expected a list of names and addresses, such as ["mail.example.net", "192.0.2.25"]'
+    if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
+        raise ValueError(wrong)
+    found = []
+    for item in raw:
+        packed = parse_address(item.encode("utf-8", "replace"))
+        name = item.lower()
+        if packed is None and (not name or len(name) > LONGEST_NAME or set(name) - _HOST):
+            raise ValueError(wrong)
+        found.append(name if packed is None else format_address(packed))
+    return tuple(found)
 
 
 def senders(raw: object) -> tuple[str, ...]:

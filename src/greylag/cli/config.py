@@ -109,6 +109,8 @@ def written(option: Option, value: object) -> object:
     """Return a value as `greylag.toml` has it: as what the option's own reader reads back to it."""
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, frozenset):
+        return sorted(item.value for item in value)
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, int) and not isinstance(value, bool):

@@ -14,6 +14,8 @@ from __future__ import annotations
 from enum import Enum
 
 from greylag.core.client import IPV4_BYTES
+from greylag.core.names import host_name
+from greylag.core.value import value
 
 _LOCAL = 127
 _BLOCKED = bytes((_LOCAL, 255, 255))  # and any last number
@@ -28,12 +30,33 @@ Octets = frozenset[int]
 Pattern = tuple[Octets, Octets, Octets, Octets]
 
 
+@value
+class Zone:
+    """A zone, and which of its answers count."""
+
+    name: str
+    codes: tuple[Pattern, ...]
+
+
 class Listing(Enum):
     """What a zone says about an address."""
 
     LISTED = "listed"
     NOT_LISTED = "not-listed"
     UNKNOWN = "unknown"
+
+
+def parse_zone(text: str, codes: str) -> Zone:
+    """Parse `zone`, whose answers count by these codes, or `zone=codes`. Raises ValueError."""
+    name, equals, own = text.partition("=")
+    zone = host_name(name.strip().encode("utf-8", "replace"))
+    try:
+        if zone is not None:
+            return Zone(zone, parse_codes(own if equals else codes))
+        wrong = f"{name} is no name of a zone"
+    except ValueError as error:
+        wrong = str(error)
+    raise ValueError(f'expected zones such as "list.example.org=127.0.0.[2..11]": {wrong}')
 
 
 def parse_codes(text: str) -> tuple[Pattern, ...]:

@@ -1,0 +1,180 @@
+"""The settings of [dns]: whom to ask, and about what."""
+
+from __future__ import annotations
+
+from greylag.app.option import Option
+from greylag.core.client import parse_address
+from greylag.core.policy import Greylist, IdentityBy, Policy, with_evidence
+from greylag.core.signs import Sign
+from greylag.core.value import replace, value
+from greylag.store.plain_file import read_plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from greylag.core.suffixes import Suffixes
+    from greylag.core.zones import Zone
+
+OFF, SYSTEM = "off", "system"
+PORT = 53
+SUFFIXES = "/usr/share/publicsuffix/public_suffix_list.dat"
+DEFAULT_SERVERS = OFF  # of a new installation
+_MOST_SERVERS = 3  # as in resolv.conf
+_EXPECTED = 'expected "system", "off", or a list of addresses such as ["127.0.0.1", "[::1]:5353"]'
+_OF_DNS = {Sign.NO_NAME, Sign.DYNAMIC_NAME, Sign.SPF, Sign.DNSBL}
+
+
+@value
+class DnsSettings:
+    """Whom to ask, and which zones."""
+
+    asks: bool
+    servers: tuple[tuple[str, int], ...]  # none: those of the system
+    dnsbl: tuple[Zone, ...]
+    dnswl: tuple[Zone, ...]
+
+
+def _servers(raw: object) -> str | tuple[str, ...]:
+    """Return whom to ask. A name of a server would have to be asked about itself."""
+    if raw in (OFF, SYSTEM):
+        return str(raw)
+    if not isinstance(raw, list) or not 0 < len(raw) <= _MOST_SERVERS:
+        raise ValueError(_EXPECTED)
+    for item in raw:
+        if not isinstance(item, str):
+            raise ValueError(_EXPECTED)
+        _server(item)
+    return tuple(raw)
+
+
+def _server(text: str) -> tuple[str, int]:
+    """Return address and port of `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1` or `[2001:db8::1]:53`.
+
+    Raises ValueError.
+    """
+    host, port = text, str(PORT)
+    if text.startswith("["):
+        host, bracket, after = text[1:].partition("]")
+        port = after[1:] if after[:1] == ":" else ("" if after or not bracket else port)
+    elif text.count(":") == 1:
+        host, _colon, port = text.partition(":")
+    right = port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536
+    if not right or parse_address(host.encode("utf-8", "replace")) is None:
+        raise ValueError(f"{_EXPECTED}: an address, not a name")
+    return host, int(port)
+
+
+def _zones(*, deny: bool) -> Callable[[object], tuple[str, ...]]:
+    """Return a reader of lists of zones."""
+
+    def read(raw: object) -> tuple[str, ...]:
+        if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
+            raise ValueError('expected a list of zones, such as ["list.example.org"]')
+        zones_of(tuple(raw), deny=deny)
+        return tuple(raw)
+
+    return read
+
+
+def zones_of(texts: tuple[str, ...], *, deny: bool) -> tuple[Zone, ...]:
+    """Return the zones that are written so, of DNSBL or DNSWL. Raises ValueError."""
+    if not texts:
+        return ()
+    from greylag.core.zones import DNSBL_CODES, DNSWL_CODES, parse_zone  # few name any
+
+    return tuple(parse_zone(text, DNSBL_CODES if deny else DNSWL_CODES) for text in texts)
+
+
+def _path(raw: object) -> str:
+    if not isinstance(raw, str) or not raw.startswith("/") or "\0" in raw:
+        raise ValueError("expected an absolute path in quotes")
+    return raw
+
+
+DNS_OPTIONS = (
+    Option(
+        "dns.servers",
+        _servers,
+        DEFAULT_SERVERS,
+        'which name servers are asked about clients and senders: "system", "off", or addresses',
+        restart=True,
+    ),
+    Option(
+        "dns.dnsbl",
+        _zones(deny=True),
+        (),
+        "zones whose word against a client is a sign of spam",
+        restart=True,
+    ),
+    Option(
+        "dns.dnswl",
+        _zones(deny=False),
+        (),
+        "zones that spare the clients they list the delay",
+        restart=True,
+    ),
+    Option(
+        "dns.suffixes",
+        _path,
+        SUFFIXES,
+        'the public suffix list, which identity = "spf+name" needs',
+    ),
+)
+
+
+def dns_of(values: dict[str, Any]) -> DnsSettings:
+    """Return what the settings say."""
+    named = values["dns.servers"]
+    return DnsSettings(
+        named != OFF,
+        () if named in (OFF, SYSTEM) else tuple(map(_server, named)),
+        zones_of(values["dns.dnsbl"], deny=True),
+        zones_of(values["dns.dnswl"], deny=False),
+    )
+
+
+def informed(
+    policy: Policy, values: dict[str, Any], origins: dict[str, str], errors: list[str]
+) -> tuple[Policy, DnsSettings]:
+    """Return the policy with what can be asked of DNS, and whom to ask. Adds errors."""
+    dns, suffixes = dns_of(values), None
+    if policy.identity is IdentityBy.SPF_OR_NAME:
+        try:
+            suffixes = suffixes_of(values["dns.suffixes"])
+        except ValueError as error:
+            errors.append(f"{origins['policy.identity']}: policy.identity: {error}")
+    asks = dns.asks
+    dnsbl, dnswl = asks and bool(dns.dnsbl), asks and bool(dns.dnswl)
+    changed = replace(policy, dns=asks, dnsbl=dnsbl, dnswl=dnswl, suffixes=suffixes)
+    return with_evidence(changed), dns
+
+
+def unanswered(dns: DnsSettings, policy: Policy, origins: dict[str, str]) -> list[str]:
+    """Tell what was set that needs DNS, where nothing is asked of it."""
+    wanted = {
+        "policy.identity": policy.identity is not IdentityBy.NONE,
+        "policy.greylist": policy.greylist is Greylist.SUSPICIOUS and bool(policy.signs & _OF_DNS),
+        "dns.dnsbl": bool(dns.dnsbl),
+        "dns.dnswl": bool(dns.dnswl),
+    }
+    return [
+        f'{origins[key]}: dns.servers is "off", and {key} needs DNS'
+        for key, needs in wanted.items()
+        if needs and origins[key] != "default" and not dns.asks
+    ]
+
+
+def suffixes_of(path: str) -> Suffixes:
+    """Read a public suffix list. A ValueError tells why it cannot be used."""
+    from greylag.core.suffixes import Suffixes  # few need it
+
+    try:
+        return Suffixes(read_plain(path).decode("utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file (Debian's package publicsuffix has it)") from None
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(f"{path}: expected a whole public suffix list") from None
