@@ -26,6 +26,7 @@ from greylag.service.deciding import Deciding
 from greylag.service.desk import Desk
 from greylag.service.evidence import BUDGET, informed
 from greylag.service.later import Later
+from greylag.store.base import StoreUnavailable
 from greylag.store.memory import MemoryStore
 from tests.reports import no_failure
 from tests.server.test_worker import Site, running, until
@@ -239,3 +240,78 @@ async def test_at_the_end_the_daemon_waits_for_who_is_being_gathered_for() -> No
         first = site.begin(asked())
         await until(lambda: moon.waiting)
     assert await reason_of(first) is Reason.NEW
+
+
+@running
+async def test_a_store_that_works_again_is_found_though_all_mail_needs_evidence() -> None:
+    """A try that writes nothing would prove nothing, and the mail would be let in for ever."""
+    moon = Slowly()
+    async with Lunar(moon) as site:
+        site.store.errors["apply"] = StoreUnavailable("disk full")
+        (lost,) = site.put("x@example.org")
+        assert await lost is None
+        site.store.errors.clear()
+        assert await retried(site) is Reason.NEW
+        assert not site.worker.store_is_down
+    assert moon.waiting == []
+
+
+async def retried(site: Lunar) -> Reason:
+    """Ask until the store is tried again."""
+    while True:
+        answered = await site.begin(asked())
+        if answered is not None:
+            return answered.decision.reason
+        await asyncio.sleep(0.1)
+
+
+class Poor(asyncio.SelectorEventLoop):
+    """An event loop that has no memory for the next call of a gatherer."""
+
+    poor = False
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.Handle:
+        if self.poor and isinstance(callback, Slowly):
+            raise MemoryError
+        return super().call_soon(callback, *args, context=context)
+
+
+def test_without_memory_to_begin_who_needs_evidence_is_answered() -> None:
+    moon = Slowly()
+
+    async def ask() -> Answered | None:
+        async with Lunar(moon) as site:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, Poor)
+            loop.set_exception_handler(lambda _loop, _context: None)
+            loop.poor = True
+            answered = await asyncio.wait_for(site.begin(asked()), 5)
+            assert site.desk.gathering.under_way == 0
+            return answered
+
+    with asyncio.Runner(loop_factory=Poor) as runner:
+        assert runner.run(ask()) is None
+
+
+def test_without_memory_for_what_was_found_who_needs_it_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moon = Slowly()
+
+    def fail(*_arguments: Any) -> Question:
+        raise MemoryError
+
+    async def ask() -> Answered | None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        async with Lunar(moon) as site:
+            answer = site.begin(asked())
+            await until(lambda: moon.waiting)
+            monkeypatch.setattr("greylag.service.evidence.informed", fail)
+            with pytest.raises(MemoryError):
+                moon.waiting[0](FULL)
+            assert site.worker.queue_length == 0
+            return await asyncio.wait_for(answer, 5)
+
+    assert asyncio.run(ask()) is None

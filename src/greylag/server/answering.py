@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 
 from greylag.core.attempt import Attempt
 from greylag.core.engine import precheck, unanswered
 from greylag.core.question import Question
+from greylag.core.sparing import taught
 from greylag.core.verdict import WARN, Decision, Verdict
 from greylag.server.journal import Journal
 from greylag.server.metrics import Metrics
@@ -23,6 +24,7 @@ from greylag.service.policies import Policies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from greylag.core.policy import Policy
     from greylag.server.fronts import Rules
     from greylag.server.session import Owe
 
@@ -65,9 +67,18 @@ class Shared:
     def inquiry(self, attempt: Attempt, write: Write) -> Inquiry:
         """Return what is to be answered to an attempt. The decision is logged, then written."""
         rules = self.rules
-        found = precheck(attempt, self.policies.of(attempt))
+        policy = self.policies.of(attempt)
+        found = precheck(attempt, policy)
+        if policy.correspondents and isinstance(found, Decision):
+            self._learn(attempt, policy)
         finish = partial(self._finish, rules, attempt, write)
         return Inquiry(found, self.worker, finish, rules.on_failure)
+
+    def _learn(self, attempt: Attempt, policy: Policy) -> None:
+        """Remember to whom our users write; nobody waits for that."""
+        change = taught(attempt, policy, int(time()))
+        if change is not None:
+            self.worker.desk.learn_later(change)
 
     def _finish(self, rules: Rules, attempt: Attempt, write: Write, decision: Decision) -> bytes:
         self.journal.decision(attempt, decision)

@@ -27,6 +27,7 @@ from greylag.server.trees import Trees
 from greylag.server.watch import Watch
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
+from greylag.service.dns.asking import Asking, Sources
 from greylag.store.base import Store
 
 TYPE_CHECKING = False
@@ -57,6 +58,7 @@ class Plan:
     log_level: int
     log_times: str
     metrics: TcpPlace | None
+    sources: Sources = Sources()
 
 
 class StoreEvents:
@@ -122,7 +124,8 @@ class Daemon:
         self._reload = reload
         self.journal = Journal(plan.log_file, plan.log_level, plan.log_times)
         self.metrics = Metrics()
-        self.desk = Desk()
+        self.dns = Asking()
+        self.desk = Desk(gather=self.dns)
         self._stop = asyncio.Event()
         self._supervisor = Supervisor()
         self._watch: Watch | None = None
@@ -150,6 +153,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._internal_error)
         plan = self._plan
+        self.dns.use(plan.sources)
         events = StoreEvents(self.journal, self.metrics)
         self.worker = Worker(
             self.desk, plan.open_store, events, deadline=plan.deadline, room=plan.room
@@ -251,6 +255,7 @@ class Daemon:
         self._trees.use(plan.rules.trees, plan.deadline)
         self._reception.use(plan.reception, self._share_out())
         self.worker.use(plan.deadline, plan.room)
+        self.dns.use(plan.sources)
         self.desk.forget_all()
 
     def _sweep(self) -> None:
@@ -279,6 +284,7 @@ class Daemon:
             session.abort()
         await self.worker.stop(DRAIN)
         await self._trees.stop(DRAIN)
+        await self.dns.close()
         self.journal.event(INFO, {"event": "stopped"})
         self._close_listeners()
         self.journal.close()

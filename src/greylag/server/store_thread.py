@@ -15,6 +15,7 @@ from greylag.server.maintenance import Maintenance
 from greylag.server.rest import rest
 from greylag.service.batch import Answered
 from greylag.service.deciding import Deciding
+from greylag.service.evidence import unasked
 from greylag.service.later import Later
 from greylag.service.listreader import ListReader
 from greylag.store.base import FIGURES, Store, StoreError, StoreRefused
@@ -225,6 +226,8 @@ class StoreThread(threading.Thread):
         if batch.trial:  # nobody but whom the lists decide
             rest = [job for job, answered in pairs if answered is None or answered.decision.changes]
             batch.ready = [pair for pair in batch.ready if not pair[1].decision.changes]
+            for job in rest:  # who waits for evidence would write nothing, and try nothing
+                job.question = unasked(job.question)
         if not (rest or later):
             return
         if batch.ready:

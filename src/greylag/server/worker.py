@@ -22,6 +22,7 @@ from greylag.server.store_thread import Batch, Job, Reply, StoreThread
 from greylag.server.ticks import Ticks
 from greylag.service.breaker import Breaker, Seldom
 from greylag.service.desk import Desk
+from greylag.service.evidence import BUDGET
 from greylag.service.later import Later
 from greylag.service.quota import Quota
 from greylag.store.base import Store
@@ -207,12 +208,13 @@ class Worker:
         self._report(batch)
 
     def _inform(self, job: Job, needs: Needs) -> None:
-        """Have evidence gathered for half of the time that is left, and ask the store again."""
-        reply, job.reply = job.reply, None
+        """Have evidence gathered, and ask the store again: that is no part of the store's time."""
+        reply = job.reply
         if reply is not None:
-            again = partial(self.ask, reply=reply, deadline=job.deadline)
-            left = job.deadline - monotonic()
-            self.desk.gathering.begin(self._loop, job.question, needs, left / 2, again)
+            again = partial(self.ask, reply=reply, deadline=job.deadline + BUDGET)
+            begin = self.desk.gathering.begin
+            begin(self._loop, job.question, needs, again, partial(reply, None))
+            job.reply = None  # only now: there may have been no memory
 
     def _report(self, batch: Batch) -> None:
         """Tell what came of a batch beside its answers."""

@@ -18,7 +18,7 @@ from time import monotonic, time
 from greylag.core.accessindex import AccessIndex
 from greylag.core.engine import decide, listed
 from greylag.core.question import Question
-from greylag.core.record import Record, applied
+from greylag.core.record import Change, Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Decision
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 TRUSTED_FOR = 300.0  # seconds that the record of a known triplet is believed without being read
 BRIEFLY = 2.0  # the same of one that waits, and where a store does not tell of removals
 CACHE_SIZE = 100_000  # records; about 60 MB
+MOST_TAUGHT = 100_000  # records that wait to be counted, beyond which nothing is learned
 
 
 class Cached:
@@ -116,6 +117,11 @@ class Desk:
             self._cache[triplet] = Cached(answered.record, self._stopwatch() + trusted_for)
             while len(self._cache) > self._size:
                 self._cache.popitem(last=False)
+
+    def learn_later(self, change: Change) -> None:
+        """Have a change written with the counts that wait. Where too many wait, it is left out."""
+        if len(self.later) < MOST_TAUGHT:
+            self.later.note(change)
 
     def heed(self, removals: int | None) -> None:
         """Note the store's count of removals: after one, nothing in the cache is sure."""

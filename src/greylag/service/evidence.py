@@ -1,7 +1,7 @@
 """Where evidence is gathered: between the engine's `Needs` and its decision.
 
 It has a budget of time. What is not known by then stays unknown, and that is no reason to let
-anybody in. There is no kind of evidence yet, so nobody gathers any.
+anybody in. `service.dns` gathers all kinds that there are.
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ def informed(question: Question, needs: Needs, found: Evidence) -> Question:
     return replace(question, evidence=known, counts=False)  # memory had no record
 
 
+def unasked(question: Question) -> Question:
+    """Return the question as if all evidence had been asked for, and nothing was known."""
+    kinds = question.policy.evidence | question.wants
+    if kinds <= question.evidence.keys():
+        return question
+    return replace(question, evidence={**dict.fromkeys(kinds), **question.evidence})
+
+
 class Gathering:
     """Gathers evidence for the daemon. Only the attempt that needs it waits for it."""
 
@@ -53,20 +61,32 @@ class Gathering:
         loop: AbstractEventLoop,
         question: Question,
         needs: Needs,
-        seconds: float,
         go_on: Callable[[Question], None],
+        give_up: Callable[[], None],
     ) -> None:
-        """Call `go_on` once, with what was found, or after the budget or so many seconds."""
-        seconds = min(seconds, BUDGET)
+        """Call `go_on` with what was found, within the budget, or `give_up` if that fails.
+
+        One of them is called, once; none if this raises.
+        """
         waits = True
 
         def tell(found: Evidence) -> None:
             nonlocal waits
-            if waits:
-                waits = False
-                self.under_way -= 1
-                go_on(informed(question, needs, found))
+            if not waits:
+                return
+            waits = False
+            self.under_way -= 1
+            try:
+                asked = informed(question, needs, found)
+            except BaseException:
+                give_up()  # no memory
+                raise
+            go_on(asked)
 
+        timer = loop.call_later(BUDGET, tell, NO_EVIDENCE)
+        try:
+            loop.call_soon(self._gather, question, needs.kinds, BUDGET, tell)
+        except BaseException:
+            timer.cancel()
+            raise
         self.under_way += 1
-        loop.call_later(seconds, tell, NO_EVIDENCE)
-        loop.call_soon(self._gather, question, needs.kinds, seconds, tell)

@@ -123,19 +123,19 @@ def test_a_kind_that_nobody_can_find_is_left_out(knot: Server) -> None:
     assert OneShot({}, lambda: Resolver([knot]))(asked(), GOOD, 5.0) == {}
 
 
-async def told(resolver: Resolver, kinds: frozenset[Kind], seconds: float) -> Question:
+async def told(resolver: Resolver, kinds: frozenset[Kind]) -> Question:
     """Return how one attempt goes on."""
     loop = asyncio.get_running_loop()
     later: asyncio.Future[Question] = loop.create_future()
     gathering = Gathering(Gatherer(RECIPES, resolver))
-    gathering.begin(loop, asked(), Needs(kinds), seconds, later.set_result)
+    gathering.begin(loop, asked(), Needs(kinds), later.set_result, lambda: None)
     return await later
 
 
 def test_the_daemon_finds_the_same_and_soon_without_asking(knot: Server) -> None:
     async def both() -> tuple[Question, Question, int]:
         resolver = Resolver([knot])
-        return await told(resolver, GOOD, 5), await told(resolver, GOOD, 5), resolver.asked
+        return await told(resolver, GOOD), await told(resolver, GOOD), resolver.asked
 
     first, second, sent = asyncio.run(both())
     assert first.evidence == second.evidence
@@ -148,7 +148,7 @@ def test_the_daemon_finds_the_same_and_soon_without_asking(knot: Server) -> None
 def test_a_bug_costs_its_evidence_alone_and_is_told(
     knot: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    question = asyncio.run(told(Resolver([knot]), frozenset[Kind]({Kind.DNSWL, Kind.NAMES}), 5))
+    question = asyncio.run(told(Resolver([knot]), frozenset({Kind.DNSWL, Kind.NAMES})))
     assert question.evidence == {Kind.DNSWL: None, Kind.NAMES: ("mx.example.org",)}
     assert "ZeroDivisionError" in caplog.text
 
@@ -164,7 +164,7 @@ class Partly(Resolver):
 
 def test_what_is_found_in_time_is_not_lost_for_what_is_late(knot: Server) -> None:
     async def in_time() -> Question:
-        question = await told(Partly([knot]), GOOD, 0.3)
+        question = await told(Partly([knot]), GOOD)
         await asyncio.sleep(0.05)
         assert asyncio.all_tasks() == {asyncio.current_task()}  # what was late has ended
         return question
@@ -184,7 +184,7 @@ def test_with_a_black_hole_all_go_on_within_the_budget_and_nothing_is_known() ->
         with black_hole() as hole:
             resolver = Resolver([hole])
             start = time.monotonic()
-            found = await asyncio.gather(*(told(resolver, GOOD, BUDGET) for _ in range(200)))
+            found = await asyncio.gather(*(told(resolver, GOOD) for _ in range(200)))
             took = time.monotonic() - start
             assert all(set(one.evidence.values()) == {None} for one in found)
             assert resolver.asked == 3  # each name is asked for once
