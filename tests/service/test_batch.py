@@ -18,12 +18,12 @@ from greylag.core.record import Passed
 from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
-from greylag.core.verdict import Reason
+from greylag.core.verdict import Decision, Reason
 from greylag.service import deciding
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
 from greylag.service.policies import held
-from greylag.store.base import StoreConflict, StoreError, StoreRefused, StoreUnavailable
+from greylag.store.base import Store, StoreConflict, StoreError, StoreRefused, StoreUnavailable
 from greylag.store.memory import MemoryStore
 from tests.service.asked import decided
 
@@ -141,9 +141,15 @@ def test_the_stores_lists_decide_where_those_in_memory_did_not_yet(
     store.put_entries([Entry(denied, NEVER), Entry(allowed, 0)])
     policy = Policy(delay=60, explicit=explicit)
     one = asked("a@example.org", client=client, policy=policy, listed=False)
-    assert reasons(Deciding(everyone).look(store, [one], NOW)) == [reason]
+    assert heard(Deciding(everyone), store, one) is reason
     had = asked("a@example.org", client=client, policy=policy)
-    assert reasons(Deciding(everyone).look(store, [had], NOW)) == [None]
+    assert heard(Deciding(everyone), store, had) is None
+
+
+def heard(deciding: Deciding, store: Store, question: Question) -> Reason | None:
+    """Return why the store's lists decide, where they do."""
+    found = deciding.ask_lists(store, question, NOW)
+    return found.reason if isinstance(found, Decision) else None
 
 
 def test_the_lists_decide_beside_a_first_contact_of_the_same_network() -> None:
@@ -154,7 +160,8 @@ def test_the_lists_decide_beside_a_first_contact_of_the_same_network() -> None:
         asked("a@example.org", listed=False),
         asked("a@example.org", client=b"192.0.2.18", listed=False),
     ]
-    assert reasons(Deciding(everyone).look(store, some, NOW)) == [None, Reason.DENYLISTED]
+    deciding = Deciding(everyone)
+    assert [heard(deciding, store, one) for one in some] == [None, Reason.DENYLISTED]
 
 
 def test_a_connection_asks_after_the_first_pass_of_another_in_its_batch() -> None:
@@ -408,14 +415,14 @@ def test_lists_that_refuse_one_question_refuse_nobody_else_t34(
         return []
 
     monkeypatch.setattr(batches.store, "matching", matching)
-    assert batches.deciding.look(batches.store, some, NOW) == [None, None]
+    assert [heard(batches.deciding, batches.store, one) for one in some] == [None, None]
     assert list(batches.deciding.refused) == [key(SENDERS[0])]
     found = batches.deciding.write(batches.store, some, Later(), NOW)
     assert reasons(found) == [None, Reason.NEW]
     batches.deciding.forget()
     error = StoreUnavailable("away")
     with pytest.raises(StoreUnavailable):
-        batches.deciding.look(batches.store, some, NOW)
+        heard(batches.deciding, batches.store, some[0])
 
 
 def test_those_refused_first_are_let_go_of_first_t34() -> None:

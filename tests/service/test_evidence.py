@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from greylag.core.accessindex import AccessIndex
-from greylag.core.accesslist import NEVER, Entry
+from greylag.core.accesslist import NEVER, Entry, Purpose
 from greylag.core.attempt import Attempt
 from greylag.core.engine import needs, precheck
 from greylag.core.evidence import Evidence, Kind, Needs
 from greylag.core.policy import Policy
 from greylag.core.question import Question
 from greylag.core.record import Record
-from greylag.core.subject import parse_subject
+from greylag.core.subject import ClientName, RecipientMailbox, parse_subject
 from greylag.core.value import replace
 from greylag.core.verdict import Reason
 from greylag.service import Service
@@ -70,13 +70,14 @@ def test_what_was_asked_for_is_not_needed_again(found: Evidence) -> None:
 class Observatory:
     """Gathers at once, and remembers who asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: frozenset[Kind] = KINDS, found: Evidence = FULL) -> None:
         self.asked: list[tuple[str, float]] = []
+        self._kinds, self._found = kinds, found
 
     def __call__(self, question: Question, kinds: frozenset[Kind], seconds: float) -> Evidence:
-        assert kinds == KINDS
+        assert kinds == self._kinds
         self.asked.append((question.triplet.sender, seconds))
-        return FULL
+        return self._found
 
 
 def test_one_process_gathers_before_it_decides_and_only_for_a_first_contact() -> None:
@@ -315,3 +316,53 @@ def test_without_memory_for_what_was_found_who_needs_it_is_answered(
             return await asyncio.wait_for(answer, 5)
 
     assert asyncio.run(ask()) is None
+
+
+MAILBOX = RecipientMailbox("b@example.net")
+SPECIAL = [
+    (Entry(MAILBOX, 0, purpose=Purpose.EXPECTED), Reason.EXPECTED),
+    (Entry(parse_subject("192.0.2.0/24"), 0, purpose=Purpose.PROVIDER), Reason.PROVIDER),
+    (Entry(MAILBOX, 0, purpose=Purpose.TRAP), Reason.TRAPPED),
+]
+NAMED = Entry(ClientName("example.org"), 0)
+TRAPS = Policy(delay=60, trapped_for=60)
+OF_NAMES: Evidence = {Kind.NAMES: ("mx.example.org",)}
+
+
+@pytest.mark.parametrize(("entry", "reason"), SPECIAL)
+@pytest.mark.parametrize("known", [True, False], ids=["lists in memory", "lists in the store"])
+def test_entries_that_speak_of_first_contacts_alone(
+    entry: Entry, reason: Reason, known: bool
+) -> None:
+    service_store = MemoryStore()
+    service_store.put_entries([entry])
+    service = Service(lambda: service_store, report=no_failure, clock=lambda: NOW)
+    assert service.answer(asked(policy=TRAPS)).reason is reason
+
+    @running
+    async def ask() -> None:
+        async with Lunar(Slowly()) as site:
+            site.store.put_entries([entry])
+            if known:
+                site.desk.use_lists(AccessIndex([entry]))
+            else:
+                site.desk._lists = None
+            assert await reason_of(site.begin(asked(policy=TRAPS))) is reason
+
+    ask()
+
+
+def test_an_entry_for_a_client_name_speaks_once_the_name_is_known() -> None:
+    store, moon = MemoryStore(), Observatory(frozenset({Kind.NAMES}), OF_NAMES)
+    store.put_entries([NAMED])
+    service = Service(lambda: store, report=no_failure, clock=lambda: NOW, gather=moon)
+    assert service.answer(asked(policy=Policy(delay=60))).reason is Reason.ALLOWLISTED
+
+    @running
+    async def ask() -> None:
+        for evidence, reason in ((OF_NAMES, Reason.ALLOWLISTED), ({}, Reason.NEW)):
+            async with Lunar(lambda *words: words[-1](evidence)) as site:  # noqa: B023
+                site.desk.use_lists(AccessIndex([NAMED]))
+                assert await reason_of(site.begin(asked(policy=Policy(delay=60)))) is reason
+
+    ask()

@@ -19,7 +19,7 @@ from greylag.core.record import Change
 from greylag.core.subject import parse_subject
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
-from greylag.service import word_of_lists
+from greylag.service import ask_lists
 from greylag.service.desk import Desk
 from greylag.service.later import Later
 from greylag.store.base import Filter, Store, StoreConflict, StoreError, StoreUnavailable
@@ -86,8 +86,8 @@ def test_both_addresses_of_a_translated_client_are_looked_up(
     assert isinstance(question, Question)
     unlisted = desk.look_up(question)
     assert isinstance(unlisted, Question)
-    word = word_of_lists(store, unlisted, NOW)
-    assert (Verdict.DEFER if word is None else word.verdict) is verdict
+    word = ask_lists(store, unlisted, NOW)
+    assert (Verdict.DEFER if isinstance(word, Question) else word.verdict) is verdict
     desk.use_lists(AccessIndex(store.entries()))
     found = desk.look_up(question)
     assert (Verdict.DEFER if isinstance(found, Question) else found.verdict) is verdict
@@ -322,6 +322,6 @@ def test_the_lists_are_asked_for_both_addresses() -> None:
             store, desk = MemoryStore(), Desk()
             store.put_entries([Entry(parse_subject(entry), denied_until=NEVER)])
             desk.use_lists(AccessIndex(store.entries()))
-            for found in (word_of_lists(store, question, NOW), desk.look_up(question)):
+            for found in (ask_lists(store, question, NOW), desk.look_up(question)):
                 decision = found if isinstance(found, Decision) else None
                 assert (decision and decision.reason) == wanted

@@ -1,5 +1,6 @@
 """Rules that spare a first contact the delay, or refuse it, in their order.
 
+    heed             what the lists say of a first contact alone
     further          the keys of the records that these rules look at
     spared_at_once   expected, correspondent, provider, trusted (the address)    without evidence
     spared           dnswl, trusted (the pool)                                   with it
@@ -12,6 +13,7 @@ where greylisting only observes, and `taught` is what our own users teach.
 
 from __future__ import annotations
 
+from greylag.core.accesslist import expected, provider, trap, wants
 from greylag.core.address import normalise
 from greylag.core.evidence import Kind
 from greylag.core.identity import Pool, PoolKind, of_address
@@ -27,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from greylag.core.accesslist import Entry
     from greylag.core.attempt import Attempt
     from greylag.core.question import Question
     from greylag.core.record import Record
@@ -35,6 +38,19 @@ if TYPE_CHECKING:
 
 TRUST_TAKES = 86400  # seconds over which first passes have to be spread: not one night's spam
 _PASS = Verdict.PASS
+
+
+def heed(question: Question, entries: list[Entry], now: int) -> Question:
+    """Return the question with what entries say of a first contact, where no list decides."""
+    if not entries:
+        return question
+    return replace(
+        question,
+        expected=expected(entries, question, now),
+        provider=provider(entries, question, now),
+        trap=trap(entries, question, now),
+        wants=wants(entries, question, now),
+    )
 
 
 def further(question: Question) -> list[Triplet]:

@@ -215,11 +215,23 @@ class StoreThread(threading.Thread):
             batch.refused = str(error)
             return None
 
+    def _look(self, store: Store, jobs: list[Job], now: int) -> list[tuple[Job, Answered | None]]:
+        """Answer what the lists decide, and what only counts; None stands for the rest."""
+        listed, left = [], []
+        for job in jobs:
+            heard = self._deciding.ask_lists(store, job.question, now)
+            if isinstance(heard, Question):
+                job.question = heard
+                left.append(job)
+            else:
+                listed.append((job, Answered(heard, None)))
+        found = self._deciding.look(store, [job.question for job in left], now)
+        return [*listed, *zip(left, found, strict=True)]
+
     def _decide(self, store: Store, batch: Batch, ready: Tell) -> None:
         """Answer from what is there, where that is enough; then write, and answer the others."""
         now = int(self._clock())
-        found = self._deciding.look(store, [job.question for job in batch.jobs], now)
-        pairs = list(zip(batch.jobs, found, strict=True))
+        pairs = self._look(store, batch.jobs, now)
         batch.ready = [(job, answered) for job, answered in pairs if answered is not None]
         rest = [job for job, answered in pairs if answered is None] if batch.ready else batch.jobs
         later = batch.later

@@ -212,8 +212,7 @@ class Worker:
         reply = job.reply
         if reply is not None:
             again = partial(self.ask, reply=reply, deadline=job.deadline + BUDGET)
-            begin = self.desk.gathering.begin
-            begin(self._loop, job.question, needs, again, partial(reply, None))
+            self.desk.inform(self._loop, job.question, needs, again, reply)
             job.reply = None  # only now: there may have been no memory
 
     def _report(self, batch: Batch) -> None:

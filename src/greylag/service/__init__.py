@@ -13,13 +13,14 @@ from greylag.core.engine import decide, listed, needs, unanswered
 from greylag.core.evidence import NO_EVIDENCE, Needs
 from greylag.core.figures import figures_of
 from greylag.core.question import Question
-from greylag.core.sparing import further
+from greylag.core.sparing import further, heed
 from greylag.core.verdict import Decision, Verdict
 from greylag.service.conflict import Tries
 from greylag.store.base import Store, StoreConflict, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from greylag.core.accesslist import Entry
     from greylag.service.evidence import Gather
 
 Report = Callable[[StoreError], None]
@@ -98,12 +99,12 @@ class Service:
         return informed(question, needs, self._gather(question, needs.kinds, min(left / 2, BUDGET)))
 
     def _decide_only(self, store: Store, question: Question, now: int) -> Decision | Needs:
-        decision = word_of_lists(store, question, now)
-        if decision is not None:
-            return decision
-        records = store.load([question.triplet, *further(question)])
-        record = records.get(question.triplet)
-        return needs(question, record, now, records) or decide(question, record, now, records)
+        heard = ask_lists(store, question, now)
+        if isinstance(heard, Decision):
+            return heard
+        records = store.load([heard.triplet, *further(heard)])
+        record = records.get(heard.triplet)
+        return needs(heard, record, now, records) or decide(heard, record, now, records)
 
     def _decide_and_write(self, store: Store, question: Question, now: int) -> Decision | Needs:
         # One transaction around reading and writing: attempts on one triplet at the same
@@ -116,6 +117,11 @@ class Service:
         return decision
 
 
-def word_of_lists(store: Store, question: Question, now: int) -> Decision | None:
-    """Return what the store's lists say about a question."""
-    return listed(question, store.matching(question), now)
+def ask_lists(store: Store, question: Question, now: int) -> Decision | Question:
+    """Return what the store's lists decide, or the question with what else they say."""
+    return heard(question, store.matching(question), now)
+
+
+def heard(question: Question, entries: list[Entry], now: int) -> Decision | Question:
+    """Return what these entries decide, or the question with what else they say."""
+    return listed(question, entries, now) or heed(question, entries, now)

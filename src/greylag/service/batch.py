@@ -39,22 +39,17 @@ class Answered:
 def look(
     questions: Sequence[Question],
     records: dict[Triplet, Record],
-    word: Callable[[Question], Decision | None],
     now: int,
 ) -> list[Answered | None]:
     """Answer what needs nothing written by these records; None stands for the rest.
 
-    `word` is the word of the lists on what they were not asked for yet. Whoever asks after an
-    attempt on the same triplet that has to be written is answered after it, too.
+    Whoever asks after an attempt on the same triplet that has to be written is answered after it,
+    too.
     """
     answers: list[Answered | None] = []
     written: set[Triplet] = set()
     for question in questions:
         triplet = question.triplet
-        decision = None if question.listed else word(question)
-        if decision is not None:
-            answers.append(Answered(decision, None))
-            continue
         record = records.get(triplet)
         if record is not None and triplet not in written:
             decision = decide(question, record, now)
@@ -116,7 +111,7 @@ def _meanwhile(
 ) -> None:
     """Answer repeats while another writer holds the store up: they need no write."""
     records = store.load(list({question.triplet for question in questions}))
-    known = look(questions, records, lambda _question: None, now)
+    known = look(questions, records, now)
     early = [(one, found) for one, found in zip(questions, known, strict=True) if found is not None]
     if early:
         before_commit(early)

@@ -20,8 +20,9 @@ from greylag.core.evidence import Needs
 from greylag.core.question import Question
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
+from greylag.core.value import replace
 from greylag.core.verdict import Decision
-from greylag.service import word_of_lists
+from greylag.service import ask_lists
 from greylag.service.batch import Answered, decide_batch, look
 from greylag.service.conflict import TRIES, Tries
 from greylag.service.later import Later
@@ -140,6 +141,27 @@ class Deciding:
         self.refused.clear()
         self.uncounted.clear()
 
+    def ask_lists(self, store: Store, question: Question, now: int) -> Decision | Question:
+        """Ask the store's lists, where memory does not know them yet."""
+        if question.listed:
+            return question
+        try:
+            found = ask_lists(store, question, now)
+        except Exception as error:  # noqa: BLE001 - a bug that one key brings out, too
+            self._raise_if_away(store, error)
+            self.refused.add(question.triplet)
+            return question
+        return replace(found, listed=True) if isinstance(found, Question) else found
+
+    def _raise_if_away(self, store: Store, error: Exception) -> None:
+        """Raise an error that is of the store as a whole; note any other as the cause."""
+        if is_away(error):
+            if not isinstance(error, StoreError) or self._stopwatch() - self._began >= LONG:
+                raise error
+            if not _can_write(store):
+                raise error
+        self._cause = said(error)
+
     def look(self, store: Store, questions: Sequence[Question], now: int) -> list[Answered | None]:
         """Answer what needs nothing written; None for the rest, and for who is refused.
 
@@ -153,10 +175,10 @@ class Deciding:
             for question in questions
             if question.counts or (question.counts is None and not new)
         }
-        if not triplets and all(question.listed for question in questions):
+        if not triplets:
             return [None] * len(questions)
         records = self._load(store, [t for t in triplets if t not in self.refused])
-        found = look(questions, records, partial(self._word, store, now), now)
+        found = look(questions, records, now)
         repeats = sum(
             question.counts is None and answered is not None and bool(answered.decision.changes)
             for question, answered in zip(questions, found, strict=True)
@@ -176,23 +198,6 @@ class Deciding:
                 return {}
         middle = len(triplets) // 2
         return self._load(store, triplets[:middle]) | self._load(store, triplets[middle:])
-
-    def _word(self, store: Store, now: int, question: Question) -> Decision | None:
-        try:
-            return word_of_lists(store, question, now)
-        except Exception as error:  # noqa: BLE001 - a bug that one key brings out, too
-            self._raise_if_away(store, error)
-            self.refused.add(question.triplet)
-        return None
-
-    def _raise_if_away(self, store: Store, error: Exception) -> None:
-        """Raise an error that is of the store as a whole; note any other as the cause."""
-        if is_away(error):
-            if not isinstance(error, StoreError) or self._stopwatch() - self._began >= LONG:
-                raise error
-            if not _can_write(store):
-                raise error
-        self._cause = said(error)
 
     def write(
         self,

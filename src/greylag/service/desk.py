@@ -13,21 +13,26 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from time import monotonic, time
 
 from greylag.core.accessindex import AccessIndex
-from greylag.core.engine import decide, listed
+from greylag.core.engine import decide
 from greylag.core.question import Question
 from greylag.core.record import Change, Record, applied
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Decision
+from greylag.service import heard
 from greylag.service.batch import Answered
 from greylag.service.evidence import Gathering, nobody_later
 from greylag.service.later import Later, only_counts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from greylag.core.evidence import Needs
     from greylag.service.evidence import GatherLater
 
 TRUSTED_FOR = 300.0  # seconds that the record of a known triplet is believed without being read
@@ -85,16 +90,45 @@ class Desk:
         if self._lists is None:
             return replace(question, listed=False)
         now = int(self._clock())
-        decision = listed(question, self._lists.matching(question), now)
-        if decision is None:
-            found = self._from_cache(question, now)
-            if isinstance(found, Question):
+        decision = heard(question, self._lists.matching(question), now)
+        if isinstance(decision, Question):
+            decision = self._from_cache(decision, now)
+            if isinstance(decision, Question):
                 self.misses += 1
-                return found
+                return decision
             self.hits += 1
-            decision = found
         self.later.add(decision)
         return decision
+
+    def inform(
+        self,
+        loop: AbstractEventLoop,
+        question: Question,
+        needs: Needs,
+        ask: Callable[[Question], None],
+        reply: Callable[[Answered | None], None],
+    ) -> None:
+        """Have evidence gathered; then ask the store again, where the lists do not decide now."""
+
+        def go_on(informed: Question) -> None:
+            found = self._look_again(informed)
+            if isinstance(found, Question):
+                ask(found)
+            else:
+                reply(Answered(found, None))
+
+        self.gathering.begin(loop, question, needs, go_on, partial(reply, None))
+
+    def _look_again(self, question: Question) -> Decision | Question:
+        """Ask the lists once more, where entries waited for the evidence that is there now."""
+        if not question.wants:
+            return question
+        if self._lists is None:
+            return replace(question, listed=False)
+        found = heard(question, self._lists.matching(question), int(self._clock()))
+        if isinstance(found, Decision):
+            self.later.add(found)
+        return found
 
     def _from_cache(self, question: Question, now: int) -> Decision | Question:
         known = self._cache.get(question.triplet)
