@@ -22,6 +22,10 @@ from greylag.store.base import Store, StoreError
 from greylag.wire.logline import connection_line, decision_line
 from greylag.wire.policy import POSTFIX
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.service.evidence import Gather
+
 
 @value
 class Asked:
@@ -65,7 +69,11 @@ def connection(address: str, policy: Policy, *, by_address: bool = False) -> Ask
 
 
 def explain(
-    asked: Asked, open_store: Callable[[], Store], on_failure: Verdict, now: int
+    asked: Asked,
+    open_store: Callable[[], Store],
+    on_failure: Verdict,
+    now: int,
+    gather: Gather | None = None,
 ) -> tuple[Decision, StoreError | None]:
     """Return the answer, and what failed. The store is opened where one is needed."""
     failures: list[StoreError] = []
@@ -75,6 +83,7 @@ def explain(
             report=failures.append,
             on_failure=on_failure,
             clock=lambda: now,
+            gather=gather,
         )
         return service.foretell(asked.question), failures[0] if failures else None
 

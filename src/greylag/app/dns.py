@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from greylag.core.evidence import Evidence, Kind
+    from greylag.core.question import Question
     from greylag.core.suffixes import Suffixes
     from greylag.core.zones import Zone
+    from greylag.service.dns.asking import Sources
+    from greylag.service.evidence import Gather
 
 OFF, SYSTEM = "off", "system"
 PORT = 53
@@ -99,21 +103,18 @@ DNS_OPTIONS = (
         _servers,
         DEFAULT_SERVERS,
         'which name servers are asked about clients and senders: "system", "off", or addresses',
-        restart=True,
     ),
     Option(
         "dns.dnsbl",
         _zones(deny=True),
         (),
         "zones whose word against a client is a sign of spam",
-        restart=True,
     ),
     Option(
         "dns.dnswl",
         _zones(deny=False),
         (),
         "zones that spare the clients they list the delay",
-        restart=True,
     ),
     Option(
         "dns.suffixes",
@@ -164,6 +165,38 @@ def unanswered(dns: DnsSettings, policy: Policy, origins: dict[str, str]) -> lis
         for key, needs in wanted.items()
         if needs and origins[key] != "default" and not dns.asks
     ]
+
+
+def servers_of(dns: DnsSettings) -> tuple[tuple[str, int], ...]:
+    """Return whom to ask: those that are named, or those of this machine."""
+    if not dns.asks:
+        return ()
+    from greylag.service.dns.resolver import system_servers
+
+    return dns.servers or system_servers()
+
+
+def sources_of(dns: DnsSettings) -> Sources:
+    """Return whom the daemon asks, and which zones."""
+    from greylag.service.dns.asking import Sources
+
+    return Sources(servers_of(dns), dns.dnsbl, dns.dnswl)
+
+
+def gather_of(dns: DnsSettings) -> Gather | None:
+    """Return what gathers evidence for one question, or None where nothing is asked of DNS."""
+    if not dns.asks:
+        return None
+
+    def gather(question: Question, kinds: frozenset[Kind], seconds: float) -> Evidence:
+        from greylag.service.dns.gatherer import OneShot  # only for a first contact
+        from greylag.service.dns.recipes import recipes_of
+        from greylag.service.dns.resolver import Resolver
+
+        recipes = recipes_of(dns.dnsbl, dns.dnswl)
+        return OneShot(recipes, lambda: Resolver(servers_of(dns)))(question, kinds, seconds)
+
+    return gather
 
 
 def suffixes_of(path: str) -> Suffixes:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 
 from greylag.app.config import ConfigError, Settings, load
+from greylag.app.dns import sources_of
 from greylag.app.options import OPTIONS
 from greylag.core.verdict import ERROR, WARN
 from greylag.server.daemon import Daemon, Plan
@@ -52,6 +53,7 @@ def plan_of(settings: Settings) -> Plan:
         log_level=settings.log_level,
         log_times=settings.values["log.times"],
         metrics=_tcp_place(server.metrics) if server.metrics else None,
+        sources=sources_of(settings.dns),
     )
 
 

@@ -9,6 +9,7 @@ from greylag.admin.explain import Asked, may_pass_at, meaning_of
 from greylag.admin.lists import denying
 from greylag.admin.moments import moment, span, when
 from greylag.admin.typed import typed_client
+from greylag.app.dns import gather_of
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import (
     DEFER,
@@ -84,7 +85,11 @@ def check(  # noqa: PLR0913 - one for each option
     for line in for_root_alone(run):
         say(line)
     decision, failure = explain.explain(
-        asked, lambda: _opened(run), run.settings.on_failure, run.now
+        asked,
+        lambda: _opened(run),
+        run.settings.on_failure,
+        run.now,
+        gather_of(run.settings.dns),
     )
     line = explain.log_line(asked, decision, client_name, helo)
     if run.json:

@@ -153,6 +153,7 @@ def service_of(settings: Settings, log: Log, ends_at: float) -> Service:
     """
     from functools import partial
 
+    from greylag.app.dns import gather_of
     from greylag.service import Service
     from greylag.store import open_store
 
@@ -162,5 +163,6 @@ def service_of(settings: Settings, log: Log, ends_at: float) -> Service:
         partial(open_store, settings.store_url, timeout=timeout),
         report=lambda error: log.failure("store-unavailable", str(error)),
         on_failure=settings.on_failure,
+        gather=gather_of(settings.dns),
         ends_at=ends_at,
     )
