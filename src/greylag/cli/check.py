@@ -29,7 +29,7 @@ from greylag.core.attempt import Attempt
 from greylag.core.client import format_address
 from greylag.core.triplet import kind_of
 from greylag.core.verdict import Decision, Reason, Verdict
-from greylag.store.base import Store
+from greylag.store.base import Store, StoreError
 
 _PAIR = 2  # a sender and a recipient
 _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
@@ -84,13 +84,7 @@ def check(  # noqa: PLR0913 - one for each option
     run.tell_configuration()
     for line in for_root_alone(run):
         say(line)
-    decision, failure = explain.explain(
-        asked,
-        lambda: _opened(run),
-        run.settings.on_failure,
-        run.now,
-        gather_of(run.settings.dns),
-    )
+    decision, failure = _explained(run, asked)
     line = explain.log_line(asked, decision, client_name, helo)
     if run.json:
         names_told = {"client_name": client_name or None, "helo": helo or None}
@@ -98,6 +92,12 @@ def check(  # noqa: PLR0913 - one for each option
     else:
         write_fields([*_fields(run, asked, decision), ("log line", line)])
     return _EXIT[decision.verdict] if failure is None else report_store(failure)
+
+
+def _explained(run: Run, asked: Asked) -> tuple[Decision, StoreError | None]:
+    settings = run.settings
+    opened, gather = lambda: _opened(run), gather_of(settings.dns)
+    return explain.explain(asked, opened, settings.on_failure, run.now, gather)
 
 
 def _asked(
