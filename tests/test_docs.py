@@ -27,6 +27,7 @@ from greylag.server.journal import Journal
 from greylag.server.metrics import Metrics
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
+from greylag.service.dns.asking import Asking
 from greylag.store.memory import MemoryStore
 from greylag.wire.oldplugin import OLD_OPTIONS
 
@@ -102,7 +103,7 @@ def test_every_metric_is_in_the_handbook_and_no_other() -> None:
     desk = Desk()
     journal = Journal()
     worker = Worker(desk, MemoryStore, StoreEvents(journal, Metrics()), deadline=1, room=Room())
-    shown = DaemonCollector(Metrics(), desk, worker, journal).collect()
+    shown = DaemonCollector(Metrics(), desk, worker, journal, Asking()).collect()
     suffix = {"counter": "_total"}
     names = {metric.name + suffix.get(metric.type, "") for metric in shown}
     assert set(re.findall(r"^\| `(greylag_\w+)", page("daemon"), re.MULTILINE)) == names

@@ -82,6 +82,7 @@ from greylag.server.metrics import Metrics
 from greylag.server.daemon import StoreEvents
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
+from greylag.service.dns.asking import Asking
 from greylag.store.memory import MemoryStore
 from greylag.wire.connection import outcome_of
 
@@ -93,7 +94,7 @@ for level in (INFO, DEBUG):
     journal.close()
 metrics, desk = Metrics(), Desk()
 worker = Worker(desk, MemoryStore, StoreEvents(journal, metrics), deadline=1, room=Room())
-attempts = next(iter(DaemonCollector(metrics, desk, worker, journal).collect()))
+attempts = next(iter(DaemonCollector(metrics, desk, worker, journal, Asking()).collect()))
 attempt = explain.attempt("192.0.2.1", "a@example.org", "b@example.net", Policy())
 connection = explain.connection("192.0.2.1", Policy())
 print(json.dumps({

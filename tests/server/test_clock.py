@@ -16,6 +16,7 @@ from greylag.server.journal import Journal
 from greylag.server.metrics import Metrics
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
+from greylag.service.dns.asking import Asking
 from greylag.store.memory import MemoryStore
 
 NOW = 1_700_000_000.0
@@ -41,7 +42,7 @@ def test_a_jump_of_the_clock_is_told_in_the_log_and_the_figures_p18_t30(
             if "clock-jumped" in (tmp_path / "log").read_text():
                 break
         registry = CollectorRegistry()
-        registry.register(DaemonCollector(metrics, desk, worker, journal))
+        registry.register(DaemonCollector(metrics, desk, worker, journal, Asking()))
         await worker.stop(5)
         return generate_latest(registry).decode()
 

@@ -224,7 +224,7 @@ class Daemon:
             return lambda: None
         from greylag.server.exporter import DaemonCollector, export
 
-        collector = DaemonCollector(self.metrics, self.desk, self.worker, self.journal)
+        collector = DaemonCollector(self.metrics, self.desk, self.worker, self.journal, self.dns)
         return export(self._plan.metrics, collector)
 
     def _session(self, front: Front, connections: Connections, *, local: bool) -> Session:

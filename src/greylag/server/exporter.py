@@ -23,17 +23,21 @@ from greylag.server.metrics import Histogram, Metrics
 from greylag.server.metrics_port import Port
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
+from greylag.service.dns.asking import Asking
 from greylag.wire.tempfail import End
 
 
 class DaemonCollector(Collector):
     """Reads what the daemon counts, at the moment somebody asks."""
 
-    def __init__(self, metrics: Metrics, desk: Desk, worker: Worker, journal: Journal) -> None:
+    def __init__(
+        self, metrics: Metrics, desk: Desk, worker: Worker, journal: Journal, dns: Asking
+    ) -> None:
         self._metrics = metrics
         self._journal = journal
         self._desk = desk
         self._worker = worker
+        self._dns = dns
 
     def collect(self) -> Iterator[Metric]:
         """Yield each figure; labels are our own words, so there are never more series."""
@@ -71,6 +75,9 @@ class DaemonCollector(Collector):
             "greylag_expiry_paused", "1 while nothing is expired after one.", maintenance.paused
         )
         yield self._records()
+        yield _counter("greylag_dns_queries", "Queries that were sent.", self._dns.asked)
+        yield _counter("greylag_dns_errors", "Queries without an answer.", self._dns.errors)
+        yield _gauge("greylag_dns_kept", "Answers in memory.", self._dns.kept)
 
     def _records(self) -> Metric:
         """Return how many records there are, once they were counted."""

@@ -36,6 +36,7 @@ class Asking:
         self._gatherer: Gatherer | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self.resolver: Resolver | None = None  # None: nothing is to be asked
+        self._asked = self._errors = 0  # by resolvers before this one
 
     def use(self, sources: Sources) -> None:
         """Ask these from now on. What is under way ends without an answer."""
@@ -48,9 +49,26 @@ class Asking:
             recipes = recipes_of(sources.dnsbl, sources.dnswl)
             self._gatherer = Gatherer(recipes, self.resolver)
         if before is not None:
+            self._asked += before.asked
+            self._errors += before.errors
             task = asyncio.get_running_loop().create_task(before.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+    @property
+    def asked(self) -> int:
+        """Return how many queries were sent."""
+        return self._asked + (0 if self.resolver is None else self.resolver.asked)
+
+    @property
+    def errors(self) -> int:
+        """Return how many queries had no answer."""
+        return self._errors + (0 if self.resolver is None else self.resolver.errors)
+
+    @property
+    def kept(self) -> int:
+        """Return how many answers are kept in memory."""
+        return 0 if self.resolver is None else len(self.resolver.cache)
 
     async def close(self) -> None:
         """End what is under way."""
