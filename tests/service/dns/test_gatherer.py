@@ -21,7 +21,8 @@ from greylag.core.verdict import Reason
 from greylag.core.zones import DNSBL_CODES, Listing, parse_codes
 from greylag.service import Service
 from greylag.service.dns.exchange import Server
-from greylag.service.dns.gatherer import Gatherer, OneShot, run
+from greylag.service.dns.gatherer import Gatherer, run
+from greylag.service.dns.oneshot import OneShot
 from greylag.service.dns.resolver import Resolver
 from greylag.service.evidence import BUDGET, Gathering
 from greylag.store.memory import MemoryStore
@@ -98,7 +99,7 @@ def test_one_process_finds_what_dns_says(
     listed: Listing,
 ) -> None:
     """T4: a PTR that leads back nowhere is no name. Whose reverse zone is not there is unknown."""
-    gather = OneShot(RECIPES, lambda: Resolver([knot]))
+    gather = OneShot(RECIPES, [knot])
     found = gather(asked(client, sender), GOOD, 5.0)
     outcome = found[Kind.SPF]
     assert isinstance(outcome, Outcome)
@@ -110,7 +111,7 @@ def test_a_service_gathers_with_it_before_it_decides(knot: Server) -> None:
     found: list[Evidence] = []
 
     def gather(question: Question, kinds: frozenset[Kind], seconds: float) -> Evidence:
-        found.append(OneShot(RECIPES, lambda: Resolver([knot]))(question, kinds, seconds))
+        found.append(OneShot(RECIPES, [knot])(question, kinds, seconds))
         return found[0]
 
     store = MemoryStore()
@@ -120,7 +121,7 @@ def test_a_service_gathers_with_it_before_it_decides(knot: Server) -> None:
 
 
 def test_a_kind_that_nobody_can_find_is_left_out(knot: Server) -> None:
-    assert OneShot({}, lambda: Resolver([knot]))(asked(), GOOD, 5.0) == {}
+    assert OneShot({}, [knot])(asked(), GOOD, 5.0) == {}
 
 
 async def told(resolver: Resolver, kinds: frozenset[Kind]) -> Question:
@@ -199,7 +200,7 @@ def test_with_a_black_hole_one_process_goes_on_within_the_budget() -> None:
     """T25."""
     with black_hole() as hole:
         start = time.monotonic()
-        found = OneShot(RECIPES, lambda: Resolver([hole]))(asked(), GOOD, 0.2)
+        found = OneShot(RECIPES, [hole])(asked(), GOOD, 0.2)
         assert time.monotonic() - start < BUDGET
     assert {kind for kind, one in found.items() if one not in (None, Listing.UNKNOWN)} == set()
 

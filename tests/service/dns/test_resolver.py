@@ -14,6 +14,7 @@ from greylag.service.dns.exchange import Server
 from greylag.service.dns.resolver import Resolver, system_servers
 from tests.servers.hostile_dns import black_hole, hostile, reply, wire
 from tests.servers.knot import running
+from tests.service.dns.once import asked_once
 
 LONG = b"v=spf1 " + b" ".join(b"ip4:192.0.2.%d" % number for number in range(200)) + b" -all"
 TEXTS = " ".join(f'"{LONG[at : at + 200].decode()}"' for at in range(0, len(LONG), 200))
@@ -84,6 +85,7 @@ def test_what_knot_answers(knot: Server, name: str, kind: str, wanted: set[bytes
     (answer,) = ask(resolver, query)
     assert (None if answer is None else set(answer)) == wanted
     assert ask(resolver, query) == [answer]
+    assert asked_once(query, [knot], 5) == answer
     assert (resolver.asked, resolver.errors) == (1, 1 if wanted is None else 0)
 
 
@@ -129,7 +131,9 @@ def test_an_answer_is_asked_for_again_when_its_time_is_over(knot: Server) -> Non
 def test_the_next_server_is_asked_where_the_first_is_silent_or_refuses(knot: Server) -> None:
     query = Query("host.example.org", "A")
     with black_hole() as hole:
-        assert ask(Resolver([hole, knot], patience=0.2), query) == [(b"\xc0\x00\x02\x11",)]
+        for silent in (1, 2):
+            resolver = Resolver([*[hole] * silent, knot], patience=0.6)
+            assert ask(resolver, query) == [(b"\xc0\x00\x02\x11",)]
     # Nobody listens there any more.
     assert ask(Resolver([hole, knot]), query) == [(b"\xc0\x00\x02\x11",)]
     assert ask(Resolver([hole]), query) == [None]
@@ -163,6 +167,9 @@ def test_it_works_on_the_daemons_event_loop(knot: Server) -> None:
         runner.run(ask_all())
 
 
+NO_ADDRESSES = ("a.example", "192.0.2.256", "192.0.2.1%eth0", "fe80::1%", "::1%a%b", "192.0.2.1\0")
+
+
 @pytest.mark.parametrize(
     ("text", "servers"),
     [
@@ -173,11 +180,13 @@ def test_it_works_on_the_daemons_event_loop(knot: Server) -> None:
         ),
         ("nameserver 192.0.2.1\n" * 9, ["192.0.2.1"] * 3),
         ("nameserver\noptions edns0\n\xff\n", ["127.0.0.1"]),
+        ("".join(f"nameserver {name}\n" for name in (*NO_ADDRESSES, "::1")), ["::1"]),
         (None, ["127.0.0.1"]),
     ],
-    ids=["one", "two", "many", "none", "no file"],
+    ids=["one", "two", "many", "none", "names and what is no address", "no file"],
 )
 def test_the_servers_of_this_machine(tmp_path: Path, text: str | None, servers: list[str]) -> None:
+    """A name is none of them: to look it up would block the event loop."""
     path = tmp_path / "resolv.conf"
     if text is not None:
         path.write_text(text, encoding="latin-1")

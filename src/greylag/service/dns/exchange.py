@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from asyncio import get_running_loop
 
+from greylag.service.dns.servers import Server, asked_now, family_of
 from greylag.wire.dns import TCP_SIZE, UDP_SIZE, USELESS, Asked, Reply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from greylag.core.spf.questions import Query
 
-Server = tuple[str, int]  # an IPv4 or IPv6 address, and a port
-
-
-def asked_now(query: Query) -> Asked:
-    """Return a query with an id that nobody can guess. Raises ValueError, as `Asked` does."""
-    return Asked(query, int.from_bytes(os.urandom(2), "big"))
+__all__ = ["Server", "exchange"]
 
 
 async def exchange(query: Query, server: Server) -> Reply:
@@ -33,8 +28,7 @@ async def exchange(query: Query, server: Server) -> Reply:
 
 async def _by_udp(asked: Asked, server: Server) -> Reply:
     loop = get_running_loop()
-    family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ours:
+    with socket.socket(family_of(server[0]), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ours:
         ours.connect(server)  # the kernel takes no reply from elsewhere, and chooses the port
         ours.send(asked.wire)
         while True:

@@ -1,4 +1,4 @@
-"""Finds evidence by asking DNS: a `Gather` and a `GatherLater` of `service.evidence`.
+"""Finds evidence by asking DNS, in the daemon: the `GatherLater` of `service.evidence`.
 
 What is to be found is a generator of queries for each kind (`core.spf.check`, `core.lookups`).
 All kinds that an attempt needs go on side by side, within one budget. What has ended by then is
@@ -94,19 +94,3 @@ class Gatherer:
             tell(task.result() if _has_ended_well(task) else {})
 
         task.add_done_callback(ended)
-
-
-class OneShot:
-    """Gathers in a process that lives for one question."""
-
-    def __init__(self, recipes: Recipes, resolver: Callable[[], Resolver]) -> None:
-        self._recipes = recipes
-        self._resolver = resolver
-
-    def __call__(self, question: Question, kinds: frozenset[Kind], seconds: float) -> Evidence:
-        """Return what is found. Queries that are late end with the process's event loop."""
-
-        async def found() -> Evidence:
-            return await find(question, kinds, seconds, self._recipes, self._resolver())
-
-        return asyncio.run(found())

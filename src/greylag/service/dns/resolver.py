@@ -13,6 +13,7 @@ from time import monotonic
 
 from greylag.service.dns.cache import Cache
 from greylag.service.dns.exchange import exchange
+from greylag.service.dns.servers import PATIENCE, in_turn, system_servers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,26 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greylag.core.spf.questions import Answer, Query
-    from greylag.service.dns.exchange import Server
+    from greylag.service.dns.servers import Server
 
-PATIENCE = 0.8  # seconds for a query
-TRIES = 2  # a datagram may be lost; the second try goes to the next server, if there are several
+__all__ = ["Resolver", "system_servers"]
+
 LEAST_TIME = 0.02  # seconds: a query that has less left when it gets a place is not sent
 AT_ONCE = 50  # queries; each has a socket
 MOST_WAITING = 1000  # queries that wait for a place; more are not known at once
-_MOST_SERVERS = 3  # as in the C library
-RESOLV_CONF = "/etc/resolv.conf"
-
-
-def system_servers(path: str = RESOLV_CONF) -> tuple[Server, ...]:
-    """Return the name servers of this machine: itself, if it names none."""
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            words = [line.split()[:2] for line in file]
-    except OSError:
-        words = []
-    named = [(two[1], 53) for two in words if len(two) == 2 and two[0] == "nameserver"]
-    return tuple(named[:_MOST_SERVERS]) or (("127.0.0.1", 53),)
 
 
 class Resolver:
@@ -110,11 +98,11 @@ class Resolver:
     async def _try_servers(self, query: Query, ends_at: float) -> tuple[Answer, float]:
         self.asked += 1
         loop = get_running_loop()
-        for number in range(TRIES):
-            server = self._servers[number % len(self._servers)]
+        servers = in_turn(self._servers)
+        for number, server in enumerate(servers):
             left = ends_at - loop.time()
             try:
-                async with asyncio.timeout(left / (TRIES - number)):
+                async with asyncio.timeout(left / (len(servers) - number)):
                     reply = await exchange(query, server)
             except (OSError, ValueError):  # TimeoutError, too; a name that cannot be
                 continue
