@@ -49,6 +49,7 @@ def plugin(folder: Path, client: str, recipient: str = "b@example.net") -> str:
         timeout=20,
         check=True,
     )
+    assert done.stderr.count("\n") == done.stderr.count("verdict=") <= 1  # no traceback, no warning
     return done.stdout
 
 

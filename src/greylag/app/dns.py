@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from greylag.app.option import Option
-from greylag.core.client import parse_address
 from greylag.core.policy import Greylist, IdentityBy, Policy, with_evidence
 from greylag.core.signs import Sign
 from greylag.core.value import replace, value
@@ -65,7 +64,9 @@ def _server(text: str) -> tuple[str, int]:
     elif text.count(":") == 1:
         host, _colon, port = text.partition(":")
     right = port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536
-    if not right or parse_address(host.encode("utf-8", "replace")) is None:
+    from greylag.service.dns.servers import is_address  # few name any
+
+    if not right or not is_address(host):
         raise ValueError(f"{_EXPECTED}: an address, not a name")
     return host, int(port)
 
@@ -171,7 +172,7 @@ def servers_of(dns: DnsSettings) -> tuple[tuple[str, int], ...]:
     """Return whom to ask: those that are named, or those of this machine."""
     if not dns.asks:
         return ()
-    from greylag.service.dns.resolver import system_servers
+    from greylag.service.dns.servers import system_servers
 
     return dns.servers or system_servers()
 
@@ -183,18 +184,20 @@ def sources_of(dns: DnsSettings) -> Sources:
     return Sources(servers_of(dns), dns.dnsbl, dns.dnswl)
 
 
-def gather_of(dns: DnsSettings) -> Gather | None:
-    """Return what gathers evidence for one question, or None where nothing is asked of DNS."""
+def gather_of(dns: DnsSettings, caution: Callable[[str], None] | None = None) -> Gather | None:
+    """Return what gathers evidence for one question, or None where nothing is asked of DNS.
+
+    `caution` is told of bugs.
+    """
     if not dns.asks:
         return None
 
     def gather(question: Question, kinds: frozenset[Kind], seconds: float) -> Evidence:
-        from greylag.service.dns.gatherer import OneShot  # only for a first contact
+        from greylag.service.dns.oneshot import OneShot  # only for a first contact
         from greylag.service.dns.recipes import recipes_of
-        from greylag.service.dns.resolver import Resolver
 
         recipes = recipes_of(dns.dnsbl, dns.dnswl)
-        return OneShot(recipes, lambda: Resolver(servers_of(dns)))(question, kinds, seconds)
+        return OneShot(recipes, servers_of(dns), caution)(question, kinds, seconds)
 
     return gather
 

@@ -163,6 +163,6 @@ def service_of(settings: Settings, log: Log, ends_at: float) -> Service:
         partial(open_store, settings.store_url, timeout=timeout),
         report=lambda error: log.failure("store-unavailable", str(error)),
         on_failure=settings.on_failure,
-        gather=gather_of(settings.dns),
+        gather=gather_of(settings.dns, log.caution),
         ends_at=ends_at,
     )

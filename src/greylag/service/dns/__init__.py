@@ -1,4 +1,4 @@
-"""Asks DNS about clients and senders. Nothing uses it yet.
+"""Asks DNS about clients and senders.
 
 - `resolver`: answers queries from its cache, or asks name servers; few at once, each name once.
 - `gatherer`: runs what `core` wants to know (generators of queries) within a budget of time.
