@@ -18,14 +18,14 @@ from bench.world.population import population
 from bench.world.report import print_claims, print_tables
 from bench.world.servers import dns
 from bench.world.settings import PLAIN, SETTINGS
-from bench.world.simulation import simulate, site
+from bench.world.simulation import lived
 
 
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--days", type=int, default=14)
-    parser.add_argument("--bots", type=float, default=60, help="mails a day, for each kind")
+    parser.add_argument("--days", type=int, default=7)
+    parser.add_argument("--bots", type=float, default=40, help="mails a day, for each kind")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=[*SETTINGS])
     options = parser.parse_args()
@@ -36,8 +36,7 @@ def main() -> None:
         with dns(folder, world.zones, world.refused) as resolver:
             found = {}
             for chosen in dict.fromkeys((PLAIN, *options.settings)):  # all are compared with plain
-                with site(SETTINGS[chosen], folder / chosen, resolver) as one:
-                    found[chosen] = simulate(world.traffic, one)
+                found[chosen] = lived(chosen, world.traffic, folder, resolver)
     print_tables(found)
     held = list(claims(found))
     print_claims(held)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bench.world.bots import BOTS
+from bench.world.bulk import EXPECTED
 from bench.world.pools import BY_NAME, NEITHER
 from bench.world.population import CORRESPONDENT, GOOD, POOLS_WITH_SPF
 from bench.world.schedules import first_after
@@ -101,8 +102,9 @@ def _stopped_too(name: str, found: Fates) -> Claim:
 
 
 def _never_delayed(name: str, fates: list[Fate]) -> Claim:
-    against = [fate for fate in fates if fate.mail.kind == CORRESPONDENT and fate.delayed]
-    return _claim(f"{name}: correspondents are never delayed", against)
+    spared = (CORRESPONDENT, EXPECTED)
+    against = [fate for fate in fates if fate.mail.kind in spared and fate.delayed]
+    return _claim(f"{name}: correspondents and expected mail are never delayed", against)
 
 
 def _few_delayed(fates: list[Fate]) -> Claim:

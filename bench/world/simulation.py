@@ -10,7 +10,7 @@ import contextlib
 import heapq
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import inf
 from pathlib import Path
@@ -18,13 +18,17 @@ from pathlib import Path
 from bench.world.evidence import Gathering
 from bench.world.schedules import retries
 from bench.world.servers import Server
-from bench.world.traffic import Host, Lesson, Mail, Traffic
+from bench.world.settings import PLAIN, SETTINGS, settings
+from bench.world.traffic import Expectation, Host, Lesson, Mail, Traffic
+from greylag.app.config import Settings
+from greylag.core.accesslist import Entry, Purpose
 from greylag.core.attempt import Attempt, Stage, Words
 from greylag.core.engine import precheck
-from greylag.core.policy import Policy
 from greylag.core.sparing import taught
+from greylag.core.subject import RecipientMailbox
 from greylag.core.verdict import Decision, Verdict
 from greylag.service import Service
+from greylag.service.policies import Policies
 from greylag.store import open_store
 from greylag.store.base import StoreError
 
@@ -61,11 +65,11 @@ class Fate:
 class Site:
     """The mail server of a site, which asks greylag."""
 
-    def __init__(self, policy: Policy, folder: Path, resolver: Server) -> None:
+    def __init__(self, found: Settings) -> None:
         self.now = BEGINS
-        self._policy = policy
-        self._store = open_store(f"sqlite://{folder}/greylag.db", timeout=PATIENCE)
-        self._gathering = Gathering(resolver)
+        self._policies = Policies(found.policy)
+        self._store = open_store(found.store_url, timeout=PATIENCE)
+        self._gathering = Gathering(found.dns)
         self._service = Service(
             lambda: self._store, report=_raise, clock=lambda: self.now, gather=self._gathering
         )
@@ -91,14 +95,24 @@ class Site:
     def send(self, user: bytes, partner: bytes) -> Decision:
         """Ask about an attempt of a user who has logged in, and learn from it."""
         attempt = Attempt(b"192.0.2.200", user, partner, authenticated=True)
-        noted = taught(attempt, self._policy, self.now)
-        if noted is not None:
+        noted = taught(attempt, self._policies.of(attempt), self.now)
+        if noted is not None:  # the daemon writes it with its next batch
             with self._store.transaction():
                 self._store.apply([noted], Counter(), self.now)
         return self._answer(attempt)
 
+    def put(self, *entries: Entry) -> None:
+        """Put entries on the lists."""
+        self._store.put_entries(entries)
+
+    def expect(self, mailbox: bytes, seconds: int) -> None:
+        """Say that a mailbox expects mail."""
+        until = self.now + seconds
+        subject = RecipientMailbox(mailbox.decode())
+        self.put(Entry(subject, 0, until, purpose=Purpose.EXPECTED))
+
     def _answer(self, attempt: Attempt) -> Decision:
-        return self._service.answer(precheck(attempt, self._policy))
+        return self._service.answer(precheck(attempt, self._policies.of(attempt)))
 
 
 def _raise(error: StoreError) -> None:
@@ -139,8 +153,9 @@ def simulate(traffic: Traffic, site: Site) -> list[Fate]:
     """Let all of it happen; return the fates of all mails, in their order."""
     number = count()
     sendings = [_Sending(mail) for mail in traffic.mails]
-    waiting: list[tuple[int, int, _Sending | Lesson]]
+    waiting: list[tuple[int, int, _Sending | Lesson | Expectation]]
     waiting = [(lesson.at, next(number), lesson) for lesson in traffic.lessons]
+    waiting += [(one.at, next(number), one) for one in traffic.expectations]
     waiting += [(sending.mail.at, next(number), sending) for sending in sendings]
     heapq.heapify(waiting)
     while waiting:
@@ -148,16 +163,27 @@ def simulate(traffic: Traffic, site: Site) -> list[Fate]:
         site.now = BEGINS + at
         if isinstance(what, Lesson):
             site.send(what.user, what.partner)
-            continue
-        again = what.attempt(site, at)
-        if again is not None:
+        elif isinstance(what, Expectation):
+            site.expect(what.mailbox, what.seconds)
+        elif (again := what.attempt(site, at)) is not None:
             heapq.heappush(waiting, (again, next(number), what))
     return [sending.fate() for sending in sendings]
 
 
 @contextlib.contextmanager
-def site(policy: Policy, folder: Path, resolver: Server) -> Iterator[Site]:
+def site(policy: str, folder: Path, resolver: Server) -> Iterator[Site]:
     """Open a site with these settings, in a folder of its own."""
     folder.mkdir()
-    with contextlib.closing(Site(policy, folder, resolver)) as one:
+    with contextlib.closing(Site(settings(policy, folder, resolver))) as one:
         yield one
+
+
+def lived(name: str, traffic: Traffic, folder: Path, resolver: Server) -> list[Fate]:
+    """Return the fates of all mails under the settings of this name.
+
+    With plain greylisting there are no mailboxes that expect mail.
+    """
+    if name == PLAIN:
+        traffic = replace(traffic, expectations=())
+    with site(SETTINGS[name], folder / name, resolver) as one:
+        return simulate(traffic, one)

@@ -15,11 +15,15 @@ from bench.world.simulation import BEGINS, Site, simulate, site
 from bench.world.traffic import DAY, USERS, Host, Mail, Traffic, moments
 from bench.world.zones import Names
 
+from greylag.core.accesslist import Entry
+from greylag.core.subject import ClientName, SenderDomain, SenderMailbox, Subject
+from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
 from tests.servers.world import resolving
 
 DELAY = 300
 FAKES = 1000
+SILENT = "refused.example"  # its name servers do not answer
 NAMED: Pool = POOLS[8]  # no SPF; its names lead back
 
 
@@ -37,7 +41,7 @@ def resolver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for number in range(FAKES):
         bot = fake(number)
         names.host(bot.helo, bot.address, confirmed=False)
-    world = Population(names.zones(), (), Traffic(()))
+    world = Population(names.zones(), (SILENT,), Traffic(()))
     with resolving(tmp_path_factory.mktemp("dns"), world) as server:
         yield server
 
@@ -66,10 +70,10 @@ def retrying_bots(days: int) -> Traffic:
     """Return mail of bots that come again from where they were, for some domains of each."""
     rng = Random(1)
     mails = []
-    for number in range(20):
+    for number in range(10):
         host = Host(f"100.{64 + number}.7.9", f"PC-{number}")
         for at in moments(rng, days, 8):
-            sender = f"writer{rng.randrange(10**6)}@nothing{number}{rng.randrange(3)}.example"
+            sender = f"writer{rng.randrange(10**6)}@nothing{number}{rng.randrange(2)}.example"
             to = rng.choice(USERS).encode()
             kind = ("bot, same address", str(number), at)
             mails.append(Mail(*kind, sender.encode(), to, (host,), "retrying bot"))
@@ -131,6 +135,53 @@ def test_a_fake_name_gets_nobody_in(resolver: Server, tmp_path: Path) -> None:
                 sender = f"bot{number}@{NAMED.domain}".encode()
                 answers.append(one.ask(host, sender, to))
     assert {answer.reason for answer in answers} == {Reason.NEW}
+
+
+@pytest.mark.parametrize("name", [PLAIN, DEFAULT])
+def test_a_fake_name_is_on_no_list(name: str, resolver: Server, tmp_path: Path) -> None:
+    """T4: an entry that lets in the pool's servers by their names."""
+    with site(SETTINGS[name], tmp_path / "site", resolver) as one:
+        one.put(Entry(ClientName(NAMED.domain), 0))
+        server = Host(NAMED.address(3, 1), NAMED.server(3, 1))
+        sender, to = f"new@{NAMED.domain}".encode(), USERS[0].encode()
+        assert one.ask(server, sender, to).reason is Reason.ALLOWLISTED
+        reasons = {one.ask(fake(number), sender, to).reason for number in range(0, FAKES, 10)}
+    assert reasons == {Reason.NEW}
+
+
+@pytest.mark.parametrize("name", [PLAIN, DEFAULT, SUSPICIOUS])
+@pytest.mark.parametrize("subject", ["mailbox", "domain", "domains"])
+def test_a_forged_sender_that_is_on_the_allowlist_does_not_get_in(
+    name: str, subject: str, resolver: Server, tmp_path: Path
+) -> None:
+    """T3: the entry speaks only where SPF passes, unless the admin said that it may be forged."""
+    pool = POOLS[0]
+    sender, to = f"writer@{pool.domain}", USERS[0].encode()
+    subjects: dict[str, Subject] = {
+        "mailbox": SenderMailbox(sender),
+        "domain": SenderDomain(pool.domain),
+        "domains": SenderDomain(pool.domain, below=True),
+    }
+    entry = Entry(subjects[subject], 0)
+    theirs, forger = Host(pool.address(1, 1), pool.server(1, 1)), fake(1)
+    with site(SETTINGS[name], tmp_path / "site", resolver) as one:
+        one.put(entry)
+        assert one.ask(theirs, sender.encode(), to).reason is Reason.ALLOWLISTED
+        assert one.ask(forger, sender.encode(), to).reason is Reason.NEW
+        one.put(replace(entry, spoofable=True))
+        assert one.ask(fake(2), sender.encode(), to).reason is Reason.ALLOWLISTED
+
+
+@pytest.mark.parametrize("name", [PLAIN, DEFAULT, SUSPICIOUS])
+@pytest.mark.parametrize("domain", [NAMED.domain, SILENT, POOLS[11].domain])
+def test_a_sender_on_the_allowlist_needs_spf_that_passes(
+    name: str, domain: str, resolver: Server, tmp_path: Path
+) -> None:
+    """T3: no record, no answer from the name servers, and `?all` are no pass."""
+    sender = f"writer@{domain}".encode()
+    with site(SETTINGS[name], tmp_path / "site", resolver) as one:
+        one.put(Entry(SenderDomain(domain), 0))
+        assert one.ask(fake(1), sender, USERS[0].encode()).reason is Reason.NEW
 
 
 def test_a_fake_name_is_a_sign(resolver: Server, tmp_path: Path) -> None:

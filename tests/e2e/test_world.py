@@ -12,7 +12,7 @@ from bench.world.population import GOOD, Population, population
 from bench.world.report import told
 from bench.world.servers import Server
 from bench.world.settings import SETTINGS
-from bench.world.simulation import Fate, simulate, site
+from bench.world.simulation import Fate, lived
 from bench.world.traffic import Host
 
 from greylag.core.client import parse_address
@@ -22,7 +22,7 @@ from greylag.service.dns.gatherer import run
 from greylag.service.dns.resolver import Resolver
 from tests.servers.world import resolving
 
-DAYS, BOTS, SHARE = 3, 10.0, 0.35
+DAYS, BOTS, SHARE = 3, 7.0, 0.2
 Fates = dict[str, list[Fate]]
 
 
@@ -39,12 +39,8 @@ def resolver(tmp_path_factory: pytest.TempPathFactory, world: Population) -> Ite
 
 @pytest.fixture(scope="module")
 def fates(tmp_path_factory: pytest.TempPathFactory, world: Population, resolver: Server) -> Fates:
-    found = {}
     folder = tmp_path_factory.mktemp("sites")
-    for name, policy in SETTINGS.items():
-        with site(policy, folder / name, resolver) as one:
-            found[name] = simulate(world.traffic, one)
-    return found
+    return {name: lived(name, world.traffic, folder, resolver) for name in SETTINGS}
 
 
 def packed(host: Host) -> bytes:
