@@ -8,8 +8,9 @@ from contextlib import closing
 import pytest
 
 from greylag.core.accessindex import AccessIndex
-from greylag.core.accesslist import Seen, last_word
+from greylag.core.accesslist import NEVER, Entry, Seen, last_word
 from greylag.core.client import parse_address
+from greylag.core.subject import parse_subject
 from greylag.store import open_store
 from greylag.store.base import Store
 from tests.servers.mariadb import Database
@@ -78,3 +79,54 @@ def test_what_is_put_by_us_takes_the_place_of_all_rows_of_its_subject(
     (first, _second) = store.entries()
     assert store.remove_entries([first.subject]) == 1
     assert database.rows("SELECT id FROM greylisting_lists") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "domain", "shown"),
+    [
+        (None, "EXAMPLE.net ", "example.net"),
+        (None, "b\u00fccher.example", "xn--bcher-kva.example"),
+        (None, "xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("192.0.2.7/24", None, "192.0.2.0/24"),
+        ("2001:db8::7/32", None, "2001:db8::/32"),
+    ],
+)
+def test_a_row_is_removed_whatever_its_spelling(
+    store: Store, database: Database, text: str | None, domain: str | None, shown: str
+) -> None:
+    """Most are found by an index; the others among the odd ones."""
+    other = ("198.51.100.1", "other.example", ALLOW)
+    insert(database, [(text, domain, DENY), other])
+    (subject,) = (e.subject for e in store.entries() if e.denies(NOW))
+    assert str(subject) == shown
+    assert store.remove_entries([parse_subject(shown)]) == 1
+    assert database.rows("SELECT ipaddr FROM greylisting_lists") == (("198.51.100.1",),)
+
+
+def test_a_row_without_a_range_of_its_own_is_removed(store: Store, database: Database) -> None:
+    insert(database, [("192.0.2.7", None, DENY)])
+    database.rows("UPDATE greylisting_lists SET ipaddr_start = '0', ipaddr_prefixsize = 0")
+    assert store.remove_entries([parse_subject("192.0.2.7")]) == 1
+    assert store.entries() == []
+
+
+def test_lists_may_be_longer_than_one_answer_t45(
+    store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """450,000 rows are 64 MiB, and no answer may have more (T37)."""
+    insert(database, [(f"10.0.0.{n}", None, ALLOW) for n in range(200)])
+    monkeypatch.setattr("greylag.store.mysql.driver.MOST", 20_000)
+    monkeypatch.setattr("greylag.store.mysql.lists._PAGE", 50)
+    assert len(store.entries()) == 200
+
+
+def test_putting_an_entry_reads_few_rows_of_a_long_list_t45(
+    store: Store, database: Database
+) -> None:
+    """All others wait meanwhile."""
+    insert(database, [(f"10.0.{n >> 8}.{n & 255}", None, ALLOW) for n in range(1000)])
+    sent = "SHOW GLOBAL STATUS LIKE 'Rows_sent'"
+    before = int(str(database.rows(sent)[0][1]))
+    store.put_entries([Entry(parse_subject("10.0.1.1"), NEVER)])
+    assert int(str(database.rows(sent)[0][1])) - before < 50
+    assert database.rows("SELECT COUNT(*) FROM greylisting_lists") == ((1000,),)

@@ -6,8 +6,12 @@ is told to a `Progress`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from time import monotonic, sleep
 from typing import Protocol, TypeVar
+
+AT_ONCE = 5000  # records or entries in one transaction: some 50 ms
+PAUSE = 0.12  # seconds between two of them: whoever waits for SQLite's lock looks every 0.1
 
 T = TypeVar("T")
 
@@ -25,3 +29,16 @@ def unseen(items: Iterable[T], total: int | None, label: str, step: int = 1) -> 
     """Yield the items, and show nothing."""
     del total, label, step
     yield from items
+
+
+def in_parts(items: Sequence[T], size: int = AT_ONCE) -> Iterator[Sequence[T]]:
+    """Yield the items in parts, each for a transaction of its own.
+
+    A store has one writer at a time, and a mail server's question waits for it a second at most.
+    So between two parts all others have their turn, for as long as a part takes.
+    """
+    for start in range(0, len(items), size):
+        began = monotonic()
+        yield items[start : start + size]
+        if start + size < len(items):
+            sleep(max(PAUSE * size / AT_ONCE, monotonic() - began))

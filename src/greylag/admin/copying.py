@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from greylag.admin import Progress, unseen
+from greylag.admin import Progress, in_parts, unseen
 from greylag.admin.treecopy import into_contacts, is_connection, pages_of_contacts
 from greylag.core.accesslist import NEVER, Entry, Purpose, speaking_of
 from greylag.core.client import is_packed, network
@@ -132,8 +132,9 @@ def _name(text: str, name: Callable[[bytes], str]) -> str:
 def _copy_entries(old: Store, new: Store, dry_run: bool) -> int:
     wanted, known = _speaking(old), _speaking(new)
     changed = [entry for key, entry in wanted.items() if known.get(key) != entry]
-    if changed and not dry_run:
-        new.put_entries(changed)
+    if not dry_run:
+        for part in in_parts(changed):
+            new.put_entries(part)
     return len(changed)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from time import monotonic, sleep
 
-from greylag.admin import Progress, unseen
+from greylag.admin import PAUSE, Progress, unseen
 from greylag.admin.moments import moment
 from greylag.admin.records import EVERYTHING
 from greylag.core.value import value
@@ -20,7 +20,6 @@ from greylag.store.contacts import Times
 from greylag.store.tree.files import why_gone
 
 PAGE = 5000  # records in one transaction: some 50 ms
-PAUSE = 0.12  # seconds between them: whoever waits for SQLite's lock looks every 0.1
 MANY = 100  # records; fewer may well expire on one day
 SILENCE = 86400  # seconds without any contact after which the clock is to be doubted
 

@@ -5,10 +5,9 @@ A subject has one entry, so putting it on one list takes it from the other.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from time import sleep
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
-from greylag.admin import Progress, unseen
+from greylag.admin import AT_ONCE, Progress, in_parts, unseen
 from greylag.core.accesslist import Entry, Purpose, Seen, speaking_of
 from greylag.core.client import IPV4_BYTES
 from greylag.core.subject import (
@@ -26,8 +25,6 @@ from greylag.core.subject import (
 from greylag.core.value import value
 from greylag.store.base import Store
 
-AT_ONCE = 5000  # entries in one transaction: some 50 ms
-PAUSE = 0.12  # seconds between them: whoever waits for SQLite's lock looks every 0.1
 MANY = 500  # subjects; for more of them, reading the whole list once is faster
 # A range that is wider holds whole providers: refusing it by mistake loses mail from all of them.
 _WIDEST_IPV4, _WIDEST_IPV6 = 8, 16
@@ -127,11 +124,8 @@ def put(  # noqa: PLR0913 - a store, a clock, and what to put there
         if text is None:
             text = before[subject].comment if subject in before else ""
         entries.append(Entry(subject, denied_until, expires, text, now))
-    parts = [entries[at : at + AT_ONCE] for at in range(0, len(entries), AT_ONCE)]
-    for part in progress(parts, len(entries), "storing", step=AT_ONCE):
+    for part in progress(in_parts(entries), len(entries), "storing", step=AT_ONCE):
         store.put_entries(part)
-        if part is not parts[-1]:
-            sleep(PAUSE)  # let the plugins have their turn
     removed = _remove_others(store, which, instead_of, comments, now) if instead_of else None
     switched = [s for s in comments if s in before and not which.holds(before[s], now)]
     renewed = {s for s in comments if s in before}.difference(switched)
@@ -142,16 +136,36 @@ def _remove_others(
     store: Store, which: Which, source: str, kept: Container[Subject], now: int
 ) -> list[Subject]:
     """Remove from a list what a source brought once and has no more."""
-    with store.transaction():
-        gone = [
-            entry.subject
-            for entry in store.entries()
-            if (entry.comment == source or entry.comment.startswith(f"{source} "))
+
+    def goes(entry: Entry) -> bool:
+        return (
+            (entry.comment == source or entry.comment.startswith(f"{source} "))
             and entry.subject not in kept
             and which.holds(entry, now)
-        ]
-        store.remove_entries(gone)
-    return gone
+        )
+
+    found = [entry.subject for entry in store.entries() if goes(entry)]
+    return _take_away(store, found, goes)[0]
+
+
+def _take_away(
+    store: Store, subjects: Sequence[Subject], goes: Callable[[Entry], bool]
+) -> tuple[list[Subject], set[Subject]]:
+    """Remove those entries that go, in parts; return their subjects, and of which there were any.
+
+    Whether one goes is decided where nobody else can change it.
+    """
+    gone: list[Subject] = []
+    met: set[Subject] = set()
+    for part in in_parts(subjects, MANY):
+        with store.transaction():
+            there = entries_for(store, list(part))
+            going = [s for s in part if s in there and goes(there[s])]
+            if going:
+                store.remove_entries(going)
+        gone += going
+        met.update(there)
+    return gone, met
 
 
 @value
@@ -166,14 +180,10 @@ class Removed:
 def remove(store: Store, which: Which, subjects: Sequence[Subject], now: int) -> Removed:
     """Take subjects from a list; what is on the other stays there."""
     wanted = list(dict.fromkeys(subjects))
-    with store.transaction():
-        there = entries_for(store, wanted)
-        gone = [s for s in wanted if s in there and which.holds(there[s], now)]
-        if gone:
-            store.remove_entries(gone)
+    gone, met = _take_away(store, wanted, lambda entry: which.holds(entry, now))
     removed = set(gone)
     missing = [subject for subject in wanted if subject not in removed]
-    return Removed(gone, missing, {subject for subject in missing if subject in there})
+    return Removed(gone, missing, {subject for subject in missing if subject in met})
 
 
 def entries_for(store: Store, subjects: list[Subject]) -> dict[Subject, Entry]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from heapq import nlargest
 
-from greylag.admin import Progress, unseen
+from greylag.admin import AT_ONCE, Progress, in_parts, unseen
 from greylag.admin.typed import WrongValue, typed_address
 from greylag.core.client import host_of, last_address, network
 from greylag.core.policy import Policy
@@ -126,6 +126,12 @@ def newest(
 
     latest = nlargest(limit, counted(), key=lambda item: item[1].first_seen)
     return total, latest
+
+
+def forget(store: Store, keys: Sequence[Triplet], progress: Progress = unseen) -> int:
+    """Forget the records of these keys, in parts; return how many there were."""
+    parts = progress(in_parts(keys), len(keys), "forgetting", step=AT_ONCE)
+    return sum(store.forget(part) for part in parts)
 
 
 def state_of(record: Record, now: int) -> str:

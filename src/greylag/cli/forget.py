@@ -7,6 +7,7 @@ from contextlib import closing
 import click
 
 from greylag.admin.records import fitting
+from greylag.admin.records import forget as forget_all
 from greylag.admin.typed import typed_several, typed_triplet
 from greylag.cli.common import (
     NO_TERMINAL,
@@ -66,7 +67,7 @@ def forget(
         if found and not dry_run:
             if not triplet and not yes:
                 _ask(found, run.policy)
-            forgotten = store.forget(found)
+            forgotten = forget_all(store, found, progress)
     if run.json:
         write_json({"found": len(found), "forgotten": forgotten, "dry_run": dry_run})
     if not found:

@@ -14,7 +14,7 @@ from greylag.store.mysql import sql
 from greylag.store.mysql.link import Guard
 from greylag.store.mysql.names import Names
 from greylag.store.mysql.rows import date, read_entries
-from greylag.store.mysql.session import MysqlSession, Transaction
+from greylag.store.mysql.session import MysqlSession, Transaction, parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # No index tells when the table last changed, so all rows are looked through: so many in a step,
 # which takes some 3 ms. Where that is not all of them it is done again after so many seconds.
 _LOOK, _REST = 5000, 5
+_PAGE = 20_000  # rows of one answer
 _QUIET = 2  # seconds without a change before the generation stands still
 # Last bits of an address. The old triggers left host bits in the first address of a range: such a
 # one is found by a single look-up if it is a /24 or longer, and always in the list as a whole.
@@ -71,8 +72,15 @@ class MysqlLists(Store):
             return _entries({row[0]: row for row in rows}.values())
 
     def entries(self) -> list[Entry]:
+        """Return all, read in steps: one answer is bounded (see driver.py)."""
+        found: list[tuple[Any, ...]] = []
         with self._guard:
-            return _entries(self._session.read(sql.ENTRIES, ()))
+            while True:
+                after = int(found[-1][0]) if found else 0
+                rows = self._session.read(sql.ENTRIES_AFTER, (after, _PAGE))
+                found += rows
+                if len(rows) < _PAGE:
+                    return _entries(found)
 
     def entries_after(self, number: int, limit: int) -> EntryPage:
         """Return the entries of the next rows; a row may be several entries, or none."""
@@ -100,17 +108,35 @@ class MysqlLists(Store):
     def _remove_entries(self, subjects: set[Subject]) -> int:
         """Remove the entries of these subjects; return of how many there were any."""
         self._changes += 1
-        removed, wanted = set(), subjects | set(map(_folded, subjects))
-        for row in self._session.read(sql.ENTRIES, ()):
+        removed, wanted, gone = set(), subjects | set(map(_folded, subjects)), []
+        for row in self._rows_naming(wanted):
             named = {entry.subject for entry in read_entries(row)}
             going = named & wanted
             removed |= going
             if going and going == named:
-                self._session.read(sql.REMOVE_ENTRY, (row[0],))
+                gone.append((row[0],))
             elif going:
                 address = any(isinstance(subject, Network) for subject in going)
                 self._session.read(sql.REMOVE_ADDRESS if address else sql.REMOVE_DOMAIN, (row[0],))
+        self._session.write(sql.REMOVE_ENTRIES, gone)
         return len(removed)
+
+    def _rows_naming(self, subjects: set[Subject]) -> Iterable[tuple[Any, ...]]:
+        """Return the rows that may name one of these: all others wait for us meanwhile."""
+        ranges = [
+            (subject.prefix, subject.packed, last_address(subject.packed, subject.prefix))
+            for subject in subjects
+            if isinstance(subject, Network)
+        ]
+        for part in parts(ranges):
+            texts = [item for one in part for item in one]
+            self._session.ask(sql.ENTRIES_OF_RANGES[len(part)], texts)
+        names = {subject.name for subject in subjects if isinstance(subject, Domain)}
+        spelt = [*names | set(map(self._names.of_domain, names))]
+        for some in parts(spelt):
+            self._session.ask(sql.ENTRIES_OF_DOMAINS[len(some)], some)
+        self._session.ask(sql.ODD_ENTRIES)
+        return {row[0]: row for rows in self._session.answers() for row in rows}.values()
 
     def generation(self) -> int | None:
         """Return a number that changes with the table, also by rows that an admin writes by hand.

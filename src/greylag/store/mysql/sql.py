@@ -107,7 +107,6 @@ CHARSETS = """SELECT table_name, column_name, character_set_name FROM informatio
 _ENTRY = f"""SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to,
     {_seconds("block_expires")}, {_seconds("record_expires")}, {_seconds("create_time")}, comment
     FROM greylisting_lists"""  # noqa: S608 - constants
-ENTRIES = f"{_ENTRY} ORDER BY id"
 ENTRIES_AFTER = f"{_ENTRY} WHERE id > %s ORDER BY id LIMIT %s"
 ENTRIES_BY_DOMAIN = f"{_ENTRY} WHERE rcpt_to IN (%s, %s)"
 # A range begins at one of these addresses; the old triggers left host bits in some: look nearby.
@@ -123,7 +122,16 @@ PUT_ENTRY = _sized(
     VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s)""",
     "(%s,%s,%s,%s,%s,%s,%s,%s,%s)",
 )
-REMOVE_ENTRY = "DELETE FROM greylisting_lists WHERE id = %s"
+# What an entry for one of these may be in: by an index, and what no index finds.
+ENTRIES_OF_RANGES = {
+    size: f"{_ENTRY} WHERE "
+    + " OR ".join(["(ipaddr_prefixsize = %s AND ipaddr_start BETWEEN %s AND %s)"] * size)
+    for size in SIZES
+}
+ENTRIES_OF_DOMAINS = _sized(f"{_ENTRY} WHERE rcpt_to IN (%s)", "%s")
+ODD_ENTRIES = f"""{_ENTRY} WHERE (ipaddr IS NOT NULL AND LENGTH(ipaddr_start) NOT IN (4, 16))
+    OR rcpt_to NOT REGEXP '^([-_0-9a-zA-Z]+[.])*[-_0-9a-zA-Z]+ *$'"""
+REMOVE_ENTRIES = _sized("DELETE FROM greylisting_lists WHERE id IN (%s)", "%s")
 # A row with an address and a domain means either: the one goes, the other stays.
 REMOVE_ADDRESS = """UPDATE greylisting_lists SET ipaddr = NULL, ipaddr_start = '0',
     ipaddr_end = '0', ipaddr_prefixsize = 0 WHERE id = %s"""
