@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -256,3 +257,27 @@ def test_a_list_row_that_is_no_range_is_told_t46(tmp_path: Path) -> None:
         db.execute("UPDATE entries SET prefix = 33")
     code, out, _said = run(tmp_path, url, "db", "check")
     assert (code, "list entry 1 names nothing, and is ignored" in out) == (1, True)
+
+
+NO_PYMYSQL = """
+import sys
+sys.modules["pymysql"] = None
+from greylag.cli.main import main
+main()
+"""
+OPENING = ["db init", "db check", "stats", "search --client 192.0.2.1", "allow list", "expire"]
+
+
+@pytest.mark.parametrize("words", [*OPENING, "check 192.0.2.1 a@example.org b@example.net"])
+def test_what_is_to_be_installed_for_mysql_is_told(tmp_path: Path, words: str) -> None:
+    (tmp_path / "greylag.toml").write_text('store.url = "mysql://u@127.0.0.1/d"')
+    done = subprocess.run(
+        [sys.executable, "-c", NO_PYMYSQL, "--config", tmp_path / "greylag.toml", *words.split()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "needs PyMySQL (pip install 'greylag[mysql]')" in done.stderr
+    assert "internal error" not in done.stderr
+    assert done.returncode in (74, 75, 0)

@@ -297,3 +297,11 @@ def test_a_prompt_that_nobody_can_answer(greylag: Greylag) -> None:
     assert result.exit_code == NOTHING
     assert result.stderr.splitlines()[-1] == "greylag: nothing was forgotten"
     assert len(greylag.keys()) == 1
+
+
+@pytest.mark.parametrize("words", ["allow import {} --yes", "deny import {}", "import smtp-log {}"])
+def test_a_file_that_opens_and_cannot_be_read_is_named(greylag: Greylag, words: str) -> None:
+    """As on a bad disk; the memory of a process cannot be read from its beginning."""
+    result = greylag.run(*words.format("/proc/self/mem").split())
+    assert result.exit_code == os.EX_NOINPUT
+    assert "greylag: /proc/self/mem: Input/output error\n" in result.stderr

@@ -34,7 +34,7 @@ def filled(folder: Path) -> Path:
         )
     names = folder / "names"
     names.write_text("".join(f"11.{n >> 16}.{n >> 8 & 255}.{n & 255}\n" for n in range(MANY)))
-    imports = ["allow", "import", names, "--yes"]
+    imports: list[str | Path] = ["allow", "import", names, "--yes"]
     subprocess.run([BIN / "greylag", "--config", config, *imports], check=True)
     names.write_text("192.0.2.200\n")
     return folder / "greylag.db"

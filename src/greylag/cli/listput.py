@@ -13,6 +13,7 @@ from greylag.admin.entries import Reading, read_lines, source_of
 from greylag.admin.lists import ALLOW, DENY, Stored, Which, far_reaching, kind_of
 from greylag.admin.lists import put as put_entries
 from greylag.cli.common import (
+    NO_INPUT,
     NO_TERMINAL,
     NOTHING,
     OK,
@@ -187,6 +188,9 @@ def _read(file: BinaryIO, how: Reading, *, replace: bool) -> dict[Subject, str]:
         comments, errors = read_lines(bounded_lines(how.name, file.readline, _MOST), how)
     except TooLong as error:
         raise CommandError([str(error), "nothing was stored"], USAGE) from None
+    except OSError as error:
+        cause = f"{how.name}: {error.strerror}"
+        raise CommandError([cause, "nothing was stored"], NO_INPUT) from None
     refuse(errors)
     if not comments and replace:
         raise CommandError([f"{how.name}: names no subject", "nothing was removed"], USAGE)

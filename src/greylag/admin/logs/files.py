@@ -70,7 +70,10 @@ def _read(name: str, stream: IO[bytes], most: int) -> bytes:
 
 
 def _unpacked(name: str, raw: Any) -> IO[bytes]:
-    begin = raw.peek(_LOOK)[:_LOOK]
+    try:
+        begin = raw.peek(_LOOK)[:_LOOK]
+    except OSError as error:
+        raise LogUnreadable(f"{_shown(name)}: {error.strerror}") from error
     for magic, program in _OTHERS.items():
         if begin.startswith(magic):
             raise _cannot(name, program)

@@ -49,16 +49,19 @@ class Mysql(Backend):
         read_url(self.url)
 
     def open(self, *, timeout: float, create: bool) -> Store:
+        self._need_driver()
+        from greylag.store.mysql.options import read_url
+        from greylag.store.mysql.store import MysqlStore
+
+        return MysqlStore(read_url(self.url), timeout=timeout)
+
+    def _need_driver(self) -> None:
         from importlib.util import find_spec
 
         if find_spec("pymysql") is None:
             from greylag.store.base import StoreError
 
             raise StoreError(f"{self.shown}: needs PyMySQL (pip install 'greylag[mysql]')")
-        from greylag.store.mysql.options import read_url
-        from greylag.store.mysql.store import MysqlStore
-
-        return MysqlStore(read_url(self.url), timeout=timeout)
 
     def statements(self) -> list[str]:
         from greylag.store.mysql.admin import statements
@@ -66,6 +69,7 @@ class Mysql(Backend):
         return statements()
 
     def admin(self, *, timeout: float) -> Admin:
+        self._need_driver()
         from greylag.store.mysql.admin import MysqlAdmin
         from greylag.store.mysql.options import read_url
 

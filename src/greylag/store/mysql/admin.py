@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from greylag.core.subject import Network, Subject
 from greylag.store.admin import Finding
 from greylag.store.mysql.link import Guard, connect
@@ -19,8 +21,9 @@ _INDEXES = """SELECT table_name, column_name FROM information_schema.statistics
     WHERE table_schema = DATABASE() AND seq_in_index = 1"""
 _ENGINES = """SELECT table_name, engine FROM information_schema.tables
     WHERE table_schema = DATABASE() AND engine <> 'InnoDB' ORDER BY table_name"""
-_ENTRIES = """SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to, 0, 0, 0, comment
-    FROM greylisting_lists ORDER BY id"""
+_ENTRIES = """SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to, 0, 0, 0, ''
+    FROM greylisting_lists WHERE id > %s ORDER BY id LIMIT %s"""
+_PAGE = 20_000  # rows of one answer, which is bounded (see driver.py)
 _SHOWN = 40  # characters of a wrong value
 
 
@@ -41,10 +44,16 @@ class MysqlAdmin:
     def close(self) -> None:
         self._session.close()
 
-    def _all(self, statement: str) -> tuple[Any, ...]:
+    def _all(self, statement: str, parameters: tuple[int, ...] = ()) -> tuple[Any, ...]:
         with self._guard, self._session.cursor() as cursor:
-            cursor.execute(statement)
+            cursor.execute(statement, parameters or None)
             return tuple(cursor.fetchall())
+
+    def _entry_rows(self) -> Iterator[tuple[Any, ...]]:
+        number = 0
+        while rows := self._all(_ENTRIES, (number, _PAGE)):
+            yield from rows
+            number = int(rows[-1][0])
 
     def missing(self) -> list[str]:
         """Return the names of the tables that are not there."""
@@ -92,7 +101,7 @@ class MysqlAdmin:
         """Find the rows of the lists that never match, or match more or less than they say."""
         found = []
         first: dict[Subject, int] = {}
-        for row in self._all(_ENTRIES):
+        for row in self._entry_rows():
             number, text, start, _prefix, domain = row[:5]
             if not read_entries(row):
                 what = "names nothing" if text is None else f"is no address: {str(text)[:_SHOWN]!r}"
