@@ -75,6 +75,7 @@ class Gathering:
             if not waits:
                 return
             waits = False
+            timer.cancel()
             self.under_way -= 1
             try:
                 asked = informed(question, needs, found)

@@ -184,3 +184,24 @@ def test_other_sources_are_asked_from_then_on(knot: Server, tmp_path: Path) -> N
             await site.dns.close()
 
     ask()
+
+
+def test_what_is_kept_in_memory_is_found_at_once(knot: Server) -> None:
+    """Nobody waits, and nothing is asked for again."""
+
+    @running
+    async def ask() -> None:
+        async with Resolving(knot) as site:
+            await site.evidence(b"192.0.2.17", *Kind)
+            told: list[Evidence] = []
+            sent = site.dns.asked
+            site.dns(asked(b"192.0.2.17"), frozenset(Kind), BUDGET, told.append)
+            assert len(told) == 1
+            assert told[0].keys() == set(Kind)
+            assert told[0][Kind.NAMES] == ("mx.example.org",)
+            assert site.dns.asked == sent
+            site.dns(asked(b"192.0.2.20"), frozenset(Kind), BUDGET, told.append)
+            assert len(told) == 1
+            await site.dns.close()
+
+    ask()
