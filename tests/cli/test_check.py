@@ -174,6 +174,7 @@ def test_json_schema(greylag: Greylag) -> None:
         "may_pass_at": "int",
         "at_data": "bool",
         "explicit": "bool",
+        "recipient_table": "NoneType",
         "client_name": "NoneType",
         "helo": "NoneType",
         "log_line": "str",
@@ -236,3 +237,18 @@ def test_the_log_line_of_a_connection(greylag: Greylag) -> None:
     assert line.startswith(
         f"verdict=defer reason=new at=connect client_address={CLIENT} client_name=mx"
     )
+
+
+def test_the_table_that_held_for_the_recipient_is_named(greylag: Greylag) -> None:
+    greylag.configure(
+        '[policy]\ndelay = "7m"\n[[recipient]]\nmatch = ["postmaster@"]\ngreylist = "off"\n'
+        '[[recipient]]\nmatch = ["example.net"]\ndelay = "9m"\n'
+    )
+    off = greylag.run("check", "192.0.2.1", "a@example.org", "Postmaster@example.net")
+    assert off.exit_code == 0
+    assert f"settings        [[recipient]] of {greylag.config}:4\n" in off.stdout
+    assert "off: greylisting is off for this recipient" in off.stdout
+    found = greylag.json("check", "192.0.2.1", "a@example.org", "b@example.net", code=10)
+    assert (found["recipient_table"], found["retry_after"]) == (f"{greylag.config}:7", 540)
+    found = greylag.json("check", "192.0.2.1", "a@example.org", "b@example.com", code=10)
+    assert (found["recipient_table"], found["retry_after"]) == (None, 420)

@@ -29,6 +29,7 @@ def test_json(greylag: Greylag) -> None:
     found = greylag.json("config")
     assert shape(found) == {
         "settings": [dict.fromkeys(("key", "value", "origin"), "str")],
+        "recipients": [],
         "warnings": [],
         "notes": [],
     }
@@ -97,10 +98,11 @@ def test_every_command_reports_every_error(greylag: Greylag) -> None:
 def test_the_example_loads_back_as_the_defaults(greylag: Greylag) -> None:
     text = greylag.run("config", "--example").stdout
     assert text == "\n".join(example_lines()) + "\n"
-    assert read_toml(text.encode(), "example") == ([], [])
-    given, errors = read_toml(uncommented().encode(), "example")
-    assert errors == []
-    assert {item.key: item.value for item in given} == {o.key: o.default for o in OPTIONS}
+    as_it_is = read_toml(text.encode(), "example")
+    assert (as_it_is.given, as_it_is.tables, as_it_is.errors) == ([], [], [])
+    found = read_toml(uncommented().encode(), "example")
+    assert found.errors == []
+    assert {item.key: item.value for item in found.given} == {o.key: o.default for o in OPTIONS}
     assert all(option.meaning in text for option in OPTIONS)
 
 
@@ -128,3 +130,36 @@ def test_a_password_in_the_url_is_not_shown(greylag: Greylag) -> None:
         shown = greylag.run(*arguments).stdout
         assert "mysql://user:***@db.example.org/greylag" in shown
         assert "cr@et" not in shown
+
+
+def test_tables_of_recipients_are_listed_in_the_order_in_which_they_hold(greylag: Greylag) -> None:
+    greylag.configure(
+        '[[recipient]]\nmatch = ["Postmaster@", ".example.net"]\ngreylist = "off"\ndelay = "9m"\n'
+        '[[recipient]]\nmatch = ["example.org"]\nsigns = ["spf", "helo"]\n'
+    )
+    one, two = f"{greylag.config}:2", f"{greylag.config}:6"
+    lines = [line.split() for line in greylag.run("config").stdout.splitlines()[-5:]]
+    assert lines == [
+        ["recipient.match", '["postmaster@",', '".example.net"]', one],
+        ["recipient.greylist", '"off"', one],
+        ["recipient.delay", '"9m"', one],
+        ["recipient.match", '["example.org"]', two],
+        ["recipient.signs", '["helo",', '"spf"]', two],
+    ]
+    assert greylag.json("config")["recipients"] == [
+        {
+            "match": ["postmaster@", ".example.net"],
+            "settings": {"greylist": "off", "delay": "9m"},
+            "origin": one,
+        },
+        {"match": ["example.org"], "settings": {"signs": ["helo", "spf"]}, "origin": two},
+    ]
+
+
+def test_check_tells_what_is_wrong_with_a_table_of_recipients(greylag: Greylag) -> None:
+    greylag.configure('[[recipient]]\nmatch = ["a b"]\ntrap = "deny"\n')
+    lines = greylag.run("config", "--check").stderr.splitlines()
+    assert [line.partition(f"{greylag.config}:")[2][:18] for line in lines] == [
+        "4: recipient.trap:",
+        "3: recipient.match",
+    ]

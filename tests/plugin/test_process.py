@@ -6,9 +6,12 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from greylag.plugin.greylisting import Answer, Log, answer
 from greylag.plugin.process import BUDGET, BUDGET_VARIABLE, left_of_budget, write_in_time
 
 
@@ -57,3 +60,25 @@ def test_plugins_that_were_installed_earlier_go_on(name: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == b"" or b"OK" in done.stderr
+
+
+def test_a_table_of_greylag_toml_holds_for_its_recipients(tmp_path: Path) -> None:
+    """In the process that a mail server starts for one recipient."""
+    config = tmp_path / "greylag.toml"
+    config.write_text(
+        f'store.url = "sqlite://{tmp_path}/greylag.db"\n'
+        '[[recipient]]\nmatch = ["postmaster@"]\ngreylist = "off"\n'
+    )
+    environ = {b"GREYLAG_CONFIG": os.fsencode(config), b"GREYLISTING": b""}
+    environ |= {b"TCPREMOTEIP": b"192.0.2.17", b"SMTPMAILFROM": b"a@example.org"}
+    given: list[bytes] = []
+
+    class Kept(Answer):
+        def give(self, output: bytes) -> bool:
+            given.append(output)
+            return True
+
+    for recipient in (b"postmaster@example.net", b"other@example.net"):
+        asked = {**environ, b"SMTPRCPTTO": recipient}
+        answer(asked, Log(), Kept(), time.monotonic() + 5)
+    assert [output[:4] for output in given] == [b"", b"E451"]

@@ -301,6 +301,40 @@ def trapped_for(site: Site) -> None:
     assert site.ask(**TRAPPED).startswith(b"action=553")
 
 
+@contextlib.contextmanager
+def name_server() -> Iterator[tuple[socket.socket, str]]:
+    """A name server that never answers; with its address, as a list in TOML."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        yield server, f'["127.0.0.1:{server.getsockname()[1]}"]'
+
+
+def servers(site: Site) -> None:
+    """The next question goes to another server."""
+    for _ in range(2):
+        with name_server() as (server, address):
+            site.change(policy__identity='"spf"', dns__servers=address)
+            site.ask()
+            assert b"\x07example\x03org" in server.recv(512)
+
+
+def _zone(site: Site, **changes: str) -> None:
+    with name_server() as (server, address):
+        site.change(dns__servers=address, **changes)
+        site.ask()
+        assert b"\x03192\x04zone\x07example" in server.recv(512)
+
+
+def dnsbl(site: Site) -> None:
+    signs = {"policy__greylist": '"suspicious"', "policy__signs": '["dnsbl"]'}
+    _zone(site, dns__dnsbl='["zone.example.org"]', **signs)
+
+
+def dnswl(site: Site) -> None:
+    _zone(site, dns__dnswl='["zone.example.org"]')
+
+
 def suffixes(site: Site) -> None:
     """It is read at a reload: one that is missing leaves the old settings in force."""
     site.change(policy__identity='"spf+name"')
@@ -523,6 +557,9 @@ APPLIED: dict[str, Callable[[Site], None]] = {
     "policy.our_names": our_names,
     "policy.trap": trap,
     "policy.trapped_for": trapped_for,
+    "dns.servers": servers,
+    "dns.dnsbl": dnsbl,
+    "dns.dnswl": dnswl,
     "dns.suffixes": suffixes,
     "store.on_failure": on_failure,
     "store.max_waiting": max_waiting,
@@ -546,9 +583,6 @@ APPLIED: dict[str, Callable[[Site], None]] = {
     "log.times": log_times,
 }
 TOLD = {
-    "dns.servers": '"system"',
-    "dns.dnsbl": '["bl.example.org"]',
-    "dns.dnswl": '["wl.example.org"]',
     "store.url": '"sqlite:///nowhere/other.db"',
     "store.timeout": '"2s"',
     "server.socket": '"/nowhere/s"',
@@ -592,3 +626,20 @@ def test_a_reload_tells_what_needs_a_restart(site: Site, key: str) -> None:
 def test_all_that_needs_a_restart_is_told_in_one_line(site: Site) -> None:
     site.change(**{key.replace(".", "__"): value for key, value in TOLD.items()})
     assert f"event=restart-needed settings={','.join(TOLD)}\n" in site.log()
+
+
+def test_a_reload_applies_tables_of_recipients(site: Site) -> None:
+    config = site.folder / "greylag.toml"
+    write_settings(site.folder, site.port, {})
+    table = '[[recipient]]\nmatch = ["postmaster@"]\ngreylist = "off"\n'
+    config.write_text(config.read_text() + table)
+    before = site.log().count("event=reloaded")
+    site.daemon.process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 10
+    while site.log().count("event=reloaded") == before:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    sender = site.fresh()
+    assert site.ask(sender=sender, recipient="Postmaster@example.net") == LET_IN
+    assert site.daemon.logged(f"reason=off client_address=192.0.2.17 sender={sender}")
+    assert site.ask(recipient="other@example.net") != LET_IN

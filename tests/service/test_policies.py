@@ -6,7 +6,9 @@ import pytest
 
 from greylag.core.attempt import Attempt
 from greylag.core.connection import Connection
-from greylag.core.policy import Policy
+from greylag.core.evidence import Kind
+from greylag.core.policy import Greylist, IdentityBy, Policy
+from greylag.core.recipients import Recipients, Table
 from greylag.core.value import replace
 from greylag.service.policies import Policies, held, overridden
 from greylag.wire.oldplugin import Given, read_file
@@ -81,3 +83,60 @@ def test_a_fault_in_the_policy_of_all_is_not_mended() -> None:
     policy, counting, warnings = overridden(wrong, given(explicit=True))
     assert policy == replace(wrong, explicit=True)
     assert (len(counting), warnings) == (1, [])
+
+
+OFF = Table(("postmaster@",), (("greylist", Greylist.OFF),), "greylag.toml:3")
+SLOW = Table(("example.net",), (("delay", 500), ("identity", IdentityBy.SPF)), "greylag.toml:6")
+TABLES = Recipients([OFF, SLOW])
+
+
+def to(recipient: bytes | None, *variables: tuple[bytes, bytes]) -> Attempt:
+    return replace(ATTEMPT, recipient=recipient, overrides=variables)
+
+
+def test_a_table_changes_the_policy_for_its_recipients() -> None:
+    policies = Policies(POLICY, recipients=TABLES)
+    assert policies.of(to(b"b@example.com")) is POLICY
+    assert policies.of(to(b"postmaster@example.net")) == replace(POLICY, greylist=Greylist.OFF)
+    assert policies.of(to(b"b@example.net")).delay == 500
+    assert policies.of(to(b"b@example.net")) is policies.of(to(b"c@example.net"))
+
+
+def test_a_table_says_which_evidence_is_needed() -> None:
+    policies = Policies(replace(POLICY, dns=True), recipients=TABLES)
+    assert policies.of(to(b"b@example.net")).evidence == {Kind.SPF}
+    assert not policies.of(to(b"postmaster@example.net")).evidence
+
+
+def test_recipients_that_are_not_told_have_the_policy_of_all() -> None:
+    """At DATA there may be several."""
+    assert Policies(POLICY, recipients=TABLES).of(to(None)) is POLICY
+
+
+def test_a_table_goes_before_variables_of_the_client() -> None:
+    policies = Policies(POLICY, recipients=TABLES)
+    variables = (b"GLBLOCKEXPIRE", b"3"), (b"GLRECORDEXPIRE", b"20")
+    assert policies.of(to(b"b@example.com", *variables)).delay == 180
+    changed = policies.of(to(b"b@example.net", *variables))
+    assert (changed.delay, changed.retry_window) == (500, 1200)
+
+
+def test_times_of_a_table_that_let_nothing_pass_with_variables_do_not_count() -> None:
+    told: list[str] = []
+    policies = Policies(POLICY, told.append, TABLES)
+    for _ in range(2):
+        changed = policies.of(to(b"b@example.net", (b"GLRECORDEXPIRE", b"5")))
+        assert (changed.delay, changed.retry_window) == (60, 300)
+        assert changed.identity is IdentityBy.SPF
+    (line,) = told
+    assert line.startswith("greylag.toml:6: the retry window (5m) must be longer than the delay")
+
+
+def test_policies_of_many_tables_take_bounded_room() -> None:
+    tables = [Table((f"d{n}.example",), (("delay", n),), "x") for n in range(1, 50)]
+    policies = Policies(POLICY, recipients=Recipients(tables))
+    for minutes in range(20, 40):
+        for n in range(1, 50):
+            asked = to(b"a@d%d.example" % n, (b"GLRECORDEXPIRE", b"%d" % minutes))
+            assert policies.of(asked).delay == n
+    assert len(policies._known) <= 256 + 49

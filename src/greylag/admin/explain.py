@@ -13,6 +13,7 @@ from greylag.core.connection import Connection, precheck_connection
 from greylag.core.engine import precheck
 from greylag.core.policy import Policy
 from greylag.core.question import Question
+from greylag.core.recipients import NO_TABLES, Recipients, Table
 from greylag.core.triplet import Triplet, connection_of, triplet_of
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Verdict
@@ -37,15 +38,24 @@ class Asked:
     question: Decision | Question
     triplet: Triplet
     policy: Policy  # of attempts
+    table: Table | None = None  # what is set for this recipient
 
 
-def attempt(address: str, sender: str, recipient: str, policy: Policy) -> Asked:
+def attempt(
+    address: str,
+    sender: str,
+    recipient: str,
+    policy: Policy,
+    recipients: Recipients = NO_TABLES,
+) -> Asked:
     """Return the question of an attempt. Raises WrongValue."""
     packed, client = typed_client(address), os.fsencode(address)
     names = typed_address(sender), typed_recipient(recipient)
     asked = Attempt(client, *names)
-    question, key = precheck(asked, Policies(policy).of(asked)), triplet_of(packed, *names, policy)
-    return Asked(client, packed, asked, question, key, policy)
+    question = precheck(asked, Policies(policy, recipients=recipients).of(asked))
+    key, number = triplet_of(packed, *names, policy), recipients.find(names[1])
+    table = None if number is None else recipients.tables[number]
+    return Asked(client, packed, asked, question, key, policy, table)
 
 
 def attempt_at_data(address: str, sender: str, policy: Policy) -> Asked:

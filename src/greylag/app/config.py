@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from greylag.app.dns import OFF, DnsSettings, informed, unanswered
 from greylag.app.options import OPTIONS
 from greylag.app.policy_options import DROP_IN, SPARING_NAMES
-from greylag.app.toml_file import read_toml
+from greylag.app.recipients import DEFAULT_TABLES
+from greylag.app.toml_file import Toml, read_toml
 from greylag.core.policy import NullSender, Policy, Room
+from greylag.core.recipients import NO_TABLES, Recipients, Table
 from greylag.core.value import replace, value
 from greylag.core.verdict import Verdict
 from greylag.service.policies import overridden
@@ -86,6 +88,7 @@ class Settings:
     header: bool  # have Postfix tell in a header how long mail had to wait
     server: ServerSettings
     dns: DnsSettings
+    recipients: Recipients  # what is set for some of them
     origins: dict[str, str]
     values: dict[str, Any]
     warnings: tuple[str, ...] = ()  # logged once
@@ -98,23 +101,26 @@ def load(environ: Mapping[bytes, bytes], home: str = ".") -> Settings:
     Raises ConfigError with every error there is.
     """
     base = [Given(option.key, option.default, "default") for option in OPTIONS]
+    tables = DEFAULT_TABLES
     errors: list[str] = []
     old_file = _old_file(environ, home)
     if old_file is not None:
-        base += [*_OLD_PLUGIN, *old_defaults()]
+        base, tables = [*base, *_OLD_PLUGIN, *old_defaults()], ()
     toml: list[Given] = []
-    for found, wrong in _toml_layer(environ):
-        toml += found
-        errors += wrong
+    for found in _toml_layer(environ):
+        toml += found.given
+        errors += found.errors
+        tables = (*found.tables, *tables)  # so those of a new installation can be changed
     old = _read_old(*old_file) if old_file is not None else Found()
     old.add(read_variables(environ))
     errors += old.errors
     _compare_urls(toml, old, errors)
     base += toml
+    _compare_times(_policy(_values(base)), tables, errors)
     if old.given:
         _policy_of_all, old.given, wrong = overridden(_policy(_values(base)), old.given)
         old.warnings += wrong
-    return _settle(base + old.given, errors, old, home)
+    return _settle(base + old.given, tables, errors, old, home)
 
 
 def _compare_urls(toml: list[Given], old: Found, errors: list[str]) -> None:
@@ -135,6 +141,13 @@ def _compare_urls(toml: list[Given], old: Found, errors: list[str]) -> None:
             errors.append(f"{item.origin}: {error}")
 
 
+def _compare_times(policy: Policy, tables: tuple[Table, ...], errors: list[str]) -> None:
+    """Tell of tables under which no mail could ever pass. The old plugin's come later."""
+    if policy.fault() is None:
+        faults = [(table, replace(policy, **dict(table.changes)).fault()) for table in tables]
+        errors += [f"{table.origin}: {fault}" for table, fault in faults if fault]
+
+
 # What differs for those who come from the old plugin, beside its numbers. Nothing spares mail the
 # delay that did not there.
 _OLD_PLUGIN = [
@@ -150,7 +163,7 @@ _OLD_PLUGIN = [
 ]
 
 
-def _toml_layer(environ: Mapping[bytes, bytes]) -> list[tuple[list[Given], list[str]]]:
+def _toml_layer(environ: Mapping[bytes, bytes]) -> list[Toml]:
     named = environ.get(CONFIG_VARIABLE)
     path = os.fsdecode(named) if named is not None else DEFAULT_PATH
     data = None
@@ -159,9 +172,9 @@ def _toml_layer(environ: Mapping[bytes, bytes]) -> list[tuple[list[Given], list[
     except FileNotFoundError:
         if named is not None:
             named_by = f"named by {CONFIG_VARIABLE.decode()} or --config"
-            return [([], [f"{path}: no such file ({named_by})"])]
+            return [Toml(errors=[f"{path}: no such file ({named_by})"])]
     except OSError as error:
-        return [([], [f"{path}: {error.strerror}", *_closed(path)])]
+        return [Toml(errors=[f"{path}: {error.strerror}", *_closed(path)])]
     return [] if data is None else [read_toml(data, path)]
 
 
@@ -200,10 +213,12 @@ def _policy(values: dict[str, Any]) -> Policy:
     return Policy(**_section(values, "policy"))
 
 
-def _settle(given: list[Given], errors: list[str], old: Found, home: str) -> Settings:
+def _settle(
+    given: list[Given], tables: tuple[Table, ...], errors: list[str], old: Found, home: str
+) -> Settings:
     values = _values(given)
     origins = {item.key: item.origin for item in given}
-    policy, dns = informed(_policy(values), values, origins, errors)
+    policy, dns = informed(_policy(values), tables, values, origins, errors)
     fault = policy.fault()
     if fault:
         errors.append(f"{origins['policy.retry_window']}, {origins['policy.delay']}: {fault}")
@@ -228,9 +243,10 @@ def _settle(given: list[Given], errors: list[str], old: Found, home: str) -> Set
         header=values["reply.header"],
         server=ServerSettings(**_section(values, "server"), log_file=values["log.file"]),
         dns=dns,
+        recipients=Recipients(tables, policy.mailbox_separator) if tables else NO_TABLES,
         origins=origins,
         values=values,
-        warnings=(*old.warnings, *unanswered(dns, policy, origins)),
+        warnings=(*old.warnings, *unanswered(dns, policy, tables, origins)),
         notes=tuple(old.notes),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greylag.app.option import Option
+from greylag.app.policy_options import SPARES
 from greylag.core.policy import Greylist, IdentityBy, Policy, with_evidence
 from greylag.core.signs import Sign
 from greylag.core.value import replace, value
@@ -10,11 +11,12 @@ from greylag.store.plain_file import read_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from greylag.core.evidence import Evidence, Kind
     from greylag.core.question import Question
+    from greylag.core.recipients import Table
     from greylag.core.suffixes import Suffixes
     from greylag.core.zones import Zone
     from greylag.service.dns.asking import Sources
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 OFF, SYSTEM = "off", "system"
 PORT = 53
 SUFFIXES = "/usr/share/publicsuffix/public_suffix_list.dat"
-DEFAULT_SERVERS = OFF  # of a new installation
 _MOST_SERVERS = 3  # as in resolv.conf
 _EXPECTED = 'expected "system", "off", or a list of addresses such as ["127.0.0.1", "[::1]:5353"]'
 _OF_DNS = {Sign.NO_NAME, Sign.DYNAMIC_NAME, Sign.SPF, Sign.DNSBL}
@@ -102,7 +103,7 @@ DNS_OPTIONS = (
     Option(
         "dns.servers",
         _servers,
-        DEFAULT_SERVERS,
+        SYSTEM if SPARES else OFF,
         'which name servers are asked about clients and senders: "system", "off", or addresses',
     ),
     Option(
@@ -138,33 +139,51 @@ def dns_of(values: dict[str, Any]) -> DnsSettings:
 
 
 def informed(
-    policy: Policy, values: dict[str, Any], origins: dict[str, str], errors: list[str]
+    policy: Policy,
+    tables: Sequence[Table],
+    values: dict[str, Any],
+    origins: dict[str, str],
+    errors: list[str],
 ) -> tuple[Policy, DnsSettings]:
     """Return the policy with what can be asked of DNS, and whom to ask. Adds errors."""
     dns, suffixes = dns_of(values), None
-    if policy.identity is IdentityBy.SPF_OR_NAME:
+    wanting = [(origins["policy.identity"], "policy.identity")] if _wants_names(policy) else []
+    wanting += [
+        (table.origin, "recipient.identity")
+        for table in tables
+        if _wants_names(replace(policy, **dict(table.changes)))
+    ]
+    if wanting:
         try:
             suffixes = suffixes_of(values["dns.suffixes"])
         except ValueError as error:
-            errors.append(f"{origins['policy.identity']}: policy.identity: {error}")
+            errors.append(f"{': '.join(wanting[0])}: {error}")
     asks = dns.asks
     dnsbl, dnswl = asks and bool(dns.dnsbl), asks and bool(dns.dnswl)
     changed = replace(policy, dns=asks, dnsbl=dnsbl, dnswl=dnswl, suffixes=suffixes)
     return with_evidence(changed), dns
 
 
-def unanswered(dns: DnsSettings, policy: Policy, origins: dict[str, str]) -> list[str]:
+def _wants_names(policy: Policy) -> bool:
+    return policy.identity is IdentityBy.SPF_OR_NAME
+
+
+def unanswered(
+    dns: DnsSettings, policy: Policy, tables: Sequence[Table], origins: dict[str, str]
+) -> list[str]:
     """Tell what was set that needs DNS, where nothing is asked of it."""
-    wanted = {
-        "policy.identity": policy.identity is not IdentityBy.NONE,
-        "policy.greylist": policy.greylist is Greylist.SUSPICIOUS and bool(policy.signs & _OF_DNS),
-        "dns.dnsbl": bool(dns.dnsbl),
-        "dns.dnswl": bool(dns.dnswl),
-    }
+    if dns.asks:
+        return []
+    wanting = [(origins[key], key) for key in _wanting(policy, "policy")]
+    wanting += [(origins[key], key) for key in ("dns.dnsbl", "dns.dnswl") if getattr(dns, key[4:])]
+    for table in tables:
+        own = [f"recipient.{name}" for name, _value in table.changes]
+        keys = _wanting(replace(policy, **dict(table.changes)), "recipient")
+        wanting += [(table.origin, key) for key in keys if key in own]
     return [
-        f'{origins[key]}: dns.servers is "off", and {key} needs DNS'
-        for key, needs in wanted.items()
-        if needs and origins[key] != "default" and not dns.asks
+        f'{origin}: dns.servers is "off", and {key} needs DNS'
+        for origin, key in wanting
+        if origin != "default"
     ]
 
 
@@ -200,6 +219,14 @@ def gather_of(dns: DnsSettings, caution: Callable[[str], None] | None = None) ->
         return OneShot(recipes, servers_of(dns), caution)(question, kinds, seconds)
 
     return gather
+
+
+def _wanting(policy: Policy, section: str) -> list[str]:
+    """Return the settings of a policy that need DNS."""
+    keys = [] if policy.identity is IdentityBy.NONE else [f"{section}.identity"]
+    if policy.greylist is Greylist.SUSPICIOUS and policy.signs & _OF_DNS:
+        keys.append(f"{section}.greylist")
+    return keys
 
 
 def suffixes_of(path: str) -> Suffixes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from greylag.app import reading
 from greylag.app.option import Option
-from greylag.core.policy import Greylist, IdentityBy, NullSender, Policy, Trap
+from greylag.core.policy import SPARING, Greylist, IdentityBy, NullSender, Policy, Trap
 from greylag.core.signs import Sign
 
-# What a new installation has, and with `control/greylisting` in use, what the old plugin did.
-_POLICY = DEFAULTS = Policy()
+# Whether a new installation spares good mail the delay by default. In place of the old plugin none
+# does, unless its settings say so.
+SPARES: bool = False
+_POLICY = SPARING if SPARES else Policy()
 DROP_IN = Policy()
 # What spares mail the delay, or adds to the rules of the old plugin.
 SPARING_NAMES = (

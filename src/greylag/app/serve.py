@@ -41,6 +41,7 @@ def plan_of(settings: Settings) -> Plan:
             settings.header,
             settings.values["jgreylist.trees"],
             server.trust_tcp,
+            settings.recipients,
         ),
         open_store=lambda: open_store(settings.store_url, timeout=settings.store_timeout),
         store_name=without_password(settings.store_url),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from greylag.app.options import BY_KEY
+from greylag.app.recipients import SECTION, read_table
+from greylag.core.recipients import Table
 from greylag.store import shown_wrong
 from greylag.wire.oldplugin import Given
 
@@ -12,7 +17,21 @@ _MOST_ERRORS = 50  # that are told: to find the line of each, the file is walked
 _SHOWN = 80  # characters of a wrong value that an error quotes
 
 
-def read_toml(data: bytes, path: str) -> tuple[list[Given], list[str]]:
+class Toml:
+    """What a file sets, and its errors."""
+
+    def __init__(self, *, errors: Sequence[str] = ()) -> None:
+        self.given: list[Given] = []
+        self.tables: list[Table] = []  # of some recipients
+        self.errors = list(errors)
+
+    @property
+    def full(self) -> bool:
+        """Tell whether there are as many errors as are told."""
+        return len(self.errors) >= _MOST_ERRORS
+
+
+def read_toml(data: bytes, path: str) -> Toml:
     """Return what the file sets, and its errors."""
     import tomllib  # costs a one-shot process more than all of greylag: only where a file is
 
@@ -21,55 +40,92 @@ def read_toml(data: bytes, path: str) -> tuple[list[Given], list[str]]:
         text = data.decode()
         for number, line in enumerate(text.split("\n"), 1):
             if line.count(".") > _MOST_DOTS:
-                return [], [f"{path}:{number}: expected at most {_MOST_DOTS} dots in a line"]
+                told = f"{path}:{number}: expected at most {_MOST_DOTS} dots in a line"
+                return Toml(errors=[told])
         tables = tomllib.loads(text)
     except UnicodeDecodeError as error:
-        return [], [f"{path}: expected UTF-8 text, got byte 0x{data[error.start]:02x}"]
+        return Toml(errors=[f"{path}: expected UTF-8 text, got byte 0x{data[error.start]:02x}"])
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond measure
-        return [], [f"{path}: not TOML: {error}"]
+        return Toml(errors=[f"{path}: not TOML: {error}"])
     return _read_tables(tables, (path, text))
 
 
-def _read_tables(tables: dict[str, object], file: tuple[str, str]) -> tuple[list[Given], list[str]]:
+def _read_tables(tables: dict[str, object], file: tuple[str, str]) -> Toml:
     path, text = file
-    given: list[Given] = []
-    errors: list[str] = []
+    found = Toml()
     for section, content in tables.items():
-        if len(errors) >= _MOST_ERRORS:
+        if found.full:
             break
         if isinstance(content, dict) and any(key.startswith(f"{section}.") for key in BY_KEY):
             for name, raw in content.items():
-                if len(errors) < _MOST_ERRORS:
-                    _read_one(f"{section}.{name}", raw, file, given, errors)
+                if not found.full:
+                    _read_one(f"{section}.{name}", raw, file, found)
+        elif section == SECTION:
+            _read_recipients(content, file, found)
         elif section in _sections():
             where = _place(path, text, section, None)
-            errors.append(f"{where}: expected a section [{section}], not a value or a list")
+            found.errors.append(f"{where}: expected a section [{section}], not a value or a list")
         else:
             where = _place(path, text, section, None)
-            errors.append(
+            found.errors.append(
                 f"{where}: unknown section or key {_shown(section, secret=False)}"
-                f"{_hint(section, _sections())}"
+                f"{_hint(section, [*_sections(), SECTION])}"
             )
-    if len(errors) >= _MOST_ERRORS:
-        errors.append(f"{path}: these are {_MOST_ERRORS} errors, and there may be more")
-    return given, errors
+    if found.full:
+        found.errors.append(f"{path}: these are {_MOST_ERRORS} errors, and there may be more")
+    return found
 
 
-def _read_one(
-    key: str, raw: object, file: tuple[str, str], given: list[Given], errors: list[str]
-) -> None:
+def _read_recipients(content: object, file: tuple[str, str], found: Toml) -> None:
+    path, text = file
+    if not isinstance(content, list):
+        where = _place(path, text, SECTION, None)
+        found.errors.append(f"{where}: expected tables [[{SECTION}]]")
+        return
+    begins = _tables_begin(text)
+    for number, raw in enumerate(content):
+        if found.full:
+            break
+        begin = begins[number] if number < len(begins) else None
+        origin = path if begin is None else f"{path}:{begin}"
+        table, errors = read_table(raw, origin, partial(_shown, secret=False))
+        found.tables += [] if table is None else [table]
+        for name, error in errors:
+            where = origin if begin is None else f"{path}:{_line_of(text, begin, name)}"
+            found.errors.append(f"{where}: {error}")
+
+
+def _tables_begin(text: str) -> list[int]:
+    """Return the lines of the headers [[recipient]]; tomllib does not tell."""
+    lines = enumerate(text.splitlines(), 1)
+    heads = ((n, line.partition("#")[0].replace(" ", "").strip()) for n, line in lines)
+    return [number for number, head in heads if head == f"[[{SECTION}]]"]
+
+
+def _line_of(text: str, begin: int, name: str) -> int:
+    """Return the line of a key in the table that begins at a line, or that line."""
+    for number, line in enumerate(text.splitlines()[begin:], begin + 1):
+        word = line.partition("=")[0].strip().strip("\"'")
+        if word == name:
+            return number
+        if word.startswith("[["):
+            break
+    return begin
+
+
+def _read_one(key: str, raw: object, file: tuple[str, str], found: Toml) -> None:
     path, text = file
     section, _dot, name = key.partition(".")
     where = _place(path, text, section, name)
     option = BY_KEY.get(key)
     if option is None:
         shown = _shown(key, secret=False)
-        errors.append(f"{where}: unknown key {shown}{_hint(key, list(BY_KEY))}")
+        found.errors.append(f"{where}: unknown key {shown}{_hint(key, list(BY_KEY))}")
         return
     try:
-        given.append(Given(key, option.read(raw), where))
+        found.given.append(Given(key, option.read(raw), where))
     except ValueError as error:
-        errors.append(f"{where}: {key}: {error}, got {_shown(raw, secret=option.secret)}")
+        found.errors.append(f"{where}: {key}: {error}, got {_shown(raw, secret=option.secret)}")
 
 
 def _shown(raw: object, *, secret: bool) -> str:

@@ -116,7 +116,7 @@ def _asked(
         if several:
             return explain.attempt_at_data(address, addresses[0], run.policy)
         sender, recipient = addresses
-        return explain.attempt(address, sender, recipient, run.policy)
+        return explain.attempt(address, sender, recipient, run.policy, run.settings.recipients)
 
 
 def _opened(run: Run) -> Store:
@@ -141,6 +141,7 @@ def _document(run: Run, asked: Asked, decision: Decision) -> dict[str, object]:
         "may_pass_at": may_pass_at(decision, run.now),
         "at_data": decision.at_data,
         "explicit": run.policy.explicit,
+        "recipient_table": asked.table and asked.table.origin,
     }
 
 
@@ -159,6 +160,8 @@ def _fields(run: Run, asked: Asked, decision: Decision) -> list[tuple[str, str]]
         ("client network", network_text(asked.triplet.network, run.policy)),
         *asked_about,
     ]
+    if asked.table is not None:
+        fields.append(("settings", f"[[recipient]] of {asked.table.origin}"))
     if run.policy.explicit:
         fields.append(("mode", EXPLICIT))
     return fields + _record_fields(decision, run.now) + _entry_fields(decision, run.now)

@@ -11,11 +11,13 @@ import click
 from greylag.app.config import ConfigError
 from greylag.app.option import Option
 from greylag.app.options import OPTIONS
+from greylag.app.recipients import MATCH, SECTION, TABLE_OPTIONS
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import CONFIG_ERROR, OK, STORE_ERROR, Run, examples, json_option
 from greylag.cli.home import another_configuration
 from greylag.cli.output import say, write, write_json, write_table
 from greylag.core.duration import format_duration
+from greylag.core.recipients import Table
 from greylag.core.verdict import LEVELS
 from greylag.store import without_password
 from greylag.store.base import StoreError
@@ -23,6 +25,15 @@ from greylag.store.base import StoreError
 _HEAD = """\
 # Settings of greylag. Each stands here with its default: remove the # before it to change it.
 # `greylag config --check` tells what is wrong with this file, `greylag config` what is in force."""
+
+_TABLE = """
+# Settings for some recipients: the first table that names a recipient holds. They can have
+# greylist, delay, retry_window, lifetime, identity, trust_after, trust_all_after, signs and
+# signs_needed. Write as many tables as you need, at the end of the file:
+#
+#     [[recipient]]
+#     match = ["postmaster@", "user@example.org", "example.net"]
+#     greylist = "off\""""
 
 _RESTART = " (a running daemon has to be restarted)"
 
@@ -91,18 +102,33 @@ def _show(run: Run) -> None:
         write_json(
             {
                 "settings": [dict(zip(names, row, strict=True)) for row in rows],
+                "recipients": [_table_json(table) for table in settings.recipients.tables],
                 "warnings": list(settings.warnings),
                 "notes": list(settings.notes),
             }
         )
         return
-    write_table(("setting", "value", "from"), [(key, _toml(v), origin) for key, v, origin in rows])
+    lines = [(key, _toml(v), origin) for key, v, origin in rows]
+    lines += [row for table in settings.recipients.tables for row in _table_rows(table)]
+    write_table(("setting", "value", "from"), lines)
     for line in (
         *settings.warnings,
         *settings.notes,
         *another_configuration(run.home, run.environ),
     ):
         say(line)
+
+
+def _table_rows(table: Table) -> Iterator[tuple[str, str, str]]:
+    yield f"{SECTION}.{MATCH}", _toml(list(table.match)), table.origin
+    for name, value in table.changes:
+        shown = written(TABLE_OPTIONS[name], value)
+        yield f"  {SECTION}.{name}", _toml(shown), table.origin
+
+
+def _table_json(table: Table) -> dict[str, object]:
+    changes = {name: written(TABLE_OPTIONS[name], value) for name, value in table.changes}
+    return {MATCH: list(table.match), "settings": changes, "origin": table.origin}
 
 
 def written(option: Option, value: object) -> object:
@@ -165,3 +191,4 @@ def example_lines() -> Iterator[str]:
             yield from ("", f"[{section}]")
         yield f"# {option.meaning}{_RESTART if option.restart else ''}"
         yield f"#{name} = {_toml(written(option, option.default))}"
+    yield from _TABLE.splitlines()

@@ -116,7 +116,8 @@ def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer, ends_at: flo
     for line in settings.warnings:
         log.caution(line, "config-warning")
     attempt = read_environment(environ)
-    question = precheck(attempt, Policies(settings.policy).of(attempt))
+    policies = Policies(settings.policy, recipients=settings.recipients)
+    question = precheck(attempt, policies.of(attempt))
     if isinstance(question, Question):
         given.late = write_command(unanswered(question, settings.on_failure), settings.replies)
     service = service_of(settings, log, ends_at)

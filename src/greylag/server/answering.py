@@ -62,7 +62,7 @@ class Shared:
     def use(self, rules: Rules) -> None:
         """Answer by these rules from now on."""
         self.rules = rules
-        self.policies = Policies(rules.policy, self._warn)
+        self.policies = Policies(rules.policy, self._warn, rules.recipients)
 
     def inquiry(self, attempt: Attempt, write: Write) -> Inquiry:
         """Return what is to be answered to an attempt. The decision is logged, then written."""

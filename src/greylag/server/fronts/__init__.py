@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from greylag.core.policy import Policy
+from greylag.core.recipients import NO_TABLES, Recipients
 from greylag.core.value import value
 from greylag.core.verdict import Verdict
 from greylag.server.listeners import TcpPlace, UnixPlace
@@ -60,6 +61,7 @@ class Rules:
     header: bool = False  # tell in a header how long mail had to wait
     trees: tuple[str, ...] = ()  # folders of the record trees that are served
     trust_tcp: bool = False  # believe on TCP, too, what qmail's programs add
+    recipients: Recipients = NO_TABLES  # what is set for some of them
 
 
 @value
