@@ -18,7 +18,7 @@ from bench.world.population import population
 from bench.world.report import print_claims, print_tables
 from bench.world.servers import dns
 from bench.world.settings import PLAIN, SETTINGS
-from bench.world.simulation import lived
+from bench.world.simulation import fates
 
 
 def main() -> None:
@@ -34,9 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with dns(folder, world.zones, world.refused) as resolver:
-            found = {}
-            for chosen in dict.fromkeys((PLAIN, *options.settings)):  # all are compared with plain
-                found[chosen] = lived(chosen, world.traffic, folder, resolver)
+            chosen = dict.fromkeys((PLAIN, *options.settings))  # all are compared with plain
+            found = fates(chosen, world.traffic, folder, resolver)
     print_tables(found)
     held = list(claims(found))
     print_claims(held)

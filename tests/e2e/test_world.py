@@ -12,7 +12,8 @@ from bench.world.population import GOOD, Population, population
 from bench.world.report import told
 from bench.world.servers import Server
 from bench.world.settings import SETTINGS
-from bench.world.simulation import Fate, lived
+from bench.world.simulation import Fate
+from bench.world.simulation import fates as simulated
 from bench.world.traffic import Host
 
 from greylag.core.client import parse_address
@@ -22,7 +23,7 @@ from greylag.service.dns.gatherer import run
 from greylag.service.dns.resolver import Resolver
 from tests.servers.world import resolving
 
-DAYS, BOTS, SHARE = 3, 7.0, 0.2
+DAYS, BOTS, SHARE = 3, 10.0, 0.3
 Fates = dict[str, list[Fate]]
 
 
@@ -39,8 +40,7 @@ def resolver(tmp_path_factory: pytest.TempPathFactory, world: Population) -> Ite
 
 @pytest.fixture(scope="module")
 def fates(tmp_path_factory: pytest.TempPathFactory, world: Population, resolver: Server) -> Fates:
-    folder = tmp_path_factory.mktemp("sites")
-    return {name: lived(name, world.traffic, folder, resolver) for name in SETTINGS}
+    return simulated(SETTINGS, world.traffic, tmp_path_factory.mktemp("sites"), resolver)
 
 
 def packed(host: Host) -> bytes:
