@@ -39,6 +39,14 @@ def test_of_no_figures_nothing_is_said() -> None:
     assert (found.mean_delay, found.median_bound, found.median_delay) == (None, None, None)
 
 
+@pytest.mark.parametrize("seconds", range(0, WAITED_BOUNDS[-1], 997))
+@pytest.mark.parametrize("times", [1, 3])
+def test_the_median_of_one_delay_is_that_delay(seconds: int, times: int) -> None:
+    one = figures_of(Decision(Verdict.PASS, Reason.RETRIED, waited=seconds))
+    found = summarised({name: times * number for name, number in one.items()})
+    assert found.median_delay == found.mean_delay == seconds
+
+
 @pytest.mark.parametrize("seconds", [0, *WAITED_BOUNDS, *(b + 1 for b in WAITED_BOUNDS)])
 def test_a_delay_is_read_where_it_was_written(seconds: int) -> None:
     found = summarised(figures_of(Decision(Verdict.PASS, Reason.RETRIED, waited=seconds)))
@@ -50,9 +58,10 @@ def test_a_delay_is_read_where_it_was_written(seconds: int) -> None:
     ("buckets", "median"),
     [
         ({}, None),
-        ({"60": 1}, 30),
+        ({"60": 1, "seconds": 20}, 20),
         ({"60": 1, "120": 1}, 60),
-        ({"300": 4}, 210),
+        ({"300": 4, "seconds": 1000}, 250),
+        ({"300": 4}, 210),  # a file of figures that somebody wrote to
         ({"60": 1, "600": 2, "more": 1}, 450),
         ({"60": 1, "more": 2}, 86400),
         ({"more": 1}, 86400),

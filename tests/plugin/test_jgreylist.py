@@ -49,6 +49,19 @@ def test_first_too_soon_and_known(program: Jgreylist) -> None:
     assert run.log == [f"greylist[{run.pid}]: 192.0.2.17: OK known"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide /dev")
+@pytest.mark.parametrize("given", [{}, {"GREYLAG_BUDGET_MS": "x"}])
+def test_without_dev_null_the_client_is_let_in_p1(
+    program: Jgreylist, given: dict[str, Value]
+) -> None:
+    """As in a chroot that lacks it: what fails before anything is decided is our failure, too."""
+    hidden = 'mount -t tmpfs none /dev && exec "$0" "$@"'
+    run = program.run(("unshare", "--mount", "sh", "-c", hidden), **given)
+    assert run.said == SMTPD_SAID
+    assert len(run.log) == 1
+    assert "/dev/null" in run.log[0]
+
+
 def test_who_is_let_in_finds_everything_untouched(program: Jgreylist) -> None:
     program.run(JGREYLIST_HOLDTIME="0")
     run = program.run(JGREYLIST_HOLDTIME="0")

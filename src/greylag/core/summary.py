@@ -60,14 +60,18 @@ class Summary:
     def median_delay(self) -> int | None:
         """Estimate the median delay: evenly spread inside its bucket of the histogram.
 
-        Beyond the last bound nothing is known but that it was longer: then that bound is returned.
+        Where one bucket has all of them, so that half may be just one, their mean is no further
+        off, and of one delay it is that one. Beyond the last bound nothing is known but that it was
+        longer: then that bound is returned.
         """
-        half = sum(self.delays) / 2
-        if not half:
+        half, mean = sum(self.delays) / 2, self.mean_delay
+        if mean is None:
             return None
         below = 0
         lows = (0, *WAITED_BOUNDS)
         for low, high, inside in zip(lows, WAITED_BOUNDS, self.delays, strict=False):
+            if inside == 2 * half and low <= mean <= high:
+                return mean
             if inside and below + inside >= half:
                 return round(low + (high - low) * (half - below) / inside)
             below += inside

@@ -86,9 +86,9 @@ def main(config: bytes | None = None) -> None:
     if not os.environb.get(b"TCPREMOTEIP"):
         log.say("TCPREMOTEIP is not set: expected to run under tcpserver")
         os._exit(1)
-    fill_standard_descriptors()
     program = Program(command, log)
     try:
+        fill_standard_descriptors()
         left = left_of_budget(os.environb)
         turn = _thread.allocate_lock()
         _watch(left, log, turn, program)
