@@ -11,10 +11,19 @@ from pathlib import Path
 import pytest
 
 from greylag.core.accesslist import NEVER, Entry
+from greylag.core.identity import Pool, PoolKind, of_address
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.subject import parse_subject
-from greylag.core.triplet import SEVERAL, Triplet, connection_of, triplet_of
+from greylag.core.triplet import (
+    SEVERAL,
+    Triplet,
+    connection_of,
+    sent_of,
+    trapped_of,
+    triplet_of,
+    trust_of,
+)
 from greylag.core.value import replace
 from greylag.store import open_store
 from greylag.store.base import Filter, Store
@@ -31,6 +40,15 @@ V4 = Triplet(b"\xc0\x00\x02\x00", "a@example.org", "b@example.net")
 V6 = Triplet(bytes.fromhex("20010db8") + bytes(12), "", r"odd\x20one@example.net")
 CONNECTION = connection_of(b"\xc6\x33\x64\x07", 32)
 RECORDS = {V4: WAITING, V6: PASSED, CONNECTION: PASSED}
+# What stands under a name: a pool's triplet, trust, a trap's client, and who may answer whom.
+POOL = Pool(PoolKind.SPF, "pool.example.org").packed
+NAMED = {
+    replace(V4, network=POOL): WAITING,
+    trust_of(POOL, "xn--bcher-kva.example"): PASSED,
+    trust_of(of_address(b"\xc0\0\2\1"), ""): PASSED,
+    trapped_of(b"\xc0\0\2\1"): PASSED,
+    sent_of("a@example.org", r"odd\x20one@example.net"): PASSED,
+}
 
 
 def opened(url: str) -> closing[Store]:
@@ -74,6 +92,32 @@ def test_all_is_copied_and_a_second_time_nothing(
     nothing = {"records": {"read": 3, "copied": 0, "left_out": 0}, "entries": 0, "hours": 0}
     assert copied(tmp_path, source, target) == {"dry_run": False, **nothing}
     assert contents(target) == contents(source)
+
+
+def test_what_stands_under_a_name_is_copied_there_and_back(
+    database: Database, tmp_path: Path
+) -> None:
+    source, back = f"sqlite://{tmp_path}/x.db", f"sqlite://{tmp_path}/y.db"
+    with opened(source) as store:
+        store.merge({**RECORDS, **NAMED})
+    for pair in ((source, database.url), (database.url, back)):
+        found = copied(tmp_path, *pair)["records"]
+        assert found == {"read": 8, "copied": 8, "left_out": 0}
+        assert contents(pair[1])[0] == {**RECORDS, **NAMED}
+
+
+def test_what_a_target_without_its_table_cannot_keep_is_told(
+    database: Database, tmp_path: Path
+) -> None:
+    database.grant_only("SELECT, INSERT, UPDATE, DELETE", ["greylisting_data", "greylisting_lists"])
+    source = f"sqlite://{tmp_path}/x.db"
+    with opened(source) as store:
+        store.merge({**RECORDS, **NAMED})
+    code, out, said = run(tmp_path, "memory:", "db", "copy", source, database.url)
+    assert code == 0, said
+    assert "3 of 8 records" in out
+    assert "there is no table greylag_records" in said
+    assert "5 records of FROM are left out" in said
 
 
 def test_a_dry_run_makes_no_file(database: Database, tmp_path: Path) -> None:
@@ -247,7 +291,7 @@ def test_recipients_and_lists_are_left_out_of_a_tree_and_counted(tmp_path: Path)
     code, out, said = run(tmp_path, "memory:", "db", "copy", source, target)
     assert code == 0, said
     assert "1 of 3 records" in out
-    assert "2 records of recipients" in out
+    assert "2 records of FROM are left out" in said
     assert "2 entries of FROM are left out" in said
     assert list(found(tmp_path / "tree")) == ["198/051/100/007"]
 

@@ -13,7 +13,8 @@ import pymysql
 import pytest
 
 from greylag.cli.common import INTERNAL_ERROR
-from greylag.store.mysql.schema import FIGURES
+from greylag.core.identity import Pool, PoolKind
+from greylag.store.mysql.schema import FIGURES, RECORDS
 from tests.cli.conftest import EVIL, NETWORK, NOW, RECIPIENT, SENDER, Greylag
 from tests.cli.test_hostile_store import CODES, COMMANDS, SOAK
 from tests.servers.mariadb import Database
@@ -21,6 +22,7 @@ from tests.servers.mariadb import Database
 DATES = ("0000-00-00 00:00:00", "1000-01-01 00:00:00", "9999-12-31 23:59:59", "2026-00-00", None)
 COUNTS = (0, 4294967295, 18446744073709551615, -1, None, "text", b"\xff")
 PACKED = (b"", b"0", NETWORK, b"\xc0\0\2\1", b"\xff" * 16, b"\xff" * 5, "text", None)
+IDENTITIES = (*PACKED, Pool(PoolKind.SPF, "example.org").packed, b"\1" * 17, b"\xff" * 255)
 TEXTS = (EVIL, "", None, b"\xff\xfe\x1b[2J", "x" * 255, "a\nb@c", "[/red]", "\0", SENDER, RECIPIENT)
 RANGES = ("192.0.2.1", "192.0.2.1/99", "foo", "::/0", "2001:db8::1/129", *TEXTS)
 ROWS: dict[str, tuple[tuple[object, ...], ...]] = {
@@ -28,6 +30,7 @@ ROWS: dict[str, tuple[tuple[object, ...], ...]] = {
     "greylisting_lists": (
         RANGES, PACKED, PACKED, COUNTS, TEXTS, DATES, DATES, DATES, DATES, TEXTS,
     ),
+    "greylag_records": (IDENTITIES, TEXTS, TEXTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS),
     "greylag_figures": (COUNTS, ("pass:known", "waited:60", *TEXTS), COUNTS),
 }  # fmt: skip
 # Types that a foreign hand may have given to the columns: what they then hold is anything.
@@ -41,6 +44,7 @@ def fill(database: Database, number: int) -> None:
     with database.server.connect(database.name) as cursor:
         cursor.execute("SET SESSION sql_mode = ''")
         cursor.execute(FIGURES)
+        cursor.execute(RECORDS)
         for table, columns in ROWS.items():
             cursor.execute(f"SHOW COLUMNS FROM {table}")
             names = [row[0] for row in cursor.fetchall() if row[0] != "id"]

@@ -166,20 +166,6 @@ def backend(store: Store) -> type[Backend]:
     return kind
 
 
-@needs(RECIPIENTS)
-def test_a_pool_is_kept_as_a_network_or_refused_alone(store: Store) -> None:
-    """MySQL's column has room for addresses, as the old program reads it: no pool gets in there."""
-    pool = replace(KEY, network=Pool(PoolKind.SPF, "example.org").packed)
-    both = [BORN, replace(BORN, triplet=pool)]
-    if type(store).__module__.startswith(mysql.__package__):
-        with pytest.raises(StoreRefused):
-            store.apply(both, {}, NOW)
-        assert store.load([KEY]) == {}
-    else:
-        store.apply(both, {}, NOW)
-        assert set(store.load([KEY, pool])) == {KEY, pool}
-
-
 def test_what_a_store_cannot_keep_it_says_in_one_sentence(store: Store) -> None:
     """What is there to be read is empty, and what would be written is refused with that."""
     lacks = backend(store).lacks
@@ -806,17 +792,9 @@ NAMED = [
 ]
 
 
-def skip_without_names(store: Store) -> None:
-    try:
-        store.load([NAMED[0]])
-    except StoreRefused:
-        pytest.skip("keeps networks alone")
-
-
 @needs(*RECORDS)
 @pytest.mark.parametrize("key", NAMED, ids=range(len(NAMED)))
 def test_what_stands_under_a_name_is_kept_as_all_else(store: Store, key: Triplet) -> None:
-    skip_without_names(store)
     store.apply(
         [Created(key, NOW, NOW + 300, NOW + 1000), Created(KEY, NOW, NOW, NOW + 9)], {}, NOW
     )
@@ -831,7 +809,6 @@ def test_what_stands_under_a_name_is_kept_as_all_else(store: Store, key: Triplet
 @needs(*RECORDS)
 @pytest.mark.parametrize("key", NAMED, ids=range(len(NAMED)))
 def test_the_end_of_what_stands_under_a_name_is_in_no_figure(store: Store, key: Triplet) -> None:
-    skip_without_names(store)
     store.apply([Created(key, NOW, NOW, NOW + 9), Noted(NAMED[3], NOW, NOW + 9), BORN], {}, NOW)
     page = store.expire(NOW + 9, 100)
     assert (page.stopped, page.delayed, page.waiting, page.passed) == (0, 0, 1, 0)

@@ -14,9 +14,10 @@ import pymysql
 import pytest
 
 from greylag.core.accesslist import NEVER, Entry, Seen
-from greylag.core.record import Blocked, Created, Passed, Record
+from greylag.core.identity import Pool, PoolKind
+from greylag.core.record import Blocked, Created, Noted, Passed, Record
 from greylag.core.subject import parse_subject
-from greylag.core.triplet import Triplet
+from greylag.core.triplet import Triplet, sent_of, trust_of
 from greylag.core.value import replace
 from greylag.store import open_store
 from greylag.store.base import Filter, Store, StoreConflict, StoreError
@@ -36,6 +37,8 @@ ERRORS = {  # SQLite's number and words, and MySQL's
 UNSEEN, UNANSWERED, FOR_GOOD = MOMENTS = ("unseen", "unanswered", "for good")
 LEAST = 30  # calls that can fail: 18 times that are 540 faults of each store
 
+POOL = Pool(PoolKind.SPF, "pool.example.org").packed
+NAMED = [trust_of(POOL, "c.example"), Triplet(POOL, "s1", "b@c.example"), sent_of("x@c", "y@c")]
 KEYS = [Triplet(bytes((10, 0, n // 5, 0)), f"s{n}" * (n % 9 > 0), "b@c.example") for n in range(14)]
 BOUNCE, A, PASSED, STOPPED, DELAYED, *CROWD = KEYS[:8]  # the others are new
 ENTRIES = [Entry(parse_subject(text), 0) for text in ("192.0.2.7", "example.net", "2001:db8::/32")]
@@ -51,8 +54,12 @@ def first_contacts(store: Store) -> None:
     store.generation()
     with store.transaction():
         store.matching(Seen(bytes((192, 0, 2, 7)), "example.net"))
-        store.load(KEYS)
-        store.apply([*born(*KEYS[8:]), Blocked(A)], {"defer:new": 6, "defer:early": 1}, NOW)
+        store.load([*KEYS, *NAMED])
+        store.apply(
+            [*born(*KEYS[8:], NAMED[1]), Blocked(A), Noted(NAMED[0], NOW, NOW + 9)],
+            {"defer:new": 6, "defer:early": 1},
+            NOW,
+        )
 
 
 Step = Callable[[Store], object]
@@ -67,7 +74,8 @@ STEPS: list[Step] = [
     lambda s: s.expire(NOW, 99),
     lambda s: s.thin(CROWD[0].network, passed=False, look=9, part=1, now=NOW, after=None),
     lambda s: s.thin(PASSED.network, passed=True, look=9, part=1, now=NOW, after=None),
-    lambda s: s.forget([A, BOUNCE, PASSED]),
+    lambda s: s.apply([Noted(key, NOW, NOW + 50) for key in NAMED], {}, NOW),
+    lambda s: s.forget([A, BOUNCE, PASSED, NAMED[2]]),
 ]
 
 
@@ -84,6 +92,7 @@ class World:
             store.apply(born(STOPPED, DELAYED, at=NOW - 1000), {"defer:new": 8}, NOW - 1000)
             store.apply(born(A, BOUNCE, PASSED, *CROWD, at=NOW - 400), {}, NOW - 400)
             store.apply([Passed(DELAYED, NOW), Passed(PASSED, NOW + 500, 2)], {}, NOW - 1)
+            store.apply([Noted(NAMED[2], NOW - 9, NOW - 1)], {}, NOW - 9)
             store.put_entries(ENTRIES)
 
     def fails(self) -> bool:

@@ -13,18 +13,20 @@ from itertools import islice
 from greylag.admin import Progress, in_parts, unseen
 from greylag.admin.treecopy import into_contacts, is_connection, pages_of_contacts
 from greylag.core.accesslist import NEVER, Entry, Purpose, speaking_of
-from greylag.core.client import is_packed, network
+from greylag.core.client import network
+from greylag.core.identity import is_network
 from greylag.core.oldname import bytes_of, name_of
 from greylag.core.policy import Policy
 from greylag.core.record import Record, joined
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
-from greylag.store.base import FIGURES, LISTS, RECIPIENTS, Filter, Store
+from greylag.store.base import FIGURES, LISTS, NAMES, RECIPIENTS, Filter, Store
 
 PAGE = 2000  # records in one transaction
 
 Records = dict[Triplet, Record]
+Page = list[tuple[Triplet, Record]]
 
 
 @value
@@ -72,16 +74,23 @@ def _copy_records(
     all_pages = _pages(old) if source is None else pages_of_contacts(source, policy, PAGE)
     for whole in progress(all_pages, None, "copying"):
         read += len(whole)
-        page = whole
-        if new.lacks(RECIPIENTS) is not None:
-            page = [(triplet, record) for triplet, record in whole if is_connection(triplet)]
-            left_out += len(whole) - len(page)
+        page = _kept_by(new, whole)
+        left_out += len(whole) - len(page)
         given = _by_key(page, policy)
         if target is None:
             copied += _merge_into(new, given, dry_run)
         else:
             copied += into_contacts(target, given, policy, now, dry_run=dry_run)
     return read, copied, left_out
+
+
+def _kept_by(new: Store, page: Page) -> Page:
+    """Return those records that the target can keep."""
+    if new.lacks(RECIPIENTS) is not None:
+        return [item for item in page if is_connection(item[0])]
+    if new.lacks(NAMES) is not None:
+        return [item for item in page if is_network(item[0].network)]
+    return page
 
 
 def _merge_into(new: Store, given: Records, dry_run: bool) -> int:
@@ -92,14 +101,14 @@ def _merge_into(new: Store, given: Records, dry_run: bool) -> int:
     return len(changed)
 
 
-def _pages(store: Store) -> Iterator[list[tuple[Triplet, Record]]]:
+def _pages(store: Store) -> Iterator[Page]:
     """Yield all records, some at a time."""
     found = store.search(Filter(), sys.maxsize)
     while page := list(islice(found, PAGE)):
         yield page
 
 
-def _by_key(page: list[tuple[Triplet, Record]], policy: Policy) -> Records:
+def _by_key(page: Page, policy: Policy) -> Records:
     """Return the records by the keys that greylag looks for: old rows hold other spellings."""
     found: Records = {}
     for triplet, record in page:
@@ -113,7 +122,7 @@ def _key(triplet: Triplet, policy: Policy) -> Triplet:
     if is_connection(triplet):
         return triplet  # its network is of the width that jgreylist was told
     return Triplet(
-        network(net, policy.prefix_of(net)) if is_packed(net) else net,
+        network(net, policy.prefix_of(net)) if is_network(net) else net,
         _name(triplet.sender, policy.sender_name),
         _name(triplet.recipient, policy.recipient_name),
     )

@@ -28,7 +28,7 @@ from greylag.cli.output import progress, say, write, write_fields, write_json
 from greylag.core.value import replace
 from greylag.store import Backend, backend_of, empty_store, shown_wrong
 from greylag.store.admin import Admin
-from greylag.store.base import LISTS, TABLES, Store
+from greylag.store.base import LISTS, NAMES, RECIPIENTS, TABLES, Store
 
 _NOT_AMONG_ARGUMENTS = (
     "a password among the arguments can be read by every user of this machine (ps): put it into an "
@@ -57,7 +57,7 @@ def init(run: Run, as_text: bool) -> None:
     """Make what is missing in the database; what is there is never altered.
 
     For MySQL and MariaDB these are the tables of the old plugin, with triggers that mask host bits
-    and refuse what is no address, and one of greylag's own; for SQLite it is the file.
+    and refuse what is no address, and greylag's own; for SQLite it is the file.
     """
     if as_text:
         _print_sql(run)
@@ -175,6 +175,9 @@ def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
         copied = copy_store(old, new, policy, run.now, dry_run=dry_run, progress=progress)
     if copied.entries_left_out:
         say(f"{new.lacks(LISTS)}: {copied.entries_left_out} entries of FROM are left out")
+    without = new.lacks(RECIPIENTS) or new.lacks(NAMES)
+    if copied.left_out and without:
+        say(f"{without}: {copied.left_out} records of FROM are left out")
     _write_copied(run, copied, dry_run=dry_run)
 
 
@@ -211,5 +214,5 @@ def _write_copied(run: Run, copied: Copied, *, dry_run: bool) -> None:
         ("  figures", f"{hours} {'hour' if hours == 1 else 'hours'}"),
     ]
     if copied.left_out:
-        fields.append(("left out", f"{copied.left_out} records of recipients"))
+        fields.append(("left out", f"{copied.left_out} records"))
     write_fields(fields)

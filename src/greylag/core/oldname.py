@@ -12,7 +12,7 @@ from greylag.core.address import ESCAPES, MAX_LENGTH, PREFIX, escaped, normalise
 _SHORT = 11  # bytes: the old program looks for no tag in a sender of this length or less
 _PUNYCODE = "xn--"
 _ESCAPED = {text[2:]: bytes([n]) for n, text in enumerate(ESCAPES) if len(text) > 1}
-_SPECIAL = (r"\several", r"\connection")  # see core.triplet
+_SPECIAL = (r"\several", r"\connection", r"\trusted", r"\trapped")  # see core.triplet
 _DIGITS = 40  # of the digest in a name that was cut
 
 

@@ -31,6 +31,7 @@ LISTS = "lists"
 FIGURES = "figures"
 RECIPIENTS = "recipients"  # records of triplets; without them it keeps connections alone
 COUNTS = "counts"  # how often, and until when; without them it keeps `contacts`
+NAMES = "names"  # records of pools, trust...: what stands under a name (`core.identity`)
 TABLES = "tables"  # of a database, that an admin makes and looks over: `greylag db`
 
 

@@ -36,15 +36,18 @@ class Figures:
         """Tell whether the table is there."""
         return self._mark is not None
 
-    def make(self) -> None:
-        """Make the table if it is missing, with the row at which writers take turns."""
+    def make(self, beside: str) -> bool:
+        """Make the table if it is missing, with the row at which writers take turns.
+
+        Return whether a table beside it was seen on the way, which costs nothing then.
+        """
         from pymysql import MySQLError
 
         for made in (False, True):
             try:
                 if made:
                     self._session.read(FIGURES)
-                mark, locks = self._session.read(sql.MARK)[0]
+                mark, locks, seen = self._session.read(sql.MARK, (beside,))[0]
                 if not locks:
                     self._session.make_lock()
             except MySQLError as error:
@@ -52,8 +55,9 @@ class Figures:
                     raise
             else:
                 self._mark = str(mark)
-                return
+                return bool(seen)
         self._session.take_turns_at_old_table()
+        return False
 
     def add(self, counts: Mapping[str, int], now: int) -> None:
         """Add to the figures of this hour."""

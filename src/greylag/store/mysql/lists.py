@@ -45,11 +45,13 @@ class _Walk:
 class MysqlLists(Store):
     """The part `Lists`; `MysqlStore` has the session."""
 
-    def __init__(self, session: MysqlSession, guard: Guard, transaction: Transaction) -> None:
+    def __init__(
+        self, session: MysqlSession, guard: Guard, transaction: Transaction, names: Names
+    ) -> None:
         self._session = session
         self._guard = guard
         self._transaction = transaction
-        self._names = Names(session)
+        self._names = names
         self._changes = 0  # by this store
         self._mark = (0, -1)  # when the last look began: our changes, and the highest number
         self._walk: _Walk | None = None

@@ -50,6 +50,21 @@ FIGURES = """CREATE TABLE IF NOT EXISTS greylag_figures (
     PRIMARY KEY (hour, name)
 ) ENGINE=InnoDB"""
 
+# What stands under a name (`core.identity`), and in no row of the old tables.
+RECORDS = """CREATE TABLE IF NOT EXISTS greylag_records (
+    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    identity VARBINARY(255) NOT NULL,
+    sender VARBINARY(255) NOT NULL,
+    recipient VARBINARY(255) NOT NULL,
+    first_seen BIGINT NOT NULL,
+    defer_until BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    blocked BIGINT NOT NULL,
+    passed BIGINT NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE KEY identity (identity, sender, recipient)
+) ENGINE=InnoDB"""
+
 # The range of an entry, from its text: all of it in SQL, so that rows made by hand are right.
 _TRIGGER = """CREATE TRIGGER greylisting_lists_{moment} BEFORE {event} ON greylisting_lists
 FOR EACH ROW BEGIN
@@ -87,7 +102,12 @@ TRIGGERS = {
     f"greylisting_lists_{moment}": _TRIGGER.format(moment=moment, event=event)
     for moment, event in (("bi", "INSERT"), ("bu", "UPDATE"))
 }
-TABLES = {"greylisting_lists": LISTS, "greylisting_data": DATA, "greylag_figures": FIGURES}
+TABLES = {
+    "greylisting_lists": LISTS,
+    "greylisting_data": DATA,
+    "greylag_figures": FIGURES,
+    "greylag_records": RECORDS,
+}
 
 # What a look-up needs of the old tables; the first index named on these columns will do.
 COLUMNS = {
@@ -100,6 +120,10 @@ COLUMNS = {
         *("blocked_count", "passed_count", "aborted_count", "create_time", "last_update"),
     ),
     "greylag_figures": ("hour", "name", "number"),
+    "greylag_records": (
+        *("id", "identity", "sender", "recipient", "first_seen", "defer_until", "expires"),
+        *("blocked", "passed"),
+    ),
 }
 
 # What a look-up needs an index on, and the statement that adds it.

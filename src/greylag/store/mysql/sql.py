@@ -95,11 +95,50 @@ SEARCH = f"""{_SELECT} WHERE id > %s
     AND ({_SENDER} OR {_SENDER}) AND ({_RECIPIENT} OR {_RECIPIENT})
     AND (%s = 0 OR COALESCE(mail_from, '') = '') AND (%s IS NULL OR (passed_count > 0) = %s)
     ORDER BY id LIMIT %s"""
-# The highest id is asked for by itself: beside RAND() the server would read the whole index for it.
-SOMEWHERE = """SELECT FLOOR(RAND() * (1 + COALESCE((SELECT MAX(id) FROM greylisting_data), 0)))"""
-WAITING_FROM = """SELECT id FROM (SELECT id, passed_count FROM greylisting_data
+
+# Our own table, of what stands under a name.
+_SELECT_NAMED = """SELECT id, identity, sender, recipient, first_seen, defer_until, expires,
+    blocked, passed FROM greylag_records"""
+_KEY = "(identity = %s AND sender = %s AND recipient = %s)"
+LOAD_NAMED = {
+    locked: {
+        size: f"{_SELECT_NAMED} WHERE {' OR '.join([_KEY] * size)}{' FOR UPDATE' * locked}"
+        for size in SIZES
+    }
+    for locked in (False, True)
+}
+# Whoever writes a record has it locked, so it is written as a whole.
+PUT_NAMED = _sized(
+    """INSERT INTO greylag_records (identity, sender, recipient, first_seen, defer_until,
+    expires, blocked, passed) VALUES (%s,%s,%s,%s,%s,%s,%s,%s) ON DUPLICATE KEY UPDATE
+    first_seen = VALUES(first_seen), defer_until = VALUES(defer_until),
+    expires = VALUES(expires), blocked = VALUES(blocked), passed = VALUES(passed)""",
+    "(%s,%s,%s,%s,%s,%s,%s,%s)",
+)
+REMOVE_NAMED = _sized("DELETE FROM greylag_records WHERE id IN (%s)", "%s")
+WALK_NAMED = f"{_SELECT_NAMED} WHERE id > %s ORDER BY id LIMIT %s"
+SEARCH_NAMED = f"""{_SELECT_NAMED} WHERE id > %s AND INSTR(sender, %s) AND INSTR(recipient, %s)
+    AND (%s = 0 OR sender = '') AND (%s IS NULL OR (passed > 0) = %s) ORDER BY id LIMIT %s"""
+
+# Where room is made, the first is the old table and the second ours. The highest id is asked for
+# by itself: beside RAND() the server would read the whole index for it.
+LOOK = 5000
+_TABLES = (("greylisting_data", "passed_count"), ("greylag_records", "passed"))
+
+
+def _of_both(statement: str) -> list[str]:
+    """Return a statement for each of the tables."""
+    return [statement.replace("ONE_TABLE", t).replace("ONE_COUNT", c) for t, c in _TABLES]
+
+
+SOMEWHERE = _of_both("""SELECT FLOOR(RAND() * (1 + COALESCE((SELECT MAX(id) FROM ONE_TABLE), 0))),
+    COALESCE((SELECT MAX(id) FROM ONE_TABLE), 0)""")
+WAITING_FROM = _of_both("""SELECT id FROM (SELECT id, ONE_COUNT AS passed FROM ONE_TABLE
     WHERE id >= %s ORDER BY id LIMIT 5000) AS stretch
-    WHERE passed_count = 0 AND RAND() < 0.5 ORDER BY id LIMIT %s"""
+    WHERE passed = 0 AND RAND() < 0.5 ORDER BY id LIMIT %s""")
+WAITING_IN = _of_both("""SELECT COUNT(*), COALESCE(MAX(id), 0), COALESCE(SUM(passed = 0), 0)
+    FROM (SELECT id, ONE_COUNT AS passed FROM ONE_TABLE
+    WHERE id >= %s ORDER BY id LIMIT 5000) AS stretch""")
 
 CHARSETS = """SELECT table_name, column_name, character_set_name FROM information_schema.columns
     WHERE table_schema = DATABASE() AND column_name IN ('mail_from', 'rcpt_to')"""
@@ -151,8 +190,11 @@ FIGURES = """SELECT hour, name, number FROM greylag_figures WHERE hour >= %s AND
     ORDER BY hour, name"""
 # Nodes that add to the same row are in each other's way at every commit, so each has its own rows.
 # Galera gives each node an offset; the first, and a server that is alone, has 1.
-MARK = """SELECT IF(@@auto_increment_offset = 1, '', CONCAT('@', @@auto_increment_offset)), COUNT(*)
-    FROM greylag_figures WHERE hour = -1 AND name = 'lock'"""
+IS_THERE = """SELECT COUNT(*) FROM information_schema.tables
+    WHERE table_schema = DATABASE() AND table_name = %s"""
+MARK = f"""SELECT IF(@@auto_increment_offset = 1, '', CONCAT('@', @@auto_increment_offset)),
+    COUNT(*), ({IS_THERE})
+    FROM greylag_figures WHERE hour = -1 AND name = 'lock'"""  # noqa: S608 - constants
 
 # Nothing of the server's or the database's own settings may change what a statement means.
 SESSION = """SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
