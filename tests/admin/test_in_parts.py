@@ -11,7 +11,7 @@ import pytest
 from greylag import admin
 from greylag.admin import AT_ONCE, in_parts, lists
 from greylag.admin.copying import copy
-from greylag.admin.lists import ALLOW
+from greylag.admin.lists import ALLOW, How
 from greylag.admin.records import forget
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.policy import Policy
@@ -85,7 +85,7 @@ def subjects() -> list[Subject]:
 
 
 def filled(store: MemoryStore) -> MemoryStore:
-    store.put_entries(Entry(s, 0, NEVER, "[names]", NOW) for s in subjects())
+    store.put_entries(Entry(s, 0, NEVER, "", NOW, origin="names") for s in subjects())
     return store
 
 
@@ -97,7 +97,7 @@ def test_between_two_parts_all_others_have_their_turn(pauses: list[float]) -> No
 
 def test_entries_are_put_in_parts_t45() -> None:
     store = Watched()
-    lists.put(store, ALLOW, dict.fromkeys(subjects(), ""), NEVER, NOW)
+    lists.put(store, ALLOW, dict.fromkeys(subjects(), ""), How(), NOW)
     assert store.in_parts()
 
 
@@ -106,7 +106,7 @@ def test_what_an_import_replaces_goes_in_parts_t45() -> None:
     filled(store)
     store.done.clear()
     (first, *others) = subjects()
-    stored = lists.put(store, ALLOW, {first: "[names]"}, NEVER, NOW, instead_of="[names]")
+    stored = lists.put(store, ALLOW, {first: ""}, How(origin="names", replace=True), NOW)
     assert stored.removed == others
     assert store.in_parts()
     assert [entry.subject for entry in store.entries()] == [first]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from greylag.admin import lists
-from greylag.admin.lists import ALLOW, DENY, Removed, Stored
-from greylag.core.accesslist import NEVER
+from greylag.admin.lists import ALLOW, DENY, How, Removed, Stored
 from greylag.core.subject import Domain, Subject, parse_subject
 from greylag.store.memory import MemoryStore
 
@@ -14,14 +13,16 @@ CLIENT, RANGE, DOMAIN = (
 )
 
 
-def put(store: MemoryStore, *subjects: Subject, comment: str | None = None) -> Stored:
-    return lists.put(store, ALLOW, dict.fromkeys(subjects, comment), NEVER, NOW)
+def put(
+    store: MemoryStore, *subjects: Subject, comment: str | None = None, origin: str = ""
+) -> Stored:
+    return lists.put(store, ALLOW, dict.fromkeys(subjects, comment), How(origin=origin), NOW)
 
 
 def test_what_became_of_each_subject_and_its_comment() -> None:
     store = MemoryStore()
     put(store, CLIENT, comment="ticket 12")
-    lists.put(store, DENY, {RANGE: "noise"}, NEVER, NOW)
+    lists.put(store, DENY, {RANGE: "noise"}, How(), NOW)
     stored = put(store, CLIENT, RANGE, DOMAIN)
     assert stored == Stored([CLIENT, RANGE, DOMAIN], {CLIENT}, [RANGE])
     comments = {entry.subject: entry.comment for entry in store.entries()}
@@ -31,10 +32,11 @@ def test_what_became_of_each_subject_and_its_comment() -> None:
 
 def test_a_source_takes_back_what_it_brought_and_lacks_now() -> None:
     store = MemoryStore()
-    put(store, CLIENT, comment="[names] one")
-    put(store, RANGE, comment="[names] two")
-    put(store, DOMAIN, comment="[namesakes]")
-    stored = lists.put(store, ALLOW, {RANGE: "[names]"}, NEVER, NOW, instead_of="[names]")
+    put(store, CLIENT, comment="one", origin="names")
+    put(store, RANGE, comment="two", origin="names")
+    put(store, DOMAIN, origin="namesakes")
+    again = How(origin="names", replace=True)
+    stored = lists.put(store, ALLOW, {RANGE: None}, again, NOW)
     assert stored.removed == [CLIENT]
     assert lists.entries_for(store, [CLIENT, DOMAIN]).keys() == {DOMAIN}
 
@@ -42,7 +44,7 @@ def test_a_source_takes_back_what_it_brought_and_lacks_now() -> None:
 def test_what_is_on_the_other_list_or_on_none_is_not_removed() -> None:
     store = MemoryStore()
     put(store, CLIENT)
-    lists.put(store, DENY, {RANGE: ""}, NEVER, NOW)
+    lists.put(store, DENY, {RANGE: ""}, How(), NOW)
     removed = lists.remove(store, ALLOW, [CLIENT, RANGE, DOMAIN, CLIENT], NOW)
     assert removed == Removed([CLIENT], [RANGE, DOMAIN], {RANGE})
     assert [entry.subject for entry in store.entries()] == [RANGE]
@@ -50,7 +52,7 @@ def test_what_is_on_the_other_list_or_on_none_is_not_removed() -> None:
 
 def test_old_entries_are_listed_where_they_are_asked_for() -> None:
     store = MemoryStore()
-    lists.put(store, DENY, {CLIENT: ""}, NOW + 10, NOW)
+    lists.put(store, DENY, {CLIENT: ""}, How(NOW + 10), NOW)
     assert lists.listed(store, DENY, NOW + 10, ended=False) == []
     assert [e.subject for e in lists.listed(store, DENY, NOW + 10, ended=True)] == [CLIENT]
 

@@ -98,7 +98,9 @@ class Greylag:
             return []
         with self.store() as store:
             return [
-                f"{'deny' if e.denied_until else 'allow'} {e.subject} {e.comment}".strip()
+                f"{'deny' if e.denied_until else 'allow'} {e.subject}"
+                + (f" [{e.origin}]" if e.origin else "")
+                + (f" {e.comment}" if e.comment else "")
                 for e in store.entries()
             ]
 

@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from greylag.cli import listput
+from greylag.cli import listimport
 from greylag.core.accesslist import Entry
 from greylag.store.sqlite.store import SqliteStore
 from tests.cli.conftest import Greylag
@@ -46,7 +46,7 @@ def test_import_from_a_pipe_and_not_without_an_end(
     writer.start()
     assert greylag.run("allow", "import", str(pipe)).exit_code == 0
     writer.join()
-    monkeypatch.setattr(listput, "_MOST", 1 << 20)
+    monkeypatch.setattr(listimport, "_MOST", 1 << 20)
     (greylag.home / "large").write_text("# a comment\n" * 100_000)
     result = greylag.run("allow", "import", "large")
     assert result.exit_code == 2
@@ -118,7 +118,7 @@ def test_a_name_in_a_file_is_not_guessed_to_be_a_recipient_domain(
     result = greylag.run(which, "import", "-", stdin=f"192.0.2.1\n{name} # a client\n")
     assert result.exit_code == 2
     assert f"stdin:2: expected a client address or range; {name!r} is a name" in result.stderr
-    assert "--domain takes names for recipient domains" in result.stderr
+    assert "--domain for recipient domains" in result.stderr
     assert greylag.entries() == []
     result = greylag.run(which, "import", "-", "--domain", "--yes", stdin=f"192.0.2.1\n{name}\n")
     assert result.exit_code == 0
@@ -194,7 +194,7 @@ def test_replace_removes_what_this_file_brought_and_lacks_now(greylag: Greylag) 
     greylag.run("deny", "add", "192.0.2.4", "--comment", "[networks] moved")
     networks.write_text("192.0.2.2 shop\n192.0.2.5\n")
     result = greylag.run("allow", "import", "--replace", "networks")
-    assert "allowlist: 1 removed that [networks] brought and lacks now\n" in result.stderr
+    assert "allowlist: 1 removed that networks brought and lacks now\n" in result.stderr
     assert sorted(greylag.entries()) == [
         "allow 192.0.2.2 [networks] shop",
         "allow 192.0.2.3 mine now",
@@ -262,3 +262,56 @@ def test_a_long_list_tells_how_many_of_each_kind(greylag: Greylag) -> None:
     assert "greylag: client address: 30, such as 192.0.2.0\n" in told
     assert "greylag: client range: 1, such as 2001:db8::/32\n" in told
     assert len(told.splitlines()) == 3
+
+
+POSTGREY = "mail.example.org # a shop\n192.0.2\n/^mail\\d+\\.example\\.org$/\n"
+
+
+def test_postgreys_file_is_stored_whole_or_on_demand_in_part(greylag: Greylag) -> None:
+    (greylag.home / "whitelist_clients").write_text(POSTGREY)
+    words = ("allow", "import", "--format", "postgrey-clients", "whitelist_clients")
+    result = greylag.run(*words)
+    assert result.exit_code == 2
+    assert "whitelist_clients:3: expected what an entry can say" in result.stderr
+    assert "--partly stores all other lines" in result.stderr
+    assert greylag.entries() == []
+    result = greylag.run(*words, "--partly")
+    assert result.exit_code == 0
+    assert "whitelist_clients:3: expected" in result.stderr
+    assert "whitelist_clients: 1 lines were left out" in result.stderr
+    assert greylag.entries() == [
+        "allow mail.example.org [whitelist_clients] a shop",
+        "allow 192.0.2.0/24 [whitelist_clients]",
+    ]
+    greylag.run("allow", "add", "--client-name", "mine.example.org")
+    (greylag.home / "whitelist_clients").write_text("192.0.2\n")
+    assert greylag.run(*words, "--replace").exit_code == 0
+    assert greylag.entries() == [
+        "allow mine.example.org",
+        "allow 192.0.2.0/24 [whitelist_clients]",
+    ]
+
+
+def test_an_access_table_is_read_for_one_list_after_the_other(greylag: Greylag) -> None:
+    table = "192.0.2.1 OK\npartner.example REJECT\nmail.example.org OK\n"
+    (greylag.home / "access").write_text(table)
+    words = ("import", "--format", "postfix", "--client-name", "access")
+    result = greylag.run("allow", *words)
+    assert "access: 1 lines are for the denylist (greylag deny import reads them)" in result.stderr
+    assert greylag.run("deny", *words, "--yes").exit_code == 0
+    assert greylag.entries() == [
+        "allow 192.0.2.1 [access]",
+        "allow mail.example.org [access]",
+        "deny partner.example [access]",
+    ]
+    result = greylag.run("allow", "import", "--format", "postgrey-clients", "--sender", "access")
+    assert result.exit_code == 2
+    assert "says itself what each line names" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["provider:example", "a[b]", "x" * 65, " "])
+def test_a_file_is_not_remembered_under_any_name(greylag: Greylag, name: str) -> None:
+    """An origin with a colon is a provider's."""
+    result = greylag.run("allow", "import", "-", "--source", name, stdin="192.0.2.1\n")
+    assert result.exit_code == 2
+    assert greylag.entries() == []

@@ -33,7 +33,7 @@ def test_add_and_list(greylag: Greylag, which: str) -> None:
         f"{which} {s} c d" for s in ("192.0.2.1", "2001:db8::/32", "example.org")
     ]
     lines = greylag.run(which, "list").stdout.splitlines()
-    assert lines[0].split() == ["subject", "kind", "expires", "created", "comment"]
+    assert lines[0].split() == ["subject", "kind", "expires", "created", "origin", "comment"]
     assert lines[1].split() == [
         "192.0.2.1",
         "client",
@@ -254,8 +254,8 @@ def test_only_what_has_to_be_done_about_a_new_database_is_told(
 
 def test_list_json_schema(greylag: Greylag) -> None:
     greylag.run("allow", "add", "192.0.2.1", "--expires", "1d")
-    entry = dict.fromkeys(("subject", "kind", "list", "comment"), "str")
-    wanted = {**entry, "created": "int", "expires": "int", "live": "bool"}
+    entry = dict.fromkeys(("subject", "kind", "purpose", "list", "origin", "comment"), "str")
+    wanted = {**entry, "spoofable": "bool", "created": "int", "expires": "int", "live": "bool"}
     found = greylag.json("allow", "list")
     assert shape(found) == {"list": "str", "entries": [wanted]}
     greylag.run("allow", "add", "192.0.2.1")
@@ -306,8 +306,10 @@ def test_the_kind_that_was_stored_is_always_told(
 def test_a_mailbox_tells_what_to_do_instead(greylag: Greylag, which: str) -> None:
     result = greylag.run(which, "add", "alice@example.org")
     assert result.exit_code == 2
-    assert "'alice@example.org' is a mailbox, which no entry can name" in result.stderr
-    assert "greylag search --sender" in result.stderr
+    assert (
+        "'alice@example.org' is a mailbox (--sender takes it for who mail is from" in result.stderr
+    )
+    assert "--recipient for whom it is to)" in result.stderr
 
 
 GRAVE = ["ours.example", "0.0.0.0/0", "198.0.0.0/7", "2000::/15", "::/0"]

@@ -130,3 +130,18 @@ def test_putting_an_entry_reads_few_rows_of_a_long_list_t45(
     store.put_entries([Entry(parse_subject("10.0.1.1"), NEVER)])
     assert int(str(database.rows(sent)[0][1])) - before < 50
     assert database.rows("SELECT COUNT(*) FROM greylisting_lists") == ((1000,),)
+
+
+def test_the_name_of_an_imported_file_stands_before_the_comment(
+    store: Store, database: Database
+) -> None:
+    """There is no column for it, and this is how earlier versions wrote it."""
+    client, other = parse_subject("192.0.2.7"), parse_subject("192.0.2.8")
+    store.put_entries([Entry(client, 0, comment="our office", origin="a.txt")])
+    store.put_entries([Entry(other, 0, origin="a.txt")])
+    rows = database.rows("SELECT comment FROM greylisting_lists ORDER BY id")
+    assert [row[0] for row in rows] == ["[a.txt] our office", "[a.txt]"]
+    assert [(e.origin, e.comment) for e in store.entries()] == [
+        ("a.txt", "our office"),
+        ("a.txt", ""),
+    ]

@@ -74,6 +74,22 @@ def test_old_list_entries_keep_their_meaning_p17(number: int, tmp_path: Path) ->
     assert [entry.subject.kind for entry in found] == ["network", "network", "domain"]
 
 
+def test_where_an_import_wrote_its_file_into_comments_it_is_the_origin_p17(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    load_fixture(2, path)
+    comments = {1: "[networks.txt] branch office", 2: "[networks.txt]", 3: "no [file] at all"}
+    with closing(sqlite3.connect(path)) as db, db:
+        for number, comment in comments.items():
+            db.execute("UPDATE entries SET comment = ? WHERE number = ?", (comment, number))
+    with closing(SqliteStore(str(path))) as store:
+        found = [(entry.origin, entry.comment) for entry in store.entries()]
+    assert found == [
+        ("networks.txt", "branch office"),
+        ("networks.txt", ""),
+        ("", "no [file] at all"),
+    ]
+
+
 @pytest.mark.parametrize("before_statement", range(len(MIGRATIONS[2]) + 2))
 def test_lists_get_their_kinds_or_stay_as_they_were_p17(
     before_statement: int, tmp_path: Path

@@ -10,10 +10,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from greylag.core.accesslist import NEVER
 from greylag.core.duration import EXPECTED, parse_duration
-from greylag.core.subject import Domain, Subject, parse_subject
+from greylag.core.kinds import parse_kind
+from greylag.core.subject import CLIENT_NAME, DOMAIN, Network, Subject, numeric, parse_subject
+
+if TYPE_CHECKING:
+    from greylag.admin.tables import LineReader
 
 MAX_COMMENT = 255  # characters: varchar(255) in the old plugin's tables (store/mysql/schema.py)
 MOST_ERRORS = 1000  # lines of a file
@@ -21,7 +27,7 @@ _NAME = re.compile(r"[a-z0-9.-]*[a-z][a-z0-9-]*", re.IGNORECASE | re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _BOM = b"\xef\xbb\xbf"
 _STDIN = ("-", "stdin", "<stdin>")
-_LONGEST_SOURCE = 64  # characters
+_LONGEST_ORIGIN = 64  # characters
 _SHOWN = 80  # characters of a wrong value that an error quotes
 # What Postfix's access(5) and sendmail's access table have behind a key.
 _ACTION = re.compile(
@@ -68,31 +74,36 @@ def read_comment(text: str) -> str:
     return comment
 
 
-def read_subjects(texts: tuple[str, ...], *, domain: bool) -> tuple[list[Subject], list[str]]:
-    """Return the subjects that the texts name, and an error for each text that names none."""
+def read_subjects(
+    texts: tuple[str, ...], kind: str | None, below: bool = False
+) -> tuple[list[Subject], list[str]]:
+    """Return the subjects that the texts name, and an error for each text that names none.
+
+    Without a kind a text is a client address or range, or a recipient domain.
+    """
     subjects: list[Subject] = []
     errors: list[str] = []
     for text in texts:
         try:
-            subjects.append(parse_subject(text, domain=domain))
+            found = parse_subject(text) if kind is None else parse_kind(text, kind, below=below)
+            subjects.append(found)
         except ValueError as error:
-            errors.append(f"{error}{_instead(text, domain=domain)}")
+            errors.append(f"{error}{_instead(text, kind)}")
     return subjects, errors
 
 
-def _instead(text: str, *, domain: bool) -> str:
+def _instead(text: str, kind: str | None) -> str:
     """Return what an admin can do instead who typed a mailbox, a wildcard or a bare name."""
-    if "@" not in text:
-        name = text.strip().removeprefix("*").strip(".")
-        if not _NAME.fullmatch(name):
-            return ""
-        if "." not in name and not domain:
-            return " (--domain takes it for a recipient domain)"
-        return f" (to name the recipient domain itself, write {name})" if name != text else ""
-    return (
-        " (to let a sender in, add the address of its mail server, which greylag search --sender "
-        "shows; to let in mail TO a mailbox, add its domain)"
-    )
+    if kind not in (None, DOMAIN):
+        return ""
+    if "@" in text:
+        return " (--sender takes it for who mail is from, --recipient for whom it is to)"
+    name = text.strip().removeprefix("*").strip(".")
+    if not _NAME.fullmatch(name):
+        return ""
+    if "." not in name and kind is None:
+        return " (--domain takes it for a recipient domain)"
+    return f" (to name the recipient domain itself, write {name})" if name != text else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,38 +111,39 @@ class Reading:
     """How the lines of a file are to be read."""
 
     name: str  # of the file, for errors
-    source: str = ""  # what each comment begins with: where the entry came from
-    domain: bool = False  # a name is a recipient domain; else a name is an error
+    kind: str | None = None  # of all lines; None: addresses and ranges, and a name is an error
+    below: bool = False  # with the domains below each
     mask: bool = False  # clear the host bits of ranges; else they are an error
+    origin: str = ""  # of the entries that come of it
 
 
-def source_of(path: str, name: str | None) -> str:
-    """Return what the comments of a file's entries begin with; nothing for standard input.
+def origin_of(path: str, name: str | None) -> str:
+    """Return what the entries of a file have as their origin; nothing for standard input.
 
     That is how `import --replace` knows an entry again. Raises ValueError for a bad name.
     """
     given = name if name is not None else ("" if path in _STDIN else os.path.basename(path))
     if name is not None and not given.strip():
         raise ValueError("expected a name that is not empty")
-    if len(given) > _LONGEST_SOURCE or set(given) & set("[]"):
+    if len(given) > _LONGEST_ORIGIN or set(given) & set("[]:"):
         raise ValueError(
-            f"expected a name of at most {_LONGEST_SOURCE} characters without brackets: "
+            f"expected a name of at most {_LONGEST_ORIGIN} characters without brackets and colons: "
             "--source NAME gives one"
         )
-    return f"[{read_comment(given)}]" if given else ""
+    return read_comment(given)
 
 
-def _from(source: str, comment: str) -> str:
-    return f"{source} {comment}".strip()[:MAX_COMMENT]
-
-
-def read_lines(lines: Iterable[bytes], how: Reading) -> tuple[dict[Subject, str], list[str]]:
+def read_lines(
+    lines: Iterable[bytes], how: Reading, read: LineReader | None = None
+) -> tuple[dict[Subject, str], list[str]]:
     """Return the subjects of a file with their comments, and its errors as `file:line: ...`.
 
     One subject a line, and after a blank, if wanted, a comment; `#` begins a line to skip. Of
-    lines with the same subject the last counts. After MOST_ERRORS no more is read: it is another
-    kind of file, and one without an end would fill the memory with errors.
+    lines with the same subject the last counts. `read` reads a line of another format. After
+    MOST_ERRORS no more is read: it is another kind of file, and one without an end would fill the
+    memory with errors.
     """
+    read = read or partial(_read_plain, how=how)
     comments: dict[Subject, str] = {}
     errors: list[str] = []
     for number, raw in enumerate(lines, 1):
@@ -139,15 +151,21 @@ def read_lines(lines: Iterable[bytes], how: Reading) -> tuple[dict[Subject, str]
             errors.append(f"{how.name}: line {number} and all that follow were not read")
             break
         whole = raw.removeprefix(_BOM) if number == 1 else raw
-        line = whole.decode("utf-8", "surrogateescape").strip()
-        if not line or line.startswith("#"):
-            continue
         try:
-            text, comment = _subject_and_comment(line)
-            comments[_subject(text, how)] = _from(how.source, read_comment(comment))
+            found = read(whole.decode("utf-8", "surrogateescape").rstrip())
+            if found is not None:
+                comments[found[0]] = read_comment(found[1])
         except ValueError as error:
             errors.append(f"{how.name}:{number}: {error}")
     return comments, errors
+
+
+def _read_plain(line: str, how: Reading) -> tuple[Subject, str] | None:
+    line = line.strip()
+    if not line or line.startswith("#"):
+        return None
+    text, comment = _subject_and_comment(line)
+    return _subject(text, how), comment
 
 
 def _subject(text: str, how: Reading) -> Subject:
@@ -156,13 +174,23 @@ def _subject(text: str, how: Reading) -> Subject:
     A name may be meant as a client's or a sender's, as in postgrey's whitelist_clients. Taken for
     a recipient domain it would let in all mail to it, and the client stays greylisted.
     """
-    subject = parse_subject(text, mask=how.mask)
-    if isinstance(subject, Domain) and not how.domain:
+    kind = how.kind
+    # Beside names of clients, and recipient domains, such files have addresses.
+    if kind in (None, CLIENT_NAME, DOMAIN):
+        try:
+            subject = parse_subject(text, mask=how.mask)
+        except ValueError:
+            if kind is None or numeric(text):
+                raise
+        else:
+            if isinstance(subject, Network):
+                return subject
+    if kind is None:
         raise ValueError(
-            f"expected a client address or range; {text[:_SHOWN]!r} is a name, and would let in "
-            "or refuse mail TO that domain: --domain takes names for recipient domains"
+            f"expected a client address or range; {text[:_SHOWN]!r} is a name: --client-name takes "
+            "names for clients', --domain for recipient domains (mail TO them)"
         )
-    return subject
+    return parse_kind(text, kind, below=how.below)
 
 
 def _subject_and_comment(line: str) -> tuple[str, str]:
@@ -179,7 +207,7 @@ def _subject_and_comment(line: str) -> tuple[str, str]:
     if words and _ACTION.fullmatch(words[0]):
         raise ValueError(
             f"expected one subject and a comment; {words[0][:_SHOWN]!r} is an action of an access "
-            "table, which is not read (write # before a comment)"
+            "table, which --format postfix reads (write # before a comment)"
         )
     for word in words:
         if _is_subject(word.strip(",;")):

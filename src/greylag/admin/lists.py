@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from greylag.admin import AT_ONCE, Progress, in_parts, unseen
-from greylag.core.accesslist import Entry, Purpose, Seen, speaking_of
+from greylag.core.accesslist import NEVER, Entry, Purpose, Seen, speaking_of
 from greylag.core.client import IPV4_BYTES
 from greylag.core.subject import (
     CLIENT_NAME,
@@ -21,13 +21,15 @@ from greylag.core.subject import (
     Network,
     Subject,
     of_recipient,
+    of_sender,
 )
-from greylag.core.value import value
+from greylag.core.value import replace, value
 from greylag.store.base import Store
 
 MANY = 500  # subjects; for more of them, reading the whole list once is faster
 # A range that is wider holds whole providers: refusing it by mistake loses mail from all of them.
 _WIDEST_IPV4, _WIDEST_IPV6 = 8, 16
+_ORGANISATION = 2  # labels, as in example.org: all servers, or all domains, of somebody
 
 
 @value
@@ -78,10 +80,13 @@ def far_reaching(which: Which, subjects: Iterable[Subject]) -> list[Subject]:
 
 
 def _wide(subject: Subject) -> bool:
-    if not isinstance(subject, Network):
-        return subject.kind not in (SENDER, RECIPIENT)
-    widest = _WIDEST_IPV4 if len(subject.packed) == IPV4_BYTES else _WIDEST_IPV6
-    return subject.prefix < widest
+    if isinstance(subject, Network):
+        widest = _WIDEST_IPV4 if len(subject.packed) == IPV4_BYTES else _WIDEST_IPV6
+        return subject.prefix < widest
+    labels = subject.name.count(".") + 1
+    if subject.kind in (CLIENT_NAME, SENDER_DOMAINS):
+        return labels <= _ORGANISATION
+    return subject.kind in (DOMAIN, DOMAINS)
 
 
 def listed(store: Store, which: Which, now: int, *, ended: bool) -> list[Entry]:
@@ -100,22 +105,30 @@ class Stored:
     removed: list[Subject] | None = None  # what an import replaced; None where none was asked for
 
 
-def put(  # noqa: PLR0913 - a store, a clock, and what to put there
+@value
+class How:
+    """How entries are stored: for all of a command the same."""
+
+    expires: int = NEVER
+    origin: str = ""  # who brings them: nothing for an admin, else the name of a file
+    spoofable: bool = False
+    replace: bool = False  # also remove from this list what the same origin brought before
+
+
+def put(
     store: Store,
     which: Which,
     comments: Mapping[Subject, str | None],
-    expires: int,
+    how: How,
     now: int,
     *,
-    instead_of: str = "",
     progress: Progress = unseen,
 ) -> Stored:
     """Store entries with their comments, in parts; return what became of each.
 
-    A comment that is None leaves the one that is there, on either list. With `instead_of`, other
-    entries of this list whose comments begin with that are removed.
+    A comment that is None leaves the one that is there, on either list.
     """
-    denied_until = expires if which is DENY else 0
+    denied_until = how.expires if which is DENY else 0
     there_now = entries_for(store, list(comments))
     before = {s: e for s, e in there_now.items() if e.live(now)}
     entries = []
@@ -123,26 +136,25 @@ def put(  # noqa: PLR0913 - a store, a clock, and what to put there
         text = comment
         if text is None:
             text = before[subject].comment if subject in before else ""
-        entries.append(Entry(subject, denied_until, expires, text, now))
+        spoofable = how.spoofable and of_sender(subject)
+        entry = Entry(subject, denied_until, how.expires, text, now, spoofable=spoofable)
+        entries.append(replace(entry, origin=how.origin) if how.origin else entry)
     for part in progress(in_parts(entries), len(entries), "storing", step=AT_ONCE):
         store.put_entries(part)
-    removed = _remove_others(store, which, instead_of, comments, now) if instead_of else None
+    removed = _remove_others(store, which, how.origin, comments, now) if how.replace else None
     switched = [s for s in comments if s in before and not which.holds(before[s], now)]
     renewed = {s for s in comments if s in before}.difference(switched)
     return Stored(list(comments), renewed, switched, removed)
 
 
 def _remove_others(
-    store: Store, which: Which, source: str, kept: Container[Subject], now: int
+    store: Store, which: Which, origin: str, kept: Container[Subject], now: int
 ) -> list[Subject]:
-    """Remove from a list what a source brought once and has no more."""
+    """Remove from a list what an origin brought once and has no more."""
 
     def goes(entry: Entry) -> bool:
-        return (
-            (entry.comment == source or entry.comment.startswith(f"{source} "))
-            and entry.subject not in kept
-            and which.holds(entry, now)
-        )
+        brought = entry.origin == origin and entry.subject not in kept
+        return brought and which.holds(entry, now)
 
     found = [entry.subject for entry in store.entries() if goes(entry)]
     return _take_away(store, found, goes)[0]

@@ -21,10 +21,12 @@ from greylag.cli.common import (
     report_store,
     told_as_usage,
 )
+from greylag.cli.kinds import described
 from greylag.cli.listput import EXPLICIT
 from greylag.cli.output import say, write_fields, write_json
 from greylag.cli.search import SEVERAL_USAGE, several_option
-from greylag.cli.shown import addresses_text, entry_json, network_text, record_json, subject_text
+from greylag.cli.shown import addresses_text, entry_json, network_text, record_json
+from greylag.core.accesslist import Purpose
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address
 from greylag.core.triplet import kind_of
@@ -196,9 +198,11 @@ def _entry_fields(decision: Decision, now: int) -> list[tuple[str, str]]:
     if entry is None:
         return []
     name = "denylist" if denying(entry, now) else "allowlist"
+    place = f" on the {name}" if entry.purpose is Purpose.ACCESS else f", {entry.purpose.value}"
     return [
-        ("list entry", f"{subject_text(entry.subject)} on the {name}"),
+        ("list entry", f"{described(entry.subject)}{place}"),
         ("  expires", when(entry.expires, now)),
         ("  created", moment(entry.created)),
+        ("  origin", entry.origin or "an admin"),
         ("  comment", entry.comment or "none"),
     ]

@@ -11,18 +11,28 @@ import click
 
 from greylag.admin import lists
 from greylag.admin.entries import read_comment, read_expires, read_subjects
-from greylag.admin.lists import Which, kind_of
+from greylag.admin.lists import ALLOW, How, Which, kind_of
 from greylag.admin.moments import moment, when
+from greylag.admin.recipients import whole_mailboxes
 from greylag.cli.common import NOTHING, OK, USAGE, CommandError, Group, Run, examples, json_option
-from greylag.cli.listput import confirm, import_command, put, refuse, yes_option
+from greylag.cli.kinds import chosen, kind_options, option_of
+from greylag.cli.listimport import import_command
+from greylag.cli.listput import confirm, put, refuse, yes_option
 from greylag.cli.output import say, write_json, write_table
 from greylag.cli.shown import entry_json, subject_text
 from greylag.core.accesslist import Entry
-from greylag.core.subject import Subject
+from greylag.core.subject import SENDER, SENDER_DOMAIN, Subject
 from greylag.store.base import LISTS
 
-_domain_option = click.option(
-    "--domain", is_flag=True, help="Take each SUBJECT for a recipient domain."
+_EXAMPLES = (
+    '192.0.2.1 2001:db8::/32 --comment "ticket 12"',
+    "example.org --expires 7d",
+    "--client-name mail.example.org",
+    "--sender alice@partner.example",
+    "localhost --domain --expires 2030-01-31",
+)
+spoofable_option = click.option(
+    "--spoofable", is_flag=True, help="Let the sender in also where SPF does not pass."
 )
 
 
@@ -32,8 +42,8 @@ def list_group(which: Which) -> click.Group:
         which.command,
         help=f"Keep the {which.name}: what is on it {which.effect}.\n\n"
         "A SUBJECT is a client address, a range in CIDR notation, or a recipient domain (mail "
-        "TO it). Names of clients and senders cannot be listed. Addresses go before domains, and "
-        "narrow ranges before wide ones.\n\n"
+        "TO it); an option says that it is a client's name, a sender or a recipient. Addresses go "
+        "before names of clients, these before senders, and senders before recipients.\n\n"
         "With policy.explicit the allowlist has another meaning: mail to a recipient domain on it "
         "is greylisted, and mail that no entry names is let in.",
         short_help=f"Keep the {which.name}.",
@@ -51,11 +61,7 @@ def _add(which: Which) -> click.Command:
         help=f"Put subjects on the {which.name}, all or none.\n\n"
         f"One on the {which.other} is taken from it. Its comment stays unless one is given.",
         short_help="Put subjects on the list.",
-        epilog=examples(
-            f'greylag {which.command} add 192.0.2.1 2001:db8::/32 --comment "ticket 12"',
-            f"greylag {which.command} add example.org --expires 7d",
-            f"greylag {which.command} add localhost --domain --expires 2030-01-31",
-        ),
+        epilog=examples(*(f"greylag {which.command} add {subject}" for subject in _EXAMPLES)),
     )
     @click.argument("subjects", metavar="SUBJECT...", nargs=-1, required=True)
     @click.option("--comment", metavar="TEXT", help="Why it is there.")
@@ -64,32 +70,49 @@ def _add(which: Which) -> click.Command:
         metavar="DURATION|YYYY-MM-DD",
         help="Until when it counts: a time from now such as 7d, or the start of a day in UTC.",
     )
-    @_domain_option
+    @kind_options
+    @spoofable_option
     @yes_option
     @json_option
     @click.pass_obj
     def add(
         run: Run,
+        /,
         subjects: tuple[str, ...],
         comment: str | None,
         expires: str | None,
-        domain: bool,
+        *,
+        spoofable: bool,
         yes: bool,
+        **kinds: bool,
     ) -> int:
-        found, errors = read_subjects(subjects, domain=domain)
-        try:
-            text, until = _given(comment), read_expires(expires, run.now)
-        except ValueError as error:
-            refuse([*errors, str(error)])
-        refuse(errors)
+        found, errors = read_subjects(subjects, *_chosen(which, kinds, spoofable=spoofable))
+        text, until = _comment_and_end(run, comment, expires, errors)
+        found = whole_mailboxes(found, run.policy)
         confirm(which, found, yes=yes)
-        return put(run, which, dict.fromkeys(found, text), until)
+        return put(run, which, dict.fromkeys(found, text), How(until, spoofable=spoofable))
 
     return add
 
 
-def _given(comment: str | None) -> str | None:
-    return None if comment is None else read_comment(comment)
+def _chosen(which: Which, kinds: dict[str, bool], *, spoofable: bool) -> tuple[str | None, bool]:
+    kind, below = chosen(kinds)
+    if spoofable and not (which is ALLOW and kind in (SENDER, SENDER_DOMAIN)):
+        raise click.UsageError("--spoofable is for allow add --sender and --sender-domain")
+    return kind, below
+
+
+def _comment_and_end(
+    run: Run, comment: str | None, expires: str | None, errors: list[str]
+) -> tuple[str | None, int]:
+    """Read both; refuse all where they, or what was read before, have errors."""
+    try:
+        text = None if comment is None else read_comment(comment)
+        until = read_expires(expires, run.now)
+    except ValueError as error:
+        refuse([*errors, str(error)])
+    refuse(errors)
+    return text, until
 
 
 def _remove(which: Which) -> click.Command:
@@ -99,13 +122,14 @@ def _remove(which: Which) -> click.Command:
         epilog=examples(f"greylag {which.command} remove 192.0.2.1 example.org"),
     )
     @click.argument("subjects", metavar="SUBJECT...", nargs=-1, required=True)
-    @_domain_option
+    @kind_options
     @json_option
     @click.pass_obj
-    def remove(run: Run, subjects: tuple[str, ...], domain: bool) -> int:
-        found, errors = read_subjects(subjects, domain=domain)
+    def remove(run: Run, /, subjects: tuple[str, ...], **kinds: bool) -> int:
+        found, errors = read_subjects(subjects, *chosen(kinds))
         if errors:
             raise CommandError([*errors, "nothing was removed"], USAGE)
+        found = whole_mailboxes(found, run.policy)
         with closing(run.open_store()) as store:
             removed = lists.remove(store, which, found, run.now)
         for subject in removed.gone:
@@ -126,7 +150,7 @@ def _why_not(which: Which, subject: Subject, *, on_the_other: bool) -> str:
     shown = subject_text(subject)
     if not on_the_other:
         return f"{shown}: not on the {which.name} (greylag {which.command} list shows what is)"
-    instead = f"greylag {which.other_command} remove {shown}"
+    instead = f"greylag {which.other_command} remove {option_of(subject)}{shown}"
     return f"{shown}: on the {which.other}, not on the {which.name} ({instead})"
 
 
@@ -152,11 +176,12 @@ def _list(which: Which) -> click.Command:
             say(nothing)
         else:
             rows = [_row(entry, run.now) for entry in entries]
-            write_table(("subject", "kind", "expires", "created", "comment"), rows)
+            write_table(("subject", "kind", "expires", "created", "origin", "comment"), rows)
 
     return list_
 
 
 def _row(entry: Entry, now: int) -> tuple[str, ...]:
     ends, created = when(entry.expires, now), moment(entry.created)
-    return subject_text(entry.subject), kind_of(entry.subject), ends, created, entry.comment
+    kind = kind_of(entry.subject) + (", spoofable" if entry.spoofable else "")
+    return subject_text(entry.subject), kind, ends, created, entry.origin, entry.comment

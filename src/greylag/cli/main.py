@@ -38,6 +38,7 @@ from greylag.cli.imports import import_group
 from greylag.cli.lists import list_group
 from greylag.cli.output import say
 from greylag.cli.qmail import qmail
+from greylag.cli.recipients import expect, trap
 from greylag.cli.search import search
 from greylag.cli.serve import serve
 from greylag.cli.stats import stats
@@ -212,7 +213,18 @@ def cli(context: click.Context, config_file: str | None, qmail_home: str | None)
 
 
 for _command in (
-    *(check, serve, list_group(ALLOW), list_group(DENY), stats, search, forget, expire),
+    *(
+        check,
+        serve,
+        list_group(ALLOW),
+        list_group(DENY),
+        expect,
+        trap,
+        stats,
+        search,
+        forget,
+        expire,
+    ),
     *(import_group, db, config, qmail, completion),
 ):
     config_everywhere(_command)

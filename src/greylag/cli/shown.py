@@ -51,7 +51,10 @@ def entry_json(entry: Entry, now: int) -> dict[str, object]:
     return {
         "subject": subject_text(entry.subject),
         "kind": entry.subject.kind,
+        "purpose": entry.purpose.value,
         "list": "deny" if denying(entry, now) else "allow",
+        "spoofable": entry.spoofable,
+        "origin": entry.origin,
         "comment": entry.comment,
         "created": entry.created,
         "expires": None if entry.expires >= NEVER else entry.expires,

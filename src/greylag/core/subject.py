@@ -168,10 +168,14 @@ def parse_subject(text: str, *, domain: bool = False, mask: bool = False) -> Sub
     text = text.strip()
     if not text:
         raise ValueError(f"expected {EXPECTED}, got an empty text")
-    numeric = "/" in text or ":" in text or text.rpartition(".")[2].isdigit()
-    if numeric and not domain:
+    if not domain and numeric(text):
         return _network(text, mask=mask)
     return _domain(text, dotted=not domain)
+
+
+def numeric(text: str) -> bool:
+    """Tell whether a text is meant as an address or a range, and not as a name."""
+    return "/" in text or ":" in text or text.rpartition(".")[2].isdigit()
 
 
 def _network(text: str, *, mask: bool) -> Network:
@@ -204,7 +208,7 @@ def _network(text: str, *, mask: bool) -> Network:
 def _domain(text: str, *, dotted: bool) -> Domain:
     shown = repr(text[:_SHOWN])
     if "@" in text:
-        raise ValueError(f"expected {EXPECTED}; {shown} is a mailbox, which no entry can name")
+        raise ValueError(f"expected {EXPECTED}; {shown} is a mailbox")
     if dotted and "." not in text.strip("."):
         raise ValueError(f"expected {EXPECTED}, got {shown}")
     name = canonical_domain(text.encode("utf-8", "replace"))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from greylag.core.attempt import Attempt
 from greylag.core.connection import Connection
 from greylag.core.escape import PRINTABLE, escapes, unescaped
+from greylag.core.subject import DOMAIN, NETWORK, Subject
 from greylag.core.verdict import INFO, LEVELS, Decision, Verdict
 
 # How the lines of each level begin: all but `info` name it.
@@ -88,8 +89,14 @@ def _details(decision: Decision) -> str:
     if decision.waited is not None:
         details += f" waited={decision.waited}"
     if decision.entry is not None:
-        details += f" entry={_text(str(decision.entry.subject))}"
+        details += f" entry={_text(_named(decision.entry.subject))}"
     return details
+
+
+def _named(subject: Subject) -> str:
+    """Return what an entry names; with its kind, where the text alone would not tell it."""
+    plain = subject.kind in (NETWORK, DOMAIN)
+    return str(subject) if plain else f"{subject.kind}:{subject}"
 
 
 def _text(item: bytes | str | int) -> str:

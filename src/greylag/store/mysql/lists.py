@@ -13,7 +13,7 @@ from greylag.store.base import EntryPage, Store
 from greylag.store.mysql import sql
 from greylag.store.mysql.link import Guard
 from greylag.store.mysql.names import Names
-from greylag.store.mysql.rows import date, read_entries
+from greylag.store.mysql.rows import comment_of, date, read_entries
 from greylag.store.mysql.session import MysqlSession, Transaction, parts
 
 TYPE_CHECKING = False
@@ -197,7 +197,7 @@ def _folded(subject: Subject) -> Subject:
 
 def _has_a_place(entry: Entry) -> bool:
     """Tell whether the old table can say what an entry says."""
-    if entry.purpose is not Purpose.ACCESS or entry.origin or entry.spoofable:
+    if entry.purpose is not Purpose.ACCESS or entry.spoofable:
         return False
     return isinstance(entry.subject, Network) or entry.subject.kind == DOMAIN
 
@@ -210,4 +210,4 @@ def _entry_row(entry: Entry) -> tuple[object, ...]:
     else:
         where = (None, b"0", b"0", 0, subject.name)
     dates = (date(entry.denied_until), date(entry.expires), date(entry.created))
-    return (*where, *dates, entry.comment)
+    return (*where, *dates, comment_of(entry))

@@ -6,6 +6,7 @@ program, by an admin's hand, or by a server that is not what it seems.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from time import gmtime, strftime
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PREFIX = {IPV4_BYTES: 24, 16: 64}  # the networks of the old program, which wrote whole addresses
+# What an import writes before a comment: the name of its file.
+_BROUGHT = re.compile(r"\[([^\[\]]{1,64})\](?: (.*)|)", re.DOTALL)
+_LONGEST_COMMENT = 255  # characters: varchar(255)
 _MOST = 2**32 - 1  # that the column of a count holds
 _HIGHEST = b"\xff" * 16
 _LONG_AGO = 1  # '1970-01-01 00:00:01': for an entry that only allows, where others write zero dates
@@ -185,18 +189,30 @@ def read_entries(found: tuple[Any, ...]) -> list[Entry]:
         subjects.append(Domain(canonical_domain(name.encode())))
     rank = rank_beside(net.prefix) if net is not None and name else None
     denied = int(denied_until or 0)
+    brought = _BROUGHT.fullmatch(str(comment or ""))
+    origin, rest = brought.groups("") if brought else ("", str(comment or ""))
     return [
         Entry(
             subject,
             denied if denied > _LONG_AGO else 0,
             min(int(expires or 0), NEVER),
-            str(comment or ""),
+            rest,
             int(created or 0),
             -int(number),
             rank,
+            origin=origin,
         )
         for subject in subjects
     ]
+
+
+def comment_of(entry: Entry) -> str:
+    """Return the comment of a row: it begins with the origin, which has no column of its own."""
+    return (
+        f"[{entry.origin}] {entry.comment}".strip()[:_LONGEST_COMMENT]
+        if entry.origin
+        else entry.comment
+    )
 
 
 def _network(text: str, start: object, prefix: object) -> Network | None:

@@ -100,6 +100,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """INSERT INTO entries SELECT number, 'access', iif(domain IS NULL, 'network', 'domain'),
             network, prefix, domain, denied_until, expires, created, comment, '', 0
             FROM old_entries""",
+        # Imports wrote the name of their file before the comment: [networks.txt] branch office.
+        """UPDATE entries SET origin = substr(comment, 2, instr(comment, ']') - 2),
+            comment = ltrim(substr(comment, instr(comment, ']') + 1))
+            WHERE comment GLOB '[[]?*]*'""",
         "DROP TABLE old_entries",
         # Is there any at all? That is asked for each attempt whose names are not known.
         "CREATE INDEX client_names ON entries (kind) WHERE kind = 'client-name'",
