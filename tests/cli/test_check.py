@@ -75,7 +75,7 @@ def test_a_deny_entry_refuses_and_is_shown(greylag: Greylag) -> None:
     greylag.run("deny", "add", "192.0.2.0/24", "--expires", "2d", "--comment", "abuse")
     result = greylag.run(*CHECK)
     assert result.exit_code == 11
-    assert "list entry      192.0.2.0/24 on the denylist\n" in result.stdout
+    assert "list entry      client range 192.0.2.0/24 on the denylist\n" in result.stdout
     assert "  comment       abuse\n" in result.stdout
     found = greylag.json(*CHECK, code=11)
     assert (found["reason"], found["may_pass_at"]) == ("denylisted", NOW + 2 * DAY)
@@ -91,10 +91,9 @@ def test_an_allow_entry_lets_in(greylag: Greylag) -> None:
     greylag.run("allow", "add", "example.net")
     found = greylag.json(*CHECK)
     assert (found["reason"], found["entry"]["subject"]) == ("allowlisted", "example.net")
-    assert (
-        "record          not looked at\nlist entry      example.net on the allowlist\n"
-        in greylag.run(*CHECK).stdout
-    )
+    shown = greylag.run(*CHECK).stdout
+    assert "record          not looked at\n" in shown
+    assert "list entry      recipient domain example.net on the allowlist\n" in shown
 
 
 @pytest.mark.parametrize("sender", ["<>", ""])

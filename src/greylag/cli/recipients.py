@@ -52,8 +52,8 @@ def expect() -> None:
     "add",
     short_help="Say that mailboxes wait for mail (add can be left out).",
     epilog=examples(
-        "greylag expect user@example.net",
         "greylag expect user@example.net --for 2h --comment 'order 1234'",
+        "greylag expect add user@example.net     # the same as expect user@example.net",
     ),
 )
 @_mailboxes
