@@ -37,6 +37,7 @@ from greylag.cli.home import DEFAULT_HOME
 from greylag.cli.imports import import_group
 from greylag.cli.lists import list_group
 from greylag.cli.output import say
+from greylag.cli.providers import group as providers
 from greylag.cli.qmail import qmail
 from greylag.cli.recipients import expect, trap
 from greylag.cli.search import search
@@ -213,19 +214,8 @@ def cli(context: click.Context, config_file: str | None, qmail_home: str | None)
 
 
 for _command in (
-    *(
-        check,
-        serve,
-        list_group(ALLOW),
-        list_group(DENY),
-        expect,
-        trap,
-        stats,
-        search,
-        forget,
-        expire,
-    ),
-    *(import_group, db, config, qmail, completion),
+    *(check, serve, list_group(ALLOW), list_group(DENY), expect, trap, providers),
+    *(stats, search, forget, expire, import_group, db, config, qmail, completion),
 ):
     config_everywhere(_command)
     cli.add_command(_command)

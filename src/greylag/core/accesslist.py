@@ -215,10 +215,11 @@ def trap(entries: list[Entry], asked: Asked, now: int) -> Entry | None:
 def provider(entries: list[Entry], asked: Asked, now: int) -> Entry | None:
     """Return the narrowest entry that says whose server the client is, or None.
 
-    Its IPv4 address inside an IPv6 address counts behind NAT64 alone, as for the lists.
+    Its IPv4 address inside an IPv6 address counts behind NAT64 alone, as for the lists. Ranges
+    alone speak: what has a name is what is known of the provider itself (`service.providers`).
     """
     live = _live(entries, Purpose.PROVIDER, now)
-    word = _last(live, asked, now)
+    word = _of_address(live, asked.carrier or asked.client) if live else None
     if word is None and translated(asked.carrier):
         word = _of_address(live, asked.client)
     return word

@@ -19,6 +19,7 @@ from greylag.server.fronts import Endpoint, Rules
 from greylag.server.journal import Journal
 from greylag.server.listeners import TcpListener, TcpPlace, UnixListener, listen
 from greylag.server.metrics import Metrics
+from greylag.server.providers import Refreshing
 from greylag.server.reception import Reception, ReceptionPlan
 from greylag.server.session import Limits, Session
 from greylag.server.supervisor import Supervisor
@@ -166,7 +167,11 @@ class Daemon:
         servers = await self._listen(loop)
         self._watch = watch = self._watching(loop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        sweeper = Ticks(loop, SWEEP, self._sweep, self._reception.sweep, self._supervisor.go_on)
+        self._refreshing = Refreshing(
+            self.worker.errands, lambda: self.dns.resolver, self.journal, self.metrics
+        )
+        works = (self._sweep, self._reception.sweep, self._supervisor.go_on, self._refreshing.tick)
+        sweeper = Ticks(loop, SWEEP, *works)
         sweeper.start()
         self.journal.event(INFO, {"event": "started", "store": plan.store_name, "pid": os.getpid()})
         self._supervisor.tell("READY=1")
@@ -282,6 +287,7 @@ class Daemon:
                     await asyncio.sleep(0.01)
         for session in self._sessions():
             session.abort()
+        await self._refreshing.close()
         await self.worker.stop(DRAIN)
         await self._trees.stop(DRAIN)
         await self.dns.close()

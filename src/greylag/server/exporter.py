@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from time import time
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -78,6 +79,18 @@ class DaemonCollector(Collector):
         yield _counter("greylag_dns_queries", "Queries that were sent.", self._dns.asked)
         yield _counter("greylag_dns_errors", "Queries without an answer.", self._dns.errors)
         yield _gauge("greylag_dns_kept", "Answers in memory.", self._dns.kept)
+        yield from self._providers()
+
+    def _providers(self) -> Iterator[Metric]:
+        found = self._metrics
+        age = time() - found.oldest_provider if found.oldest_provider else 0
+        yield _gauge("greylag_providers", "Big senders that are let in.", found.providers)
+        yield _gauge("greylag_providers_oldest_seconds", "Age of the oldest of their ranges.", age)
+        yield _gauge(
+            "greylag_providers_refused_timestamp_seconds",
+            "When a change of one was refused last.",
+            found.provider_refused,
+        )
 
     def _records(self) -> Metric:
         """Return how many records there are, once they were counted."""

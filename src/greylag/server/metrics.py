@@ -47,6 +47,8 @@ class Metrics:
         self.store_errors = 0
         self.dialogues = 0  # fake conversations under way
         self.dialogue_ends: Counter[End] = Counter()
+        self.providers = 0  # whose ranges are let in
+        self.oldest_provider = self.provider_refused = 0  # when one was resolved, and refused
 
     def answered(self, decision: Decision, seconds: float) -> None:
         """Count an answer, and how long it took."""

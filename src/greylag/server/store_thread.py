@@ -11,6 +11,7 @@ from time import monotonic
 from greylag.core.accessindex import AccessIndex
 from greylag.core.evidence import Needs
 from greylag.core.question import Question
+from greylag.server.errands import Errands
 from greylag.server.maintenance import Maintenance
 from greylag.server.rest import rest
 from greylag.service.batch import Answered
@@ -109,6 +110,7 @@ class StoreThread(threading.Thread):
         self._on_lists = on_lists
         self._store: Store | None = None
         self._lists = ListReader()
+        self.errands = Errands()
         quota = maintenance.quota
         self._deciding = Deciding(quota.admission, written=quota.answered)
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
@@ -146,6 +148,8 @@ class StoreThread(threading.Thread):
             batch.took = monotonic() - began
             self._hand_back(batch, done)
             self._maintain()
+            if self._store is not None and not self.errands.step(self._store):
+                self._close()
             if self._lists.busy and not self._lists.wait:
                 self._step_lists()
         self._close()

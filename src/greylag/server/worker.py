@@ -62,6 +62,7 @@ class Worker:
         self.maintenance = Maintenance(Quota(room), clock=clock)
         new_lists = partial(self._in_loop, self._use_lists)
         self._thread = StoreThread(open_store, clock, self.maintenance, new_lists)
+        self.errands = self._thread.errands
         self._ready = partial(self._in_loop, self._answer_ready)
         self._breaker = Breaker()
         self._cause_missing = False  # of a failure that was told

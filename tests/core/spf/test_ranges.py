@@ -107,7 +107,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "several records": ("ip4:8.8.8.8 include:two.example", "two.example has several SPF records"),
     "no record": ("ip4:8.8.8.8 include:no.example", "no.example has no SPF record"),
     "no answer": ("ip4:8.8.8.8 include:down.example", "no answer about down.example"),
-    "no answer about a host": ("ip4:8.8.8.8 a:down.example", "DNS gives no answer"),
+    "no answer about a host": ("ip4:8.8.8.8 a:down.example", "no answer about down.example"),
     "a loop": ("ip4:8.8.8.8 include:loop.example", "too many look-ups"),
     "a loop of redirects": ("redirect=self.example", "too many look-ups"),
     "three hosts without an address": ("a:x.no a:y.no a:z.no", "too many look-ups"),
@@ -148,6 +148,7 @@ def test_a_fault_leaves_no_ranges(record: str, why: str) -> None:
     found = of(world(record))
     assert not found.networks
     assert why in found.error
+    assert found.is_unanswered is ("no answer" in why)
 
 
 @pytest.mark.parametrize("domain", ["", "x", "a..b", "\udcff.example", "%{d}", "x" * 300, "10.1"])

@@ -20,14 +20,7 @@ from greylag.core.client import IPV4_BYTES, network, on_the_internet
 from greylag.core.names import host_name
 from greylag.core.spf import MOST_TERMS, MOST_TEXT, WIDEST_IN_ALL, WIDEST_IPV4, WIDEST_IPV6
 from greylag.core.spf.macro import RecordError, Spec, fill
-from greylag.core.spf.questions import (
-    MOST_ADDRESSES,
-    MOST_HOSTS,
-    Ended,
-    Questions,
-    Result,
-    names_of,
-)
+from greylag.core.spf.questions import MOST_ADDRESSES, MOST_HOSTS, Ended, Questions, names_of
 from greylag.core.spf.record import LOOKS_UP, Record, Term, is_record, parse_record
 from greylag.core.subject import Network
 from greylag.core.value import value
@@ -36,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from greylag.core.spf.questions import Steps
+    from greylag.core.spf.questions import Answer, Steps
 
 MOST_RANGES = 4000  # of one domain; the longest records of big senders have some hundred
 _MOST_REFUSED = 64  # ranges of one record: each is compared with all that follow
@@ -50,6 +43,7 @@ class Ranges:
     networks: tuple[Network, ...] = ()
     left_out: tuple[str, ...] = ()  # terms, and why
     error: str = ""  # why there are no ranges
+    is_unanswered: bool = False  # because DNS gave no answer: it may later
 
 
 def ranges_of(domain: str) -> Steps[Ranges]:
@@ -63,9 +57,9 @@ def ranges_of(domain: str) -> Steps[Ranges]:
         networks = joined(walk.found)
         walk.check_width(networks)
     except _Fault as fault:
-        return Ranges(left_out=walk.told(), error=str(fault))
-    except Ended as end:
-        return Ranges(left_out=walk.told(), error=_ENDED.get(end.result, end.result.value))
+        return Ranges((), walk.told(), str(fault), isinstance(fault, _NoAnswer))
+    except Ended:  # of all that ends a check, only its bounds can end this
+        return Ranges((), walk.told(), "the record needs too many look-ups")
     error = "" if networks else f"the record of {name} has no ranges"
     return Ranges(networks, walk.told(), error)
 
@@ -93,10 +87,8 @@ class _Fault(Exception):
     """The walk ends: there are no ranges."""
 
 
-_ENDED = {
-    Result.TEMPERROR: "DNS gives no answer",
-    Result.PERMERROR: "the record needs too many look-ups",
-}
+class _NoAnswer(_Fault):
+    """A question was not answered."""
 
 
 class _Walk(Questions):
@@ -121,6 +113,13 @@ class _Walk(Questions):
             self.left_out[told] = None
         elif told not in self.left_out:
             self.more += 1
+
+    def query(self, name: str, kind: str) -> Steps[Answer]:
+        """Ask DNS; without an answer there are no ranges."""
+        answer = yield from super().query(name, kind)
+        if answer is None:
+            raise _NoAnswer(f"DNS gives no answer about {name}")
+        return answer
 
     def check_width(self, networks: tuple[Network, ...]) -> None:
         """Refuse many ranges that are together far wider than one may be."""
@@ -170,9 +169,7 @@ class _Walk(Questions):
 
     def ask_record(self, domain: str) -> Steps[Record]:
         """Return the record of a domain: without one, there is a fault in what led to it."""
-        answer = yield from self.query(domain, "TXT")
-        if answer is None:
-            raise _Fault(f"DNS gives no answer about {domain}")
+        answer = yield from self.ask(domain, "TXT")
         texts = [text for text in answer if is_record(text)]
         if len(texts) != 1:
             raise _Fault(f"{domain} has {'several SPF records' if texts else 'no SPF record'}")
