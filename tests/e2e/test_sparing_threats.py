@@ -33,6 +33,12 @@ def fake(number: int) -> Host:
     return Host(f"100.{70 + number // 250}.{number % 250}.7", name)
 
 
+def neighbour(family: str, number: int) -> Host:
+    """Return a server whose owner rents it, among others of the same hoster."""
+    address = f"100.64.1.{number}" if family == "IPv4" else f"2001:db8:7:{number:02x}::25"
+    return Host(address, f"mail.rented{number}.example")
+
+
 @pytest.fixture(scope="module")
 def resolver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     names = Names()
@@ -41,6 +47,9 @@ def resolver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for number in range(FAKES):
         bot = fake(number)
         names.host(bot.helo, bot.address, confirmed=False)
+    for family in ("IPv4", "IPv6"):
+        for host in (neighbour(family, number) for number in range(256)):
+            names.host(host.helo, host.address)
     world = Population(names.zones(), (SILENT,), Traffic(()))
     with resolving(tmp_path_factory.mktemp("dns"), world) as server:
         yield server
@@ -102,18 +111,13 @@ def test_no_neighbour_of_a_trusted_client_is_trusted(
     family: str, resolver: Server, tmp_path: Path
 ) -> None:
     """T2: 256 addresses of a /24 (or /64 networks of a /56), one of which has earned trust."""
-
-    def neighbour(number: int) -> Host:
-        address = f"100.64.1.{number}" if family == "IPv4" else f"2001:db8:7:{number:02x}::25"
-        return Host(address, f"vps{number}.hoster.example")
-
     with site(SETTINGS[DEFAULT], tmp_path / "site", resolver) as one:
-        at = earn_trust(one, neighbour(77), "sender.example")
+        at = earn_trust(one, neighbour(family, 77), "sender.example")
         reasons = {}
         for number in range(256):
             one.now = BEGINS + at + number
             sender = f"new{number}@sender.example".encode()
-            reasons[number] = one.ask(neighbour(number), sender, USERS[9].encode()).reason
+            reasons[number] = one.ask(neighbour(family, number), sender, USERS[9].encode()).reason
     assert reasons.pop(77) is Reason.TRUSTED
     assert set(reasons.values()) == {Reason.NEW}
 
