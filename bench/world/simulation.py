@@ -21,6 +21,7 @@ from bench.world.schedules import retries
 from bench.world.servers import Server
 from bench.world.settings import PLAIN, SETTINGS, settings
 from bench.world.traffic import Expectation, Host, Lesson, Mail, Traffic
+from greylag.admin.recipients import mark
 from greylag.app.config import Settings
 from greylag.core.accesslist import Entry, Purpose
 from greylag.core.attempt import Attempt, Stage, Words
@@ -107,10 +108,9 @@ class Site:
         self._store.put_entries(entries)
 
     def expect(self, mailbox: bytes, seconds: int) -> None:
-        """Say that a mailbox expects mail."""
-        until = self.now + seconds
-        subject = RecipientMailbox(mailbox.decode())
-        self.put(Entry(subject, 0, until, purpose=Purpose.EXPECTED))
+        """Say that a mailbox expects mail, as `greylag expect` does."""
+        box, until = RecipientMailbox(mailbox.decode()), self.now + seconds
+        mark(self._store, Purpose.EXPECTED, [box], self.now, until=until)
 
     def _answer(self, attempt: Attempt) -> Decision:
         return self._service.answer(precheck(attempt, self._policies.of(attempt)))

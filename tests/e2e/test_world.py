@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from bench.world import bots, pools, singles
@@ -11,14 +12,16 @@ from bench.world.claims import claims
 from bench.world.population import GOOD, Population, population
 from bench.world.report import told
 from bench.world.servers import Server
-from bench.world.settings import SETTINGS
+from bench.world.settings import DEFAULT, PLAIN, SETTINGS, settings
 from bench.world.simulation import Fate
 from bench.world.simulation import fates as simulated
 from bench.world.traffic import Host
 
 from greylag.core.client import parse_address
 from greylag.core.lookups import confirmed_names
+from greylag.core.policy import SPARING, Policy, with_evidence
 from greylag.core.spf import Outcome, Result, check
+from greylag.core.value import replace
 from greylag.service.dns.gatherer import run
 from greylag.service.dns.resolver import Resolver
 from tests.servers.world import resolving
@@ -125,6 +128,13 @@ def test_a_name_of_a_pool_does_not_lead_back_to_a_bot(resolver: Server) -> None:
     them = bots.bots(7, kind)
     found = names(resolver, [bot.host for bot in them])
     assert found == [(bot.name,) if bot.confirmed else () for bot in them]
+
+
+def test_default_is_what_a_new_installation_has(tmp_path: Path) -> None:
+    found = settings(SETTINGS[DEFAULT], tmp_path, ("127.0.0.1", 53))
+    assert found.policy == with_evidence(replace(SPARING, dns=True))
+    found = settings(SETTINGS[PLAIN], tmp_path, ("127.0.0.1", 53))
+    assert found.policy == Policy(dns=True)
 
 
 def test_all_kinds_are_there(fates: Fates) -> None:
