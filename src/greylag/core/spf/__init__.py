@@ -14,7 +14,7 @@
 Records are sent as bytes: the joined strings of a TXT record, packed addresses, the names of MX
 (without their preference) and PTR records. Explanations (`exp`) are checked, but not asked for.
 
-What a hostile record can cost is bounded: 10 terms that look up and 2 look-ups without a record
+What a hostile record can cost is bounded: 10 terms that look up and 2 of them without a record
 (4.6.4), 10 hosts of an MX, 10 names of a client (of which the rest is ignored), and, beyond the
 RFC, `MOST_QUERIES` queries, `MOST_TERMS` terms and `MOST_TEXT` bytes of records. More than that is
 a permerror.

@@ -59,6 +59,7 @@ class Questions:
         self.client = client
         self.kind = "A" if len(client) == IPV4_BYTES else "AAAA"
         self.queries = self.lookups = self.void = 0
+        self.term_is_void = False  # the term that is being looked up found nothing somewhere
         self.pointers: tuple[str, ...] | None = None
         self.confirmed: dict[str, bool] = {}
 
@@ -94,13 +95,18 @@ class Questions:
     def looks_up(self) -> None:
         """Count a term that asks DNS (4.6.4)."""
         self.lookups += 1
+        self.term_is_void = False
         if self.lookups > MOST_LOOKUPS:
             raise Ended(Result.PERMERROR)
 
     def term_query(self, name: str, kind: str) -> Steps[tuple[bytes, ...]]:
-        """Ask for a term: few of these may be without an answer (4.6.4)."""
+        """Ask for a term: few terms may be without an answer (4.6.4).
+
+        That of `mx` counts once, however many of its hosts have no address of the client's family.
+        """
         answer = yield from self.ask(name, kind)
-        if not answer:
+        if not answer and not self.term_is_void:
+            self.term_is_void = True
             self.void += 1
             if self.void > MOST_VOID:
                 raise Ended(Result.PERMERROR)
