@@ -153,6 +153,29 @@ def test_a_lost_datagram_is_sent_again_from_another_port() -> None:
     asyncio.run(lossy())
 
 
+def test_a_slow_server_is_still_heard_when_the_next_is_asked() -> None:
+    """Its reply comes after the second query was sent, which nobody replies to."""
+
+    async def ask_slowly() -> Answer:
+        first: list[dns.message.Message] = []
+
+        def slow(query: dns.message.Message) -> list[bytes]:
+            first.append(query)
+            if len(first) == 2:
+                late = wire(reply(first[0], "a.example.org. 60 IN A 192.0.2.9"))
+                server.transport.sendto(late, ("127.0.0.1", server.asked[0][2]))
+            return []
+
+        async with hostile(slow) as (server, place):
+            resolver = Resolver([place], patience=0.5)
+            found = await resolver.ask(Query("a.example.org", "A"))
+            await asyncio.sleep(0.01)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            return found
+
+    assert asyncio.run(ask_slowly()) == (b"\xc0\x00\x02\x09",)
+
+
 def test_it_works_on_the_daemons_event_loop(knot: Server) -> None:
     uvloop = pytest.importorskip("uvloop")
 

@@ -14,6 +14,7 @@ from time import monotonic
 from greylag.service.dns.cache import Cache
 from greylag.service.dns.exchange import exchange
 from greylag.service.dns.servers import PATIENCE, in_turn, system_servers
+from greylag.wire.dns import USELESS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
     from greylag.core.spf.questions import Answer, Query
     from greylag.service.dns.servers import Server
+    from greylag.wire.dns import Reply
 
 __all__ = ["Resolver", "system_servers"]
 
 LEAST_TIME = 0.02  # seconds: a query that has less left when it gets a place is not sent
-AT_ONCE = 50  # queries; each has a socket
+AT_ONCE = 50  # queries; each has a socket for each server that was asked
 MOST_WAITING = 1000  # queries that wait for a place; more are not known at once
 
 
@@ -96,16 +98,33 @@ class Resolver:
         return answer
 
     async def _try_servers(self, query: Query, ends_at: float) -> tuple[Answer, float]:
+        """Return the first answer. A slow server may still reply when the next is asked."""
         self.asked += 1
         loop = get_running_loop()
         servers = in_turn(self._servers)
-        for number, server in enumerate(servers):
-            left = ends_at - loop.time()
-            try:
-                async with asyncio.timeout(left / (len(servers) - number)):
-                    reply = await exchange(query, server)
-            except (OSError, ValueError):  # TimeoutError, too; a name that cannot be
-                continue
-            if reply.answer is not None:
-                return reply.answer, reply.ttl
+        begun: set[Task[Reply]] = set()
+        try:
+            for number, server in enumerate(servers):
+                now = loop.time()
+                until = now + (ends_at - now) / (len(servers) - number)
+                begun.add(loop.create_task(_reply(query, server)))
+                while begun and (left := until - loop.time()) > 0:
+                    done, begun = await asyncio.wait(
+                        begun, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    for reply in [task.result() for task in done]:
+                        if reply.answer is not None:
+                            return reply.answer, reply.ttl
+                    if done and number + 1 < len(servers):
+                        break  # that one is of no use: the next is asked at once
+        finally:
+            for task in begun:
+                task.cancel()
         return None, 0.0
+
+
+async def _reply(query: Query, server: Server) -> Reply:
+    try:
+        return await exchange(query, server)
+    except (OSError, ValueError):  # it cannot be reached; a name that cannot be
+        return USELESS
