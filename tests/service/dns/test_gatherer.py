@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Generator, Iterator
+from itertools import count
 from typing import TYPE_CHECKING
 
+import dns.message
 import pytest
 
 from greylag.core.attempt import Attempt
@@ -27,7 +29,7 @@ from greylag.service.dns.resolver import Resolver
 from greylag.service.evidence import BUDGET, Gathering
 from greylag.store.memory import MemoryStore
 from tests.reports import no_failure
-from tests.servers.hostile_dns import black_hole
+from tests.servers.hostile_dns import black_hole, hostile, reply, wire
 from tests.servers.knot import running
 
 if TYPE_CHECKING:
@@ -217,3 +219,64 @@ def test_a_chain_of_answers_that_are_kept_is_followed_at_once(knot: Server) -> N
         return outcome
 
     assert asyncio.run(twice()).result is Result.PASS
+
+
+def silent_about_holes(query: dns.message.Message) -> list[bytes]:
+    name = query.question[0].name.to_text()
+    if name.endswith("hole.example."):
+        return []
+    term = "ip4:198.51.100.0/24" if name.startswith("i.") else f"include:i.{name}"
+    return [wire(reply(query, f'{name} 60 IN TXT "v=spf1 {term} -all"'))]
+
+
+async def gathered(gatherer: Gatherer, client: bytes, sender: bytes) -> Evidence:
+    found: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
+    kinds = frozenset[Kind]({Kind.SPF})
+    gatherer(asked(client, sender), kinds, BUDGET, found.set_result)
+    return await found
+
+
+@pytest.mark.parametrize("network", [b"192.0.2.%d", b"2001:db8:0:%d::1"])
+def test_a_network_with_silent_domains_keeps_nobody_else_from_evidence(network: bytes) -> None:
+    """T25: its domains are as many as it likes, and each takes a place for the whole budget."""
+
+    async def attack() -> None:
+        async with hostile(silent_about_holes) as (_server, place):
+            gatherer, numbers = Gatherer(RECIPES, Resolver([place])), count()
+
+            async def bots() -> None:
+                for number in numbers:
+                    sender = b"a@d%d.hole.example" % number
+                    waiting.append(
+                        asyncio.create_task(gathered(gatherer, network % (number % 250), sender))
+                    )
+                    await asyncio.sleep(0.002)
+
+            waiting: list[asyncio.Task[Evidence]] = []
+            attacking = asyncio.create_task(bots())
+            await asyncio.sleep(1)
+            for domain in (b"b", b"c", b"d"):
+                found = await gathered(gatherer, b"198.51.100.7", b"a@%s.example" % domain)
+                outcome = found.get(Kind.SPF)
+                assert isinstance(outcome, Outcome)
+                assert outcome.result is Result.PASS
+            attacking.cancel()
+            assert {len(found) for found in await asyncio.gather(*waiting)} == {0}
+
+    asyncio.run(attack())
+
+
+def test_a_network_that_is_not_silent_waits_for_its_turn_and_is_answered() -> None:
+    """A big sender comes with many attempts at once."""
+
+    async def burst() -> None:
+        async with hostile(silent_about_holes) as (_server, place):
+            gatherer = Gatherer(RECIPES, Resolver([place], patience=5))
+            found = await asyncio.gather(
+                *[gathered(gatherer, b"198.51.100.%d" % n, b"a@d%d.example" % n) for n in range(60)]
+            )
+            outcomes = [one[Kind.SPF] for one in found]
+            assert {o.result for o in outcomes if isinstance(o, Outcome)} == {Result.PASS}
+            assert len(outcomes) == 60
+
+    asyncio.run(burst())

@@ -19,7 +19,7 @@ from greylag.wire.dns import USELESS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Task
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from greylag.core.spf.questions import Answer, Query
     from greylag.service.dns.servers import Server
@@ -56,9 +56,13 @@ class Resolver:
         """Return how many queries wait for a place or for a server."""
         return len(self._under_way)
 
+    def kept(self, query: Query) -> tuple[Answer] | None:
+        """Return the answer in a tuple, or None if it has to be asked for."""
+        return self.cache.get(query, self._clock())
+
     async def ask(self, query: Query) -> Answer:
         """Return the answer to a query, after `PATIENCE` at the latest."""
-        kept = self.cache.get(query, self._clock())
+        kept = self.kept(query)
         if kept is not None:
             return kept[0]
         key = (query.name, query.kind)
@@ -70,6 +74,21 @@ class Resolver:
             self._under_way[key] = task
             task.add_done_callback(lambda _task: self._under_way.pop(key, None))
         return await asyncio.shield(task)  # who stops waiting does not stop others
+
+    def when_over(self, queries: Iterable[Query], tell: Callable[[], None]) -> None:
+        """Call `tell` once none of these queries is under way."""
+        keys = {(query.name, query.kind) for query in queries}
+        left = {self._under_way[key] for key in keys if key in self._under_way}
+
+        def over(task: Task[Answer]) -> None:
+            left.discard(task)
+            if not left:
+                tell()
+
+        for task in tuple(left):
+            task.add_done_callback(over)
+        if not left:
+            tell()
 
     async def close(self) -> None:
         """End what is under way. Who waits for it is told that nothing is known."""
