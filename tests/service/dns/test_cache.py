@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import random
+import tracemalloc
+
 import pytest
 
 from greylag.core.spf.questions import Answer, Query
-from greylag.service.dns.cache import ENTRY, ERROR, LEAST, MOST, MOST_NOTHING, RECORD, Cache
+from greylag.service.dns.cache import (
+    ENTRY,
+    ERROR,
+    LEAST,
+    MOST,
+    MOST_BYTES,
+    MOST_ENTRIES,
+    MOST_NOTHING,
+    RECORD,
+    Cache,
+)
+from tests.strategies import SOAK
 
 NOW = 1000.0
 
@@ -68,3 +83,25 @@ def test_an_answer_takes_the_place_of_an_older_one() -> None:
     cache.put(query(), (), 60, NOW)
     assert cache.get(query(), NOW) == ((),)
     assert (len(cache), cache.bytes) == (1, ENTRY + len(query().name))
+
+
+def test_the_memory_that_answers_take_is_bounded() -> None:
+    """A million answers of random length; 20,000 here, into a cache that is as much smaller."""
+    rounds = 1_000_000 if SOAK else 20_000
+    entries, size = MOST_ENTRIES * rounds // 1_000_000, MOST_BYTES * rounds // 1_000_000
+    draw = random.Random(53)
+    cache = Cache(entries, size)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(rounds):
+            one = query(number)
+            lengths = draw.choices((4, 16, 60, 500), (5, 1, 3, 1), k=draw.choice((0, 1, 1, 2, 5)))
+            answer = None if number % 7 == 0 else tuple(map(draw.randbytes, lengths))
+            cache.put(one, answer, 600.5, NOW + number)
+        taken, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(cache) <= entries
+    assert cache.bytes <= size
+    assert 0.9 * cache.bytes < taken < 1.1 * cache.bytes + 600_000, "the estimate"
