@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from greylag.core.accesslist import NAMES_OF, Entry, Purpose
-from greylag.core.client import network
 from greylag.core.subject import CLIENT_NAME, DOMAIN, Domain, Network, Subject, named
 
 TYPE_CHECKING = False
@@ -28,7 +27,9 @@ class AccessIndex:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._domains: dict[str, Facts] = {}
-        self._networks: dict[int, dict[int, dict[bytes, Facts]]] = {}  # by size, by prefix
+        # By size and by host bits, and there by the network's bits as a number: to shift an address
+        # costs a fifth of clearing its host bits, and ranges of big senders have 20 lengths.
+        self._networks: dict[int, dict[int, dict[int, Facts]]] = {}
         self._named: dict[str, dict[str, Facts]] = {}  # by kind: all but `_domains`
         self.ignored = 0  # entries that name nothing; who fills the index may add to it
         self.add(entries)
@@ -47,11 +48,13 @@ class AccessIndex:
                 if known is not facts:
                     table[subject.name] = (*known, *facts)
             elif isinstance(subject, Network) and subject.sound:
+                hosts = 8 * len(subject.packed) - subject.prefix
                 of_family = self._networks.setdefault(len(subject.packed), {})
-                of_prefix = of_family.setdefault(subject.prefix, {})
-                known = of_prefix.setdefault(subject.packed, facts)
+                of_length = of_family.setdefault(hosts, {})
+                number = int.from_bytes(subject.packed, "big") >> hosts
+                known = of_length.setdefault(number, facts)
                 if known is not facts:
-                    of_prefix[subject.packed] = (*known, *facts)
+                    of_length[number] = (*known, *facts)
             else:
                 self.ignored += 1
 
@@ -91,11 +94,12 @@ class AccessIndex:
         return found
 
     def _add_networks(self, found: list[Entry], client: bytes) -> None:
-        for prefix, networks in self._networks.get(len(client), _NONE).items():
-            packed = network(client, prefix)
-            facts = networks.get(packed)
+        size, number = len(client), int.from_bytes(client, "big")
+        for hosts, networks in self._networks.get(size, _NONE).items():
+            facts = networks.get(number >> hosts)
             if facts is not None:
-                found += _entries(Network(packed, prefix), facts)
+                packed = (number >> hosts << hosts).to_bytes(size, "big")
+                found += _entries(Network(packed, 8 * size - hosts), facts)
 
     def _add_named(self, found: list[Entry], asked: Asked) -> None:
         for kind, table in self._named.items():
@@ -113,7 +117,7 @@ class AccessIndex:
 # other in one tuple. Python looks for no cycles in tuples of plain values, which no member of an
 # enumeration is.
 _FACTS = 9
-_NONE: dict[int, dict[bytes, Facts]] = {}
+_NONE: dict[int, dict[int, Facts]] = {}
 _WORDS = {purpose: purpose.value for purpose in Purpose}
 _PURPOSES = {word: purpose for purpose, word in _WORDS.items()}
 
