@@ -176,6 +176,7 @@ def test_json_schema(greylag: Greylag) -> None:
         "recipient_table": "NoneType",
         "client_name": "NoneType",
         "helo": "NoneType",
+        "providers": [],
         "log_line": "str",
     }
     assert shape(greylag.json(*CHECK, code=10)) == schema

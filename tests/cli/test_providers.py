@@ -173,6 +173,29 @@ def test_wrong_uses(greylag: Greylag, arguments: list[str], why: str) -> None:
     assert greylag.entries() == []
 
 
+def test_check_tells_which_provider_let_a_client_in_and_how_old_that_is(
+    greylag: Greylag,
+) -> None:
+    attempt = ("192.0.2.7", "a@example.org", "b@example.net")
+    with dns(greylag):
+        greylag.run("providers", "add", "ours", "_spf.example.org")
+        assert greylag.run("check", *attempt).exit_code == 10
+        greylag.run("providers", "refresh", "ours")
+    with dns(greylag, _spf="ip4:198.51.100.0/24"):
+        greylag.at(NOW + 2 * 86400)
+        assert greylag.run("providers", "refresh", "ours").exit_code == 1
+    greylag.at(NOW + 3 * 86400)
+    shown = greylag.run("check", *attempt)
+    assert shown.exit_code == 0
+    assert "provider: a big sender publishes this address" in shown.stdout
+    (line,) = [line for line in shown.stdout.splitlines() if line.startswith("provider")]
+    assert "ours: _spf.example.org, refreshed 3d ago, last outcome: refused: " in line
+    assert line.endswith("would change (24h ago)")
+    found = greylag.json("check", *attempt)
+    assert [one["name"] for one in found["providers"]] == ["ours"]
+    assert greylag.json("check", "203.0.113.7", *attempt[1:], code=10)["providers"] == []
+
+
 def test_many_ranges_that_would_change_are_told_in_part(
     greylag: Greylag,
 ) -> None:

@@ -245,3 +245,12 @@ def test_names_of_a_client_forge_nothing_t12() -> None:
         assert LINE.fullmatch(line)
         found = parse_event(line)
         assert (found.get("client_name", b""), found.get("helo", b"")) == (logged(value),) * 2
+
+
+def test_a_range_of_big_senders_is_told_with_their_names() -> None:
+    attempt = Attempt(b"192.0.2.17", b"", b"b@example.net")
+    entry = Entry(parse_subject("192.0.2.0/24"), 0, origin="provider:one,two")
+    told = Decision(Verdict.PASS, Reason.PROVIDER, entry=entry)
+    assert decision_line(attempt, told).endswith(" entry=192.0.2.0/24 provider=one,two")
+    evil = replace(told, entry=replace(entry, origin="provider:a b\n\x1b[2J"))
+    assert decision_line(attempt, evil).endswith(' provider="a b\\x0a\\x1b[2J"')

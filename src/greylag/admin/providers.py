@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from greylag.admin import Progress, in_parts, unseen
 from greylag.admin.typed import WrongValue
+from greylag.core.accesslist import Entry, Purpose
 from greylag.core.names import host_name
+from greylag.core.providers import names_in
 from greylag.core.spf.ranges import Ranges, joined
 from greylag.core.subject import Network
 from greylag.core.value import replace, value
@@ -58,6 +60,14 @@ def listing(store: Store) -> list[Shown]:
         for name in names:
             counts[name] = counts.get(name, 0) + 1
     return [Shown(found.providers[name], counts[name]) for name in sorted(found.providers)]
+
+
+def behind(store: Store, entry: Entry) -> list[Provider]:
+    """Return the providers whose range an entry is."""
+    if entry.purpose is not Purpose.PROVIDER:
+        return []
+    found = known(store).providers
+    return [found[name] for name in sorted(names_in(entry.origin)) if name in found]
 
 
 def add(store: Store, name: str, domain: str | None, now: int) -> Provider:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import click
 
 from greylag.admin import explain
 from greylag.admin.explain import Asked, may_pass_at, meaning_of
 from greylag.admin.lists import denying
 from greylag.admin.moments import moment, span, when
+from greylag.admin.providers import behind
 from greylag.admin.typed import typed_client
 from greylag.app.dns import gather_of
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
@@ -18,6 +21,7 @@ from greylag.cli.common import (
     Run,
     examples,
     json_option,
+    opened,
     report_store,
     told_as_usage,
 )
@@ -25,12 +29,20 @@ from greylag.cli.kinds import described
 from greylag.cli.listput import EXPLICIT
 from greylag.cli.output import say, write_fields, write_json
 from greylag.cli.search import SEVERAL_USAGE, several_option
-from greylag.cli.shown import addresses_text, entry_json, network_text, record_json
+from greylag.cli.shown import (
+    addresses_text,
+    entry_json,
+    network_text,
+    provider_json,
+    provider_text,
+    record_json,
+)
 from greylag.core.accesslist import Purpose
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address
 from greylag.core.triplet import kind_of
 from greylag.core.verdict import Decision, Reason, Verdict
+from greylag.service.providers import Provider
 from greylag.store.base import Store, StoreError
 
 _PAIR = 2  # a sender and a recipient
@@ -88,11 +100,14 @@ def check(  # noqa: PLR0913 - one for each option
         say(line)
     decision, failure = _explained(run, asked)
     line = explain.log_line(asked, decision, client_name, helo)
+    senders = _providers(run, decision)
     if run.json:
         names_told = {"client_name": client_name or None, "helo": helo or None}
-        write_json({**_document(run, asked, decision), **names_told, "log_line": line})
+        told = {**names_told, "providers": [provider_json(one) for one in senders]}
+        write_json({**_document(run, asked, decision), **told, "log_line": line})
     else:
-        write_fields([*_fields(run, asked, decision), ("log line", line)])
+        about = [("provider", provider_text(one, run.now)) for one in senders]
+        write_fields([*_fields(run, asked, decision), *about, ("log line", line)])
     return _EXIT[decision.verdict] if failure is None else report_store(failure)
 
 
@@ -124,6 +139,14 @@ def _asked(
 def _opened(run: Run) -> Store:
     refuse_unusable(run.backend)
     return run.open_store()
+
+
+def _providers(run: Run, decision: Decision) -> list[Provider]:
+    """Return whose published address the client has, where that let it in."""
+    if decision.entry is None or decision.entry.purpose is not Purpose.PROVIDER:
+        return []
+    with closing(opened(run.backend, run.settings.store_timeout, create=False)) as store:
+        return behind(store, decision.entry)
 
 
 def _document(run: Run, asked: Asked, decision: Decision) -> dict[str, object]:

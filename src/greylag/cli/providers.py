@@ -7,13 +7,13 @@ from contextlib import closing
 import click
 
 from greylag.admin import providers
-from greylag.admin.moments import span
 from greylag.admin.providers import Refreshed, Shown
 from greylag.app.dns import servers_of
 from greylag.cli.common import NOTHING, OK, Group, Run, examples, json_option, told_as_usage
 from greylag.cli.output import progress, say, write, write_json, write_table
+from greylag.cli.shown import age_text, outcome_text, provider_json
 from greylag.service.dns.resolver import system_servers
-from greylag.service.providers import OFF, OWN, REFRESHED
+from greylag.service.providers import OWN, REFRESHED
 from greylag.store.base import LISTS
 
 _MOST_SHOWN = 10  # ranges that would come or go
@@ -51,27 +51,14 @@ def list_(run: Run) -> None:
 
 
 def _document(shown: Shown) -> dict[str, object]:
-    provider = shown.provider
-    return {
-        "name": provider.name,
-        "domain": provider.domain,
-        "status": provider.status,
-        "ranges": shown.ranges,
-        "refreshed": provider.refreshed or None,
-        "tried": provider.tried or None,
-        "outcome": provider.outcome,
-        "why": provider.why,
-    }
+    return {**provider_json(shown.provider), "ranges": shown.ranges}
 
 
 def _row(shown: Shown, now: int) -> tuple[str, ...]:
     provider = shown.provider
-    age = span(max(now - provider.refreshed, 0)) if provider.refreshed else "-"
-    outcome = "removed" if provider.status == OFF else provider.outcome or "never refreshed"
-    if outcome != REFRESHED and provider.tried and provider.status != OFF:
-        outcome = f"{outcome} ({span(max(now - provider.tried, 0))} ago)"
+    age = age_text(provider.refreshed, now) if provider.refreshed else "-"
     why = "your own" if provider.status == OWN else provider.why
-    return provider.name, provider.domain, str(shown.ranges), age, outcome, why
+    return provider.name, provider.domain, str(shown.ranges), age, outcome_text(provider, now), why
 
 
 @group.command(

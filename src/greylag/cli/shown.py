@@ -6,6 +6,7 @@ A database may hold what no greylag wrote, so nothing here trusts that a packed 
 from __future__ import annotations
 
 from greylag.admin.lists import denying
+from greylag.admin.moments import span
 from greylag.admin.records import state_of
 from greylag.cli.output import clean
 from greylag.core.accesslist import NEVER, Entry
@@ -15,6 +16,7 @@ from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.subject import Network, Subject
 from greylag.core.triplet import OF_CONNECTIONS, OF_SEVERAL, Triplet, kind_of
+from greylag.service.providers import OFF, REFRESHED, Provider
 
 
 def subject_text(subject: Subject) -> str:
@@ -76,3 +78,36 @@ def record_json(triplet: Triplet, record: Record, policy: Policy, now: int) -> d
         "deferred_count": record.blocked,
         "passed_count": record.passed,
     }
+
+
+def provider_json(provider: Provider) -> dict[str, object]:
+    """Return a provider as JSON has it."""
+    return {
+        "name": provider.name,
+        "domain": provider.domain,
+        "status": provider.status,
+        "refreshed": provider.refreshed or None,
+        "tried": provider.tried or None,
+        "outcome": provider.outcome,
+        "why": provider.why,
+    }
+
+
+def provider_text(provider: Provider, now: int) -> str:
+    """Return a provider, the age of its ranges, and how its last refresh ended."""
+    age, outcome = age_text(provider.refreshed, now), outcome_text(provider, now)
+    return f"{provider.name}: {provider.domain}, refreshed {age} ago, last outcome: {outcome}"
+
+
+def age_text(since: int, now: int) -> str:
+    """Return how long ago that was."""
+    return span(max(now - since, 0))
+
+
+def outcome_text(provider: Provider, now: int) -> str:
+    """Return how the last refresh of a provider ended, and when that was, if it failed."""
+    if provider.status == OFF:
+        return "removed"
+    if not provider.tried or provider.outcome == REFRESHED:
+        return provider.outcome or "never refreshed"
+    return f"{provider.outcome} ({age_text(provider.tried, now)} ago)"

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     Asked: TypeAlias = "Question | Seen"  # what is known of an attempt
 
+OF_PROVIDERS = "provider:"  # how the origin of a range of big senders begins; their names follow
 NEVER = 253402300799  # 9999-12-31 23:59:59 UTC, as the old tables write "never ends"
 
 

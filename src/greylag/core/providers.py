@@ -6,6 +6,7 @@ for each purpose, so its origin names them all: `provider:mailchimp,sendgrid`.
 
 from __future__ import annotations
 
+from greylag.core.accesslist import OF_PROVIDERS
 from greylag.core.client import IPV4_BYTES
 from greylag.core.spf.ranges import addresses_in, joined
 
@@ -15,21 +16,20 @@ if TYPE_CHECKING:
 
     from greylag.core.subject import Network
 
-ORIGIN = "provider:"
 MOST_CHANGED = 20  # percent of the addresses of one family, at one refresh
 _FAMILIES = ((IPV4_BYTES, "IPv4"), (16, "IPv6"))
 
 
 def origin_of(names: Iterable[str]) -> str:
     """Return the origin of an entry for a range of these providers."""
-    return ORIGIN + ",".join(sorted(names))
+    return OF_PROVIDERS + ",".join(sorted(names))
 
 
 def names_in(origin: str) -> frozenset[str]:
     """Return which providers an origin names."""
-    if not origin.startswith(ORIGIN):
+    if not origin.startswith(OF_PROVIDERS):
         return frozenset()
-    return frozenset(name for name in origin.removeprefix(ORIGIN).split(",") if name)
+    return frozenset(name for name in origin.removeprefix(OF_PROVIDERS).split(",") if name)
 
 
 def too_much(old: Iterable[Network], new: Iterable[Network]) -> str:

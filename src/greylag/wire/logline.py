@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from greylag.core.accesslist import OF_PROVIDERS
 from greylag.core.attempt import Attempt
 from greylag.core.connection import Connection
 from greylag.core.escape import PRINTABLE, escapes, unescaped
@@ -90,6 +91,8 @@ def _details(decision: Decision) -> str:
         details += f" waited={decision.waited}"
     if decision.entry is not None:
         details += f" entry={_text(_named(decision.entry.subject))}"
+        if decision.entry.origin.startswith(OF_PROVIDERS):
+            details += f" provider={_text(decision.entry.origin.removeprefix(OF_PROVIDERS))}"
     return details
 
 
