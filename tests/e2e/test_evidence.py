@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,23 @@ def test_without_a_daemon_a_black_hole_delays_nobody_for_long(tmp_path: Path) ->
     with black_hole() as hole:
         folder = configured(tmp_path, hole)
         assert plugin(folder, "192.0.2.17").startswith("E451")
+
+
+def test_with_a_silent_resolver_the_daemon_answers_within_a_second(tmp_path: Path) -> None:
+    """T25: of 100 attempts 99 at least, from one /24 or from many, and nobody is let in for it."""
+    with (
+        black_hole() as hole,
+        serving(tmp_path, asking(hole)) as daemon,
+        ThreadPoolExecutor(50) as pool,
+    ):
+
+        def ask(number: int) -> tuple[bytes, float]:
+            near = f"192.0.2.{number % 250}" if number % 2 else f"198.51.{number % 250}.7"
+            with daemon.connect() as client:
+                began = time.monotonic()
+                answer = client.ask(client_address=near, sender=f"a@d{number}.example.com")
+                return answer, time.monotonic() - began
+
+        found = list(pool.map(ask, range(300)))
+    assert all(b"DEFER" in answer for answer, _took in found)
+    assert sorted(took for _answer, took in found)[-4] <= 1
