@@ -63,3 +63,30 @@ def test_a_server_that_asks_at_data_is_not_told_of(tmp_path: Path, sender: str) 
         client.ask(sender="last@example.org")
         assert daemon.logged("sender=last@example.org")
         assert "no-data-question" not in daemon.log.read_text()
+
+
+@pytest.mark.parametrize("stage", ["CONNECT", "XCLIENT", "EHLO", "MAIL", "DATA", "END-OF-MESSAGE"])
+def test_a_server_that_never_asks_about_a_recipient_is_told_of_once(
+    tmp_path: Path, stage: str
+) -> None:
+    """As Postfix in most restrictions with smtpd_delay_reject = no: nobody would be greylisted."""
+    named = {} if stage in ("DATA", "END-OF-MESSAGE") else {"recipient": ""}
+    with serving(tmp_path) as daemon, daemon.connect() as client:
+        for _ in range(3 * ENOUGH):
+            assert client.ask(**named, protocol_state=stage) == b"action=DUNNO"
+        assert daemon.logged("level=warn event=no-recipient-question attempts=100")
+        client.ask(sender="later@example.org")
+        assert daemon.logged("sender=later@example.org")
+        assert daemon.log.read_text().count("no-recipient-question") == 1
+        assert "level=fatal" not in daemon.log.read_text()
+
+
+@pytest.mark.parametrize("stage", ["RCPT", ""])
+def test_a_server_that_asks_about_recipients_is_not_told_of(tmp_path: Path, stage: str) -> None:
+    with serving(tmp_path) as daemon, daemon.connect() as client:
+        client.ask(protocol_state=stage)
+        for _ in range(2 * ENOUGH):
+            client.ask(protocol_state="DATA")
+        client.ask(sender="last@example.org")
+        assert daemon.logged("sender=last@example.org")
+        assert "no-recipient-question" not in daemon.log.read_text()

@@ -35,12 +35,13 @@ _QMAIL = Words(
     recipients=b"greylag_rcptcount",
 )
 # Any other word counts as a missing one, so that it lets nobody in without a question.
+_BEFORE = (b"CONNECT", b"XCLIENT", b"EHLO", b"HELO", b"MAIL", b"VRFY", b"ETRN")
 _STAGES = {
     b"RCPT": Stage.RCPT_FIRST,
     b"DATA": Stage.DATA,
     b"BDAT": Stage.DATA,
     b"END-OF-MESSAGE": Stage.DATA,
-    **dict.fromkeys([b"CONNECT", b"EHLO", b"HELO", b"MAIL", b"VRFY", b"ETRN"], Stage.OTHER),
+    **dict.fromkeys(_BEFORE, Stage.OTHER),
 }
 
 

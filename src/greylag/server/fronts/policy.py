@@ -32,6 +32,10 @@ MOST = 1000  # messages under way whose headers are remembered
 # Call-outs alone stop after RCPT; a server that takes mail asks at DATA for each, so that this
 # many without one is no chance.
 ENOUGH = 100
+_NEVER_AT_RCPT = (
+    "mail is not greylisted: the mail server never asks about a recipient"
+    " (Postfix: smtpd_recipient_restrictions)"
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,25 +94,37 @@ class PolicyCodec(RequestReader):
 
 
 class Stages:
-    """Notices a mail server that never asks at DATA: no bounce would ever be greylisted there.
+    """Notices a mail server that never asks at a stage where something is decided.
 
-    It counts recipients that were left for DATA until the first question at DATA comes.
+    It counts what was left for DATA until the first question at DATA comes, and what was asked at
+    other stages alone until the first one about a recipient.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._left = 0
+        self._left = 0  # for DATA: bounces
+        self._passed = 0  # at stages where the rest is not decided
 
     def saw(self, attempt: Attempt, decision: Decision) -> None:
         """Take note of an answer; tell once if the question that was to follow never does."""
         if attempt.stage is Stage.DATA:
             self._left = ENOUGH  # it is asked at DATA: nothing to tell from now on
-        elif attempt.stage is Stage.RCPT_FIRST and decision.reason is Reason.OTHER_STAGE:
+        elif attempt.stage is not Stage.OTHER and decision.reason is not Reason.INVALID_CLIENT:
+            self._passed = ENOUGH  # not by a probe of the port alone
+        if decision.reason is not Reason.OTHER_STAGE:
+            return
+        if attempt.stage is Stage.RCPT_FIRST:
             self._left += 1
             if self._left == ENOUGH:
                 cause = "bounces are not greylisted: the mail server never asks at DATA"
-                event = {"event": "no-data-question", "attempts": str(ENOUGH), "error": cause}
-                self._journal.event(WARN, event)
+                self._tell({"event": "no-data-question"}, cause)
+        else:
+            self._passed += 1
+            if self._passed == ENOUGH:
+                self._tell({"event": "no-recipient-question"}, _NEVER_AT_RCPT)
+
+    def _tell(self, event: dict[str, str], cause: str) -> None:
+        self._journal.event(WARN, {**event, "attempts": str(ENOUGH), "error": cause})
 
 
 class Headers:
