@@ -15,7 +15,8 @@ from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet, connection_of
-from greylag.core.verdict import Reason, Verdict
+from greylag.core.value import replace
+from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.store.base import Store, StoreError, StoreUnavailable
 from greylag.store.memory import MemoryStore
 
@@ -85,14 +86,18 @@ def test_the_state_of_a_record() -> None:
 def test_an_answer_is_explained_and_nothing_written() -> None:
     store = kept((KEY, waiting(NOW - 100)))
     asked = explain.attempt(CLIENT, SENDER, RECIPIENT, POLICY)
-    decision, failure = explain.explain(asked, lambda: store, Verdict.PASS, NOW)
-    assert (decision.verdict, decision.retry_after, failure) == (Verdict.DEFER, 200, None)
+    found = explain.explain(asked, lambda: store, Verdict.PASS, NOW)
+    decision = found.decision
+    assert (decision.verdict, decision.retry_after) == (Verdict.DEFER, 200)
+    assert (found.failure, found.evidence, found.signs, found.identity) == (None, {}, None, None)
     assert explain.may_pass_at(decision, NOW) == NOW + 200
-    assert "helo=h" in explain.log_line(asked, decision, "", "h")
+    called = explain.Names(helo="h")
+    named = explain.attempt(CLIENT, SENDER, RECIPIENT, POLICY, called=called)
+    assert "helo=h" in explain.log_line(named, decision)
     assert store.load([KEY]) == {KEY: waiting(NOW - 100)}
     connection = explain.connection(CLIENT, POLICY)
-    decision, failure = explain.explain(connection, lambda: store, Verdict.PASS, NOW)
-    assert (decision.reason, failure) == (Reason.NEW, None)
+    found = explain.explain(connection, lambda: store, Verdict.PASS, NOW)
+    assert (found.decision.reason, found.failure) == (Reason.NEW, None)
 
 
 def test_a_list_says_never_or_until_when() -> None:
@@ -100,7 +105,7 @@ def test_a_list_says_never_or_until_when() -> None:
     asked = explain.attempt(CLIENT, SENDER, RECIPIENT, POLICY)
     for until, told in ((NOW + 9, NOW + 9), (NEVER, None)):
         store.put_entries([Entry(parse_subject(CLIENT), until, NEVER, "", NOW)])
-        decision, _failure = explain.explain(asked, lambda: store, Verdict.PASS, NOW)
+        decision = explain.explain(asked, lambda: store, Verdict.PASS, NOW).decision
         assert (decision.verdict, explain.may_pass_at(decision, NOW)) == (Verdict.REJECT, told)
 
 
@@ -109,9 +114,18 @@ def test_a_store_that_fails_is_told_beside_the_answer() -> None:
         raise StoreUnavailable("away")
 
     asked = explain.attempt(CLIENT, SENDER, RECIPIENT, POLICY)
-    decision, failure = explain.explain(asked, away, Verdict.PASS, NOW)
-    assert (decision.reason, str(failure)) == (Reason.STORE_UNAVAILABLE, "away")
-    assert isinstance(failure, StoreError)
+    found = explain.explain(asked, away, Verdict.PASS, NOW)
+    assert (found.decision.reason, str(found.failure)) == (Reason.STORE_UNAVAILABLE, "away")
+    assert isinstance(found.failure, StoreError)
+
+
+def test_who_mailed_a_trap_may_pass_when_it_is_forgotten_unless_it_mails_one_now() -> None:
+    record = passed(NOW)
+    trapped = Decision(Verdict.REJECT, Reason.TRAPPED, record=record)
+    assert explain.may_pass_at(trapped, NOW) == record.expires
+    entry = Entry(parse_subject("example.net"), 0, NEVER, "", NOW)
+    assert explain.may_pass_at(replace(trapped, entry=entry), NOW) is None
+    assert explain.may_pass_at(replace(trapped, record=None), NOW) is None
 
 
 def test_figures_of_whole_hours() -> None:

@@ -72,6 +72,7 @@ def test_json_schema_and_values(greylag: Greylag) -> None:
         "let_in_at_once": answers,
         "refused": answers,
         "deferred": answers,
+        "observed": {"count": "int", "by_reason": []},
         "forgotten_after_passing": "int",
         "evicted": "int",
     }

@@ -13,6 +13,7 @@ from greylag.core.figures import (
     fate_of,
     figures_of,
     hour_of,
+    observed_name,
     waited_bucket,
 )
 from greylag.core.verdict import Decision, Reason, Verdict
@@ -60,6 +61,10 @@ def test_the_bounds_are_those_of_stored_figures() -> None:
             Decision(Verdict.PASS, Reason.RETRIED, waited=0),
             {"pass:retried": 1, "waited:60": 1, WAITED_SECONDS: 0},
         ),
+        (
+            Decision(Verdict.PASS, Reason.OBSERVED, instead=Reason.NEW),
+            {"pass:observed": 1, "observed:new": 1},
+        ),
     ],
 )
 def test_what_a_decision_counts(decision: Decision, wanted: dict[str, int]) -> None:
@@ -69,7 +74,7 @@ def test_what_a_decision_counts(decision: Decision, wanted: dict[str, int]) -> N
 def test_no_two_counters_share_a_name() -> None:
     names = [answer_name(verdict, reason) for verdict in Verdict for reason in Reason]
     names += [waited_bucket(bound) for bound in (*WAITED_BOUNDS, WAITED_BOUNDS[-1] + 1)]
-    names += [WAITED_SECONDS, STOPPED, DELAYED]
+    names += [WAITED_SECONDS, STOPPED, DELAYED, *map(observed_name, Reason)]
     assert len(names) == len(set(names))
 
 

@@ -16,15 +16,19 @@ FIGURES = {
     "pass:known": 60, "pass:allowlisted": 20, "pass:retried": 20, "defer:new": 100,
     "defer:early": 7, "reject:denylisted": 3, "fate:stopped": 80, "fate:delayed": 4,
     "fate:evicted": 9, "waited:600": 10, "waited:900": 10, "waited:seconds": 12000,
+    "pass:observed": 0, "observed:new": 5, "observed:trapped": 6,
 }  # fmt: skip
 
 
 def test_all_that_the_figures_say() -> None:
     found = summarised(FIGURES)
-    assert list(found.let_in.items()) == [("known", 60), ("allowlisted", 20), ("retried", 20)]
-    assert found.at_once == {"known": 60, "allowlisted": 20}
+    assert list(found.let_in.items()) == [
+        *(("known", 60), ("allowlisted", 20), ("retried", 20), ("observed", 0)),
+    ]
+    assert found.at_once == {"known": 60, "allowlisted": 20, "observed": 0}
     assert found.deferred == {"new": 100, "early": 7}
     assert found.refused == {"denylisted": 3}
+    assert list(found.observed.items()) == [("trapped", 6), ("new", 5)]
     assert found.fates == {"stopped": 80, "delayed": 4, "evicted": 9}
     assert (found.retried, found.share) == (20, 0.2)
     assert found.delays == (0, 0, 0, 10, 10, 0, 0, 0, 0, 0, 0, 0)
@@ -33,7 +37,7 @@ def test_all_that_the_figures_say() -> None:
 
 def test_of_no_figures_nothing_is_said() -> None:
     found = summarised({})
-    assert (found.let_in, found.deferred, found.refused) == ({}, {}, {})
+    assert (found.let_in, found.deferred, found.refused, found.observed) == ({}, {}, {}, {})
     assert set(found.fates.values()) == {0}
     assert (found.retried, found.share) == (0, None)
     assert (found.mean_delay, found.median_bound, found.median_delay) == (None, None, None)

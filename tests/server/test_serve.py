@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -328,6 +329,13 @@ def shown(port: int) -> str:
         return str(page.read().decode())
 
 
+def said(daemon: Daemon, *words: str) -> str:
+    """Return what a command says of this daemon's database."""
+    config = daemon.folder / "greylag.toml"
+    command = [str(BIN / "greylag"), "--config", str(config), *words]
+    return subprocess.run(command, check=True, capture_output=True, timeout=30).stdout.decode()
+
+
 def test_metrics_use_the_words_of_the_log(tmp_path: Path) -> None:
     port = free_port()
     with serving(tmp_path, server=f'metrics = "127.0.0.1:{port}"') as daemon:
@@ -340,6 +348,26 @@ def test_metrics_use_the_words_of_the_log(tmp_path: Path) -> None:
     )
     assert "greylag_store_down 0.0" in text
     assert 'greylag_store_seconds_bucket{le="+Inf"}' in text
+
+
+def test_observing_lets_all_in_and_tells_what_it_would_have_done(tmp_path: Path) -> None:
+    """In the log, in the metrics, and in the figures of `greylag stats`."""
+    port = free_port()
+    server = f'metrics = "127.0.0.1:{port}"'
+    with serving(tmp_path, '[policy]\ngreylist = "observe"\n', server) as daemon:
+        with daemon.connect() as client:
+            for number in (1, 2, 1):
+                answer = client.ask(sender=f"observed{number}@example.org")
+                assert answer == b"action=DUNNO"
+        text = shown(port)
+        counted = json.loads(said(daemon, "stats", "--json"))["observed"]
+        assert "only observed" in said(daemon, "stats")
+    log = daemon.log.read_text()
+    assert len(re.findall(r"verdict=pass reason=observed .* instead=new$", log, re.MULTILINE)) == 2
+    assert len(re.findall(r"reason=known .*sender=observed1@", log)) == 1
+    assert 'greylag_observed_total{reason="new"} 2.0' in text
+    assert 'greylag_observed_total{reason="trapped"} 0.0' in text
+    assert counted == {"count": 2, "by_reason": [{"reason": "new", "count": 2}]}
 
 
 def test_metrics_have_the_delay_of_what_passed(tmp_path: Path) -> None:

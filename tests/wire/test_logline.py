@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from greylag.core.accesslist import Entry
 from greylag.core.attempt import Attempt
 from greylag.core.connection import Connection
+from greylag.core.identity import Pool, PoolKind
 from greylag.core.subject import parse_subject
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
@@ -254,3 +255,16 @@ def test_a_range_of_big_senders_is_told_with_their_names() -> None:
     assert decision_line(attempt, told).endswith(" entry=192.0.2.0/24 provider=one,two")
     evil = replace(told, entry=replace(entry, origin="provider:a b\n\x1b[2J"))
     assert decision_line(attempt, evil).endswith(' provider="a b\\x0a\\x1b[2J"')
+
+
+def test_a_line_tells_what_was_only_observed_and_whose_record_decided() -> None:
+    attempt = Attempt(b"192.0.2.1", b"a@example.org", b"b@example.net")
+    observed = Decision(Verdict.PASS, Reason.OBSERVED, instead=Reason.NEW)
+    assert decision_line(attempt, observed).endswith(" recipient=b@example.net instead=new")
+    pool = Pool(PoolKind.SPF, "example.org").packed
+    early = Decision(Verdict.DEFER, Reason.EARLY, retry_after=9, pool=pool)
+    line = decision_line(attempt, early)
+    assert line.endswith(" retry_after=9 identity=spf:example.org")
+    assert parse_event(line)["identity"] == b"spf:example.org"
+    broken = replace(early, pool=b"\xff" * 40)
+    assert decision_line(attempt, broken).endswith(" retry_after=9")

@@ -11,12 +11,15 @@ from greylag.core.accesslist import NEVER
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.connection import Connection, precheck_connection
 from greylag.core.engine import precheck
-from greylag.core.policy import Policy
+from greylag.core.evidence import NO_EVIDENCE, Evidence, Kind
+from greylag.core.identity import Pool, pool_of
+from greylag.core.policy import Greylist, Policy
 from greylag.core.question import Question
 from greylag.core.recipients import NO_TABLES, Recipients, Table
+from greylag.core.signs import Found, signs_of
 from greylag.core.triplet import Triplet, connection_of, triplet_of
 from greylag.core.value import replace, value
-from greylag.core.verdict import Decision, Verdict
+from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.service import Service
 from greylag.service.policies import Policies
 from greylag.store.base import Store, StoreError
@@ -41,27 +44,61 @@ class Asked:
     table: Table | None = None  # what is set for this recipient
 
 
+@value
+class Explained:
+    """What would be answered, and what it rests on."""
+
+    decision: Decision
+    failure: StoreError | None = None
+    evidence: Evidence = NO_EVIDENCE  # what was asked for, and found: None is not known
+    signs: tuple[Found, ...] | None = None  # None: they were not looked for
+
+    @property
+    def identity(self) -> Pool | None:
+        """Return the pool of servers whose record decided."""
+        return None if self.decision.pool is None else pool_of(self.decision.pool)
+
+
+@value
+class Names:
+    """What a client is called: its confirmed name, and what it says in HELO."""
+
+    client: str = ""
+    helo: str = ""
+
+    @property
+    def told(self) -> dict[bytes, bytes]:
+        """Return them as a mail server tells them."""
+        told = {b"client_name": os.fsencode(self.client), b"helo_name": os.fsencode(self.helo)}
+        return {word: name for word, name in told.items() if name}
+
+
+_NO_NAMES = Names()
+
+
 def attempt(
     address: str,
     sender: str,
     recipient: str,
     policy: Policy,
     recipients: Recipients = NO_TABLES,
+    called: Names = _NO_NAMES,
 ) -> Asked:
     """Return the question of an attempt. Raises WrongValue."""
     packed, client = typed_client(address), os.fsencode(address)
     names = typed_address(sender), typed_recipient(recipient)
-    asked = Attempt(client, *names)
+    asked = Attempt(client, *names, told=called.told, words=POSTFIX)
     question = precheck(asked, Policies(policy, recipients=recipients).of(asked))
     key, number = triplet_of(packed, *names, policy), recipients.find(names[1])
     table = None if number is None else recipients.tables[number]
     return Asked(client, packed, asked, question, key, policy, table)
 
 
-def attempt_at_data(address: str, sender: str, policy: Policy) -> Asked:
+def attempt_at_data(address: str, sender: str, policy: Policy, called: Names = _NO_NAMES) -> Asked:
     """Return the question at DATA about mail for several recipients. Raises WrongValue."""
     packed, client = typed_client(address), os.fsencode(address)
-    asked = Attempt(client, typed_address(sender), None, stage=Stage.DATA)
+    told, words = called.told, POSTFIX
+    asked = Attempt(client, typed_address(sender), None, stage=Stage.DATA, told=told, words=words)
     question = precheck(asked, Policies(policy).of(asked))
     key = typed_several((address, sender), policy)
     return Asked(client, packed, asked, question, key, policy)
@@ -84,18 +121,45 @@ def explain(
     on_failure: Verdict,
     now: int,
     gather: Gather | None = None,
-) -> tuple[Decision, StoreError | None]:
-    """Return the answer, and what failed. The store is opened where one is needed."""
+) -> Explained:
+    """Return the answer, what it rests on, and what failed. A store is opened if it is needed."""
     failures: list[StoreError] = []
+    found: dict[Kind, object] = {}
+
+    def noted(question: Question, kinds: frozenset[Kind], seconds: float) -> Evidence:
+        new = {} if gather is None else gather(question, kinds, seconds)
+        found.update({kind: new.get(kind) for kind in kinds})
+        return new
+
     with ExitStack() as stack:
         service = Service(
             lambda: stack.enter_context(closing(open_store())),
             report=failures.append,
             on_failure=on_failure,
             clock=lambda: now,
-            gather=gather,
+            gather=noted,
         )
-        return service.foretell(asked.question), failures[0] if failures else None
+        decision = service.foretell(asked.question)
+    failure = failures[0] if failures else None
+    return Explained(decision, failure, found, _signs(asked.question, decision, found))
+
+
+def _signs(
+    question: Decision | Question, decision: Decision, evidence: Evidence
+) -> tuple[Found, ...] | None:
+    """Return the signs of spam, where they decide: a first contact is let in with too few."""
+    decides = decision.reason in (Reason.NEW, Reason.UNSUSPICIOUS)
+    if isinstance(question, Decision) or not decides:
+        return None
+    if question.policy.greylist is not Greylist.SUSPICIOUS:
+        return None
+    return tuple(signs_of(replace(question, evidence=evidence)))
+
+
+def policy_of(asked: Asked) -> Policy:
+    """Return the policy that holds for what is asked about."""
+    question = asked.question
+    return question.policy if isinstance(question, Question) else asked.policy
 
 
 def meaning_of(asked: Asked, decision: Decision) -> str:
@@ -110,14 +174,17 @@ def may_pass_at(decision: Decision, now: int) -> int | None:
         return now
     if decision.verdict is Verdict.DEFER:
         return now + decision.retry_after
+    if decision.reason is Reason.TRAPPED:  # by this mail, or lately by another
+        lately = decision.record if decision.entry is None else None
+        return None if lately is None else lately.expires
     ends = decision.entry.denied_until if decision.entry else NEVER
     return None if ends >= NEVER else ends
 
 
-def log_line(asked: Asked, decision: Decision, client_name: str, helo: str) -> str:
+def log_line(asked: Asked, decision: Decision, called: Names = _NO_NAMES) -> str:
     """Return what the daemon writes; names are told of deferrals and refusals alone."""
-    name, about = os.fsencode(client_name), asked.about
+    about = asked.about
     if isinstance(about, Connection):
+        name = os.fsencode(called.client)
         return connection_line(replace(about, client_name=name), decision)
-    told = {b"client_name": name, b"helo_name": os.fsencode(helo)}
-    return decision_line(replace(about, told=told, words=POSTFIX), decision)
+    return decision_line(about, decision)

@@ -7,7 +7,7 @@ from contextlib import closing
 import click
 
 from greylag.admin import explain
-from greylag.admin.explain import Asked, may_pass_at, meaning_of
+from greylag.admin.explain import Asked, Explained, Names, may_pass_at, meaning_of, policy_of
 from greylag.admin.lists import denying
 from greylag.admin.moments import moment, span, when
 from greylag.admin.providers import behind
@@ -25,6 +25,7 @@ from greylag.cli.common import (
     report_store,
     told_as_usage,
 )
+from greylag.cli.evidence import evidence_fields, evidence_json
 from greylag.cli.kinds import described
 from greylag.cli.listput import EXPLICIT
 from greylag.cli.output import say, write_fields, write_json
@@ -43,7 +44,7 @@ from greylag.core.client import format_address
 from greylag.core.triplet import kind_of
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.service.providers import Provider
-from greylag.store.base import Store, StoreError
+from greylag.store.base import Store
 
 _PAIR = 2  # a sender and a recipient
 _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
@@ -62,10 +63,8 @@ _EXIT = {Verdict.PASS: OK, Verdict.DEFER: DEFER, Verdict.REJECT: REJECT}
 @click.argument("addresses", metavar="[SENDER RECIPIENT]", nargs=-1)
 @several_option
 @click.option("--by-address", is_flag=True, help="As JGREYLIST_BY_IP: each IPv4 address alone.")
-@click.option(
-    "--client-name", metavar="NAME", default="", help="The client's name, for the log line."
-)
-@click.option("--helo", metavar="NAME", default="", help="Its HELO name, for the log line.")
+@click.option("--client-name", metavar="NAME", default="", help="The client's confirmed name.")
+@click.option("--helo", metavar="NAME", default="", help="Its HELO name.")
 @as_option
 @json_option
 @click.pass_obj
@@ -88,37 +87,50 @@ def check(  # noqa: PLR0913 - one for each option
     With --several it is about ADDRESS SENDER: what Postfix asks at DATA where a bounce has several
     recipients.
 
-    The log line is what the daemon writes for it. No rule looks at the names yet.
+    The log line is what the daemon writes for it. The names are those that Postfix would tell.
+    Where evidence from DNS decides, it is asked for now.
 
     Exits with 0 for a pass, 10 for a deferral, 11 for a refusal.
     """
     if helo and not addresses:
         raise click.UsageError("--helo is for attempts: a connection is asked about before HELO")
-    asked = _asked(run, address, addresses, several=several, by_address=by_address)
+    called = Names(client_name, helo)
+    asked = _asked(run, address, addresses, called, several=several, by_address=by_address)
     run.tell_configuration()
     for line in for_root_alone(run):
         say(line)
-    decision, failure = _explained(run, asked)
-    line = explain.log_line(asked, decision, client_name, helo)
-    senders = _providers(run, decision)
+    found = _explained(run, asked)
+    _write(run, asked, found, called)
+    code = _EXIT[found.decision.verdict]
+    return code if found.failure is None else report_store(found.failure)
+
+
+def _write(run: Run, asked: Asked, found: Explained, called: Names) -> None:
+    line = explain.log_line(asked, found.decision, called)
+    senders = _providers(run, found.decision)
     if run.json:
-        names_told = {"client_name": client_name or None, "helo": helo or None}
+        names_told = {"client_name": called.client or None, "helo": called.helo or None}
         told = {**names_told, "providers": [provider_json(one) for one in senders]}
-        write_json({**_document(run, asked, decision), **told, "log_line": line})
+        write_json({**_document(run, asked, found), **told, "log_line": line})
     else:
         about = [("provider", provider_text(one, run.now)) for one in senders]
-        write_fields([*_fields(run, asked, decision), *about, ("log line", line)])
-    return _EXIT[decision.verdict] if failure is None else report_store(failure)
+        write_fields([*_fields(run, asked, found), *about, ("log line", line)])
 
 
-def _explained(run: Run, asked: Asked) -> tuple[Decision, StoreError | None]:
+def _explained(run: Run, asked: Asked) -> Explained:
     settings = run.settings
     opened, gather = lambda: _opened(run), gather_of(settings.dns)
     return explain.explain(asked, opened, settings.on_failure, run.now, gather)
 
 
 def _asked(
-    run: Run, address: str, addresses: tuple[str, ...], *, several: bool, by_address: bool
+    run: Run,
+    address: str,
+    addresses: tuple[str, ...],
+    called: Names,
+    *,
+    several: bool,
+    by_address: bool,
 ) -> Asked:
     if several and len(addresses) != 1:
         raise click.UsageError(SEVERAL_USAGE)
@@ -131,9 +143,10 @@ def _asked(
         if not addresses:
             return explain.connection(address, run.policy, by_address=by_address)
         if several:
-            return explain.attempt_at_data(address, addresses[0], run.policy)
+            return explain.attempt_at_data(address, addresses[0], run.policy, called)
+        tables = run.settings.recipients
         sender, recipient = addresses
-        return explain.attempt(address, sender, recipient, run.policy, run.settings.recipients)
+        return explain.attempt(address, sender, recipient, run.policy, tables, called)
 
 
 def _opened(run: Run) -> Store:
@@ -149,12 +162,14 @@ def _providers(run: Run, decision: Decision) -> list[Provider]:
         return behind(store, decision.entry)
 
 
-def _document(run: Run, asked: Asked, decision: Decision) -> dict[str, object]:
+def _document(run: Run, asked: Asked, found: Explained) -> dict[str, object]:
+    decision = found.decision
     triplet, record, entry = asked.triplet, decision.record, decision.entry
     return {
         "verdict": decision.verdict.value,
         "reason": decision.reason.value,
         "meaning": meaning_of(asked, decision),
+        "instead": decision.instead and decision.instead.value,
         "kind": kind_of(triplet),
         "client_address": format_address(asked.packed),
         "client_network": network_text(triplet.network, run.policy),
@@ -167,10 +182,12 @@ def _document(run: Run, asked: Asked, decision: Decision) -> dict[str, object]:
         "at_data": decision.at_data,
         "explicit": run.policy.explicit,
         "recipient_table": asked.table and asked.table.origin,
+        **evidence_json(found, policy_of(asked)),
     }
 
 
-def _fields(run: Run, asked: Asked, decision: Decision) -> list[tuple[str, str]]:
+def _fields(run: Run, asked: Asked, found: Explained) -> list[tuple[str, str]]:
+    decision = found.decision
     asked_about = [("about", "a connection, as jgreylist asks")]
     if isinstance(asked.about, Attempt):
         asked_about = [
@@ -180,6 +197,7 @@ def _fields(run: Run, asked: Asked, decision: Decision) -> list[tuple[str, str]]
     fields = [
         ("verdict", decision.verdict.value + (" (at DATA)" if decision.at_data else "")),
         ("reason", f"{decision.reason.value}: {meaning_of(asked, decision)}"),
+        *_instead_fields(decision),
         ("may pass", _may_pass(asked, decision, run.now)),
         ("client", format_address(asked.packed)),
         ("client network", network_text(asked.triplet.network, run.policy)),
@@ -189,7 +207,13 @@ def _fields(run: Run, asked: Asked, decision: Decision) -> list[tuple[str, str]]
         fields.append(("settings", f"[[recipient]] of {asked.table.origin}"))
     if run.policy.explicit:
         fields.append(("mode", EXPLICIT))
-    return fields + _record_fields(decision, run.now) + _entry_fields(decision, run.now)
+    fields += _record_fields(decision, run.now) + _entry_fields(decision, run.now)
+    return fields + evidence_fields(found, policy_of(asked))
+
+
+def _instead_fields(decision: Decision) -> list[tuple[str, str]]:
+    instead = decision.instead
+    return [] if instead is None else [("  instead of", f"{instead.value}: {instead.meaning}")]
 
 
 def _may_pass(asked: Asked, decision: Decision, now: int) -> str:

@@ -79,6 +79,7 @@ def _document(of: Summary) -> dict[str, object]:
         "let_in_at_once": _answers(of.at_once),
         "refused": _answers(of.refused),
         "deferred": _answers(of.deferred),
+        "observed": _answers(of.observed),
         "forgotten_after_passing": of.delayed,
         "evicted": of.evicted,
     }
@@ -101,6 +102,9 @@ def _lines(of: Summary, waiting: int, passed: int) -> list[tuple[str, str]]:
     ):
         lines.append((name, str(sum(counts.values()))))
         lines += [(f"  {reason}", str(count)) for reason, count in counts.items()]
+    if of.observed:
+        lines.append(("only observed", f"{sum(of.observed.values())} would not have been let in"))
+        lines += [(f"  {reason}", str(count)) for reason, count in of.observed.items()]
     if of.evicted:
         lines.append(("evicted", f"{of.evicted} waiting triplets had to make room"))
     return [*lines, ("records now", f"{waiting} waiting for a retry, {passed} passed")]

@@ -1,8 +1,9 @@
 """The names of the figures that are kept by the hour, and which of them a decision adds to.
 
-A figure is a name and a number. Names: `pass:known`, `defer:new`, ... (verdict and reason); the
-histogram of the delay that greylisting added to mail which then passed; and the fate of triplets
-when they are forgotten. `core.summary` reads them.
+A figure is a name and a number. Names: `pass:known`, `defer:new`, ... (verdict and reason);
+`observed:new`, ... (the reason why it would not have been let in, where greylisting only observes);
+the histogram of the delay that greylisting added to mail which then passed; and the fate of
+triplets when they are forgotten. `core.summary` reads them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ STOPPED = "fate:stopped"  # never came back after the delay: what greylisting st
 DELAYED = "fate:delayed"  # had passed: mail that was delayed once
 # Was waiting for its retry when room had to be made, or was not recorded: see service.quota.
 EVICTED = "fate:evicted"
+OBSERVED = "observed:"  # and the reason
 WAITED_SECONDS = "waited:seconds"  # sum over all first passes
 
 # Upper bounds in seconds. Real senders' second and third tries fall between 1 minute and some
@@ -51,6 +53,8 @@ def figures_of(decision: Decision) -> dict[str, int]:
     figures = {answer_name(decision.verdict, decision.reason): 1}
     if decision.waited is not None:
         figures |= delay_figures(decision.waited)
+    if decision.instead is not None:
+        figures[observed_name(decision.instead)] = 1
     return figures
 
 
@@ -60,6 +64,11 @@ _ANSWER_NAMES = {(v, r): f"{v.value}:{r.value}" for v in Verdict for r in Reason
 def answer_name(verdict: Verdict, reason: Reason) -> str:
     """Return the counter of answers with this verdict and reason."""
     return _ANSWER_NAMES[verdict, reason]
+
+
+def observed_name(instead: Reason) -> str:
+    """Return the counter of what was only observed, and else would have had this reason."""
+    return f"{OBSERVED}{instead.value}"
 
 
 def fate_of(record: Record) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from greylag.core.figures import (
     DELAYED,
     EVICTED,
+    OBSERVED,
     STOPPED,
     WAITED_BOUNDS,
     WAITED_BUCKETS,
@@ -28,6 +29,7 @@ class Summary:
     evicted: int  # that had to make room while they waited
     delays: tuple[int, ...]  # the histogram: one number for each of WAITED_BUCKETS
     waited: int  # seconds, all delays together
+    observed: dict[str, int]  # let in because greylisting only observes, by the reason instead
 
     @property
     def retried(self) -> int:
@@ -95,18 +97,18 @@ class Summary:
 def summarised(figures: Mapping[str, int]) -> Summary:
     """Return what the figures of some hours, or of a process, say."""
     return Summary(
-        _by_reason(figures, Verdict.PASS),
-        _by_reason(figures, Verdict.DEFER),
-        _by_reason(figures, Verdict.REJECT),
+        _by_reason(figures, f"{Verdict.PASS.value}:"),
+        _by_reason(figures, f"{Verdict.DEFER.value}:"),
+        _by_reason(figures, f"{Verdict.REJECT.value}:"),
         figures.get(STOPPED, 0),
         figures.get(DELAYED, 0),
         figures.get(EVICTED, 0),
         tuple(figures.get(name, 0) for name in WAITED_BUCKETS),
         figures.get(WAITED_SECONDS, 0),
+        _by_reason(figures, OBSERVED),
     )
 
 
-def _by_reason(figures: Mapping[str, int], verdict: Verdict) -> dict[str, int]:
-    start = f"{verdict.value}:"
+def _by_reason(figures: Mapping[str, int], start: str) -> dict[str, int]:
     found = [(n.removeprefix(start), c) for n, c in figures.items() if n.startswith(start)]
     return dict(sorted(found, key=lambda item: (-item[1], item[0])))

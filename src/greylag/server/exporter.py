@@ -45,6 +45,7 @@ class DaemonCollector(Collector):
         quota = self._worker.maintenance.quota
         summary = summarised(self._metrics.figures() | dict(quota.fates))
         yield _attempts(summary)
+        yield _observed(summary)
         yield _delays(summary)
         yield _fates(summary)
         yield _histogram(
@@ -76,10 +77,13 @@ class DaemonCollector(Collector):
             "greylag_expiry_paused", "1 while nothing is expired after one.", maintenance.paused
         )
         yield self._records()
+        yield from self._evidence()
+        yield from self._providers()
+
+    def _evidence(self) -> Iterator[Metric]:
         yield _counter("greylag_dns_queries", "Queries that were sent.", self._dns.asked)
         yield _counter("greylag_dns_errors", "Queries without an answer.", self._dns.errors)
         yield _gauge("greylag_dns_kept", "Answers in memory.", self._dns.kept)
-        yield from self._providers()
 
     def _providers(self) -> Iterator[Metric]:
         found = self._metrics
@@ -129,6 +133,19 @@ def _attempts(summary: Summary) -> Metric:
             if number or verdict in reason.verdicts:
                 attempts.add_metric((verdict.value, reason.value), number)
     return attempts
+
+
+def _observed(summary: Summary) -> Metric:
+    """Return what was only observed, with 0 for what did not occur yet."""
+    observed = CounterMetricFamily(
+        "greylag_observed",
+        "Attempts let in because greylisting only observes.",
+        labels=("reason",),
+    )
+    for reason in Reason:
+        if set(reason.verdicts) != {Verdict.PASS} and reason.counted:
+            observed.add_metric((reason.value,), summary.observed.get(reason.value, 0))
+    return observed
 
 
 def _delays(summary: Summary) -> Metric:

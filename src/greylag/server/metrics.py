@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 
-from greylag.core.figures import answer_name, delay_figures
+from greylag.core.figures import answer_name, delay_figures, observed_name
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.wire.tempfail import End
 
@@ -42,6 +42,7 @@ class Metrics:
     def __init__(self) -> None:
         self.answers: Counter[tuple[Verdict, Reason]] = Counter()
         self.delays: Counter[str] = Counter()  # by the names of the figures
+        self.observed: Counter[str] = Counter()  # the same
         self.latency = Histogram()  # from the end of a request to its answer
         self.batches = Histogram()
         self.store_errors = 0
@@ -57,8 +58,11 @@ class Metrics:
         if decision.waited is not None:
             for name, number in delay_figures(decision.waited).items():
                 self.delays[name] += number
+        if decision.instead is not None:
+            self.observed[observed_name(decision.instead)] += 1
 
     def figures(self) -> dict[str, int]:
         """Return what was counted by the names of the figures; for other threads, too."""
         answers = dict(self.answers).items()
-        return {answer_name(*pair): number for pair, number in answers} | dict(self.delays)
+        named = {answer_name(*pair): number for pair, number in answers}
+        return named | dict(self.delays) | dict(self.observed)

@@ -13,6 +13,7 @@ from greylag.core.accesslist import OF_PROVIDERS
 from greylag.core.attempt import Attempt
 from greylag.core.connection import Connection
 from greylag.core.escape import PRINTABLE, escapes, unescaped
+from greylag.core.identity import pool_of
 from greylag.core.subject import DOMAIN, NETWORK, Subject
 from greylag.core.verdict import INFO, LEVELS, Decision, Verdict
 
@@ -89,6 +90,10 @@ def _details(decision: Decision) -> str:
     details = f" retry_after={decision.retry_after}" if decision.retry_after else ""
     if decision.waited is not None:
         details += f" waited={decision.waited}"
+    if decision.instead is not None:
+        details += f" instead={decision.instead.value}"
+    if decision.pool is not None and (pool := pool_of(decision.pool)) is not None:
+        details += f" identity={_text(str(pool))}"
     if decision.entry is not None:
         details += f" entry={_text(_named(decision.entry.subject))}"
         if decision.entry.origin.startswith(OF_PROVIDERS):
