@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from tests.server.clients import ACCEPTED, connected_pair, opening
 from tests.server.daemon import Daemon, request, serving
+from tests.servers.fuse import silent
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 LINGER = 21 if SOAK else 4  # seconds
@@ -82,3 +84,34 @@ def lingering(daemon: Daemon, how: str) -> socket.socket:
             if how == "a client":
                 assert giver.recv(100) == ACCEPTED
     return client
+
+
+@pytest.mark.parametrize("how", ["not a question", "a client", "many", "policy socket"])
+def test_a_file_whose_close_never_ends_keeps_nobody_waiting_t38(
+    daemon: Daemon, tmp_path: Path, how: str
+) -> None:
+    """A descriptor of a file system (FUSE) that has stopped answering."""
+    with silent(tmp_path / "silent") as files:
+        number = 100 if how == "many" else 1
+        opened = [os.open(files.file, os.O_RDWR) for _ in range(number)]
+        if how == "policy socket":
+            with daemon.connect() as asking, suppress(PermissionError):
+                socket.send_fds(asking.socket, [request()], opened)
+        else:
+            text = b"nonsense" if how == "not a question" else opening(timeout="5")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as giver:
+                giver.connect(str(daemon.folder / "handover.sock"))
+                with suppress(OSError):
+                    socket.send_fds(giver, [text], opened)
+        with daemon.connect() as asking:
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                before = time.monotonic()
+                assert asking.ask().startswith(b"action=")
+                assert time.monotonic() - before < 1  # the deadline
+                time.sleep(0.01)
+        assert how == "policy socket" or files.waiting  # the daemon's closing does hang
+        for one in opened:  # ours hangs as well, until the end
+            threading.Thread(target=os.close, args=(one,), daemon=True).start()
+    with daemon.connect() as asking:
+        assert asking.ask().startswith(b"action=")
