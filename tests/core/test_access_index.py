@@ -108,7 +108,8 @@ SIGHTS = st.builds(
 @given(st.lists(ENTRIES, max_size=12), SIGHTS)
 def test_the_index_says_what_all_entries_say(chosen: list[Entry], seen: Seen) -> None:
     entries = [replace(entry, number=number) for number, entry in enumerate(chosen)]
-    found = AccessIndex(entries).matching(seen)
+    index = AccessIndex(entries)
+    found = [*index.matching(seen), *index.providers(seen)]
     assert set(found) <= set(entries)
     for word in (last_word, wants, expected, trap, provider):
         assert word(found, seen, 1000) == word(entries, seen, 1000)

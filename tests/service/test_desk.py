@@ -5,18 +5,23 @@ from __future__ import annotations
 import pytest
 
 from greylag.core.accessindex import AccessIndex
-from greylag.core.accesslist import NEVER, Entry
+from greylag.core.accesslist import NEVER, Entry, Purpose
 from greylag.core.attempt import Attempt
 from greylag.core.engine import precheck
+from greylag.core.evidence import Kind
 from greylag.core.policy import Policy
 from greylag.core.question import Question
-from greylag.core.subject import parse_subject
+from greylag.core.subject import ClientName, parse_subject
 from greylag.core.verdict import Decision, Reason
 from greylag.service.batch import Answered
 from greylag.service.desk import BRIEFLY, TRUSTED_FOR, Desk
 from greylag.service.later import Later
 from greylag.store.memory import MemoryStore
 from tests.service.asked import decided
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from greylag.core.accesslist import Asked
 
 POLICY = Policy(delay=1)
 
@@ -65,6 +70,53 @@ def test_first_contact_and_first_pass_are_the_stores() -> None:
     known = counter.ask(1)
     assert isinstance(known, Decision)
     assert known.reason is Reason.KNOWN
+
+
+def test_who_is_known_is_not_looked_for_among_ranges_of_providers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """These have nearly all prefix lengths: it would take longer than all else of an answer."""
+    block = Entry(parse_subject("192.0.2.0/24"), 0, purpose=Purpose.PROVIDER)
+    name = Entry(ClientName("mail.example.org"), 0)
+    counter, lists = Counter(), AccessIndex([block, name])
+    assert counter.settle(1) is Reason.NEW
+    counter.now += POLICY.delay
+    assert counter.settle(1) is Reason.RETRIED
+    counter.desk.use_lists(lists)
+    asked: list[Asked] = []
+    real = AccessIndex.providers
+
+    def providers(lists: AccessIndex, question: Asked) -> list[Entry]:
+        asked.append(question)
+        return real(lists, question)
+
+    monkeypatch.setattr(AccessIndex, "providers", providers)
+    known = counter.ask(1)
+    assert isinstance(known, Decision)
+    assert known.reason is Reason.KNOWN
+    assert asked == []
+    first = counter.ask(2)
+    assert isinstance(first, Question)
+    assert (first.provider, first.wants) == (block, frozenset([Kind.NAMES]))
+    assert len(asked) == 1
+    counter.now += POLICY.lifetime  # what was known is a first contact again
+    again = counter.ask(1)
+    assert isinstance(again, Question)
+    assert (again.provider, again.wants) == (block, frozenset([Kind.NAMES]))
+
+
+def test_a_record_that_is_no_longer_believed_is_read_with_all_that_lists_say() -> None:
+    """It may be gone meanwhile: then it is a first contact, and what spares it counts."""
+    block = Entry(parse_subject("192.0.2.0/24"), 0, purpose=Purpose.PROVIDER)
+    counter = Counter()
+    counter.settle(1)
+    counter.now += POLICY.delay
+    counter.settle(1)
+    counter.desk.use_lists(AccessIndex([block]))
+    counter.watch += TRUSTED_FOR
+    found = counter.ask(1)
+    assert isinstance(found, Question)
+    assert found.provider == block
 
 
 @pytest.mark.parametrize(("removals", "seconds"), [(None, BRIEFLY), (0, TRUSTED_FOR)])

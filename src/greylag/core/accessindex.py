@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from greylag.core.accesslist import NAMES_OF, Entry, Purpose
+from greylag.core.accesslist import NAMES_OF, Entry, Purpose, addresses_of
 from greylag.core.subject import CLIENT_NAME, DOMAIN, Domain, Network, Subject, named
 
 TYPE_CHECKING = False
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from greylag.core.accesslist import Asked
 
     Facts = tuple[Any, ...]
+    # By size and by host bits, and there by the network's bits as a number: to shift an address
+    # costs a fifth of clearing its host bits, and ranges of big senders have 20 lengths.
+    Networks = dict[int, dict[int, dict[int, Facts]]]
 
 
 class AccessIndex:
@@ -27,9 +30,8 @@ class AccessIndex:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._domains: dict[str, Facts] = {}
-        # By size and by host bits, and there by the network's bits as a number: to shift an address
-        # costs a fifth of clearing its host bits, and ranges of big senders have 20 lengths.
-        self._networks: dict[int, dict[int, dict[int, Facts]]] = {}
+        self._networks: Networks = {}
+        self._providers: Networks = {}  # ranges of big senders, of all sizes: see `providers`
         self._named: dict[str, dict[str, Facts]] = {}  # by kind: all but `_domains`
         self.ignored = 0  # entries that name nothing; who fills the index may add to it
         self.add(entries)
@@ -48,8 +50,10 @@ class AccessIndex:
                 if known is not facts:
                     table[subject.name] = (*known, *facts)
             elif isinstance(subject, Network) and subject.sound:
+                provider = entry.purpose is Purpose.PROVIDER
+                ranges = self._providers if provider else self._networks
                 hosts = 8 * len(subject.packed) - subject.prefix
-                of_family = self._networks.setdefault(len(subject.packed), {})
+                of_family = ranges.setdefault(len(subject.packed), {})
                 of_length = of_family.setdefault(hosts, {})
                 number = int.from_bytes(subject.packed, "big") >> hosts
                 known = of_length.setdefault(number, facts)
@@ -69,7 +73,7 @@ class AccessIndex:
     def _tables(self) -> Iterator[dict[Any, Facts]]:
         yield self._domains
         yield from self._named.values()
-        for family in self._networks.values():
+        for family in (*self._networks.values(), *self._providers.values()):
             yield from family.values()
 
     def __len__(self) -> int:
@@ -79,6 +83,7 @@ class AccessIndex:
         """Return the entries that name the client, the sender or the recipient of an attempt.
 
         Where names of the client are not known, but an entry has one, any of these is among them.
+        Those of providers are left out.
         """
         found: list[Entry] = []
         if self._domains:
@@ -88,18 +93,18 @@ class AccessIndex:
         if self._named:
             self._add_named(found, asked)
         if self._networks:
-            self._add_networks(found, asked.client)
-            if asked.carrier:
-                self._add_networks(found, asked.carrier)
+            _add_around(found, self._networks, asked)
         return found
 
-    def _add_networks(self, found: list[Entry], client: bytes) -> None:
-        size, number = len(client), int.from_bytes(client, "big")
-        for hosts, networks in self._networks.get(size, _NONE).items():
-            facts = networks.get(number >> hosts)
-            if facts is not None:
-                packed = (number >> hosts << hosts).to_bytes(size, "big")
-                found += _entries(Network(packed, 8 * size - hosts), facts)
+    def providers(self, asked: Asked) -> list[Entry]:
+        """Return the entries of providers whose ranges have the client.
+
+        They have nearly all prefix lengths, each of them a look-up. Who is known need not pay that.
+        """
+        found: list[Entry] = []
+        if self._providers:
+            _add_around(found, self._providers, asked)
+        return found
 
     def _add_named(self, found: list[Entry], asked: Asked) -> None:
         for kind, table in self._named.items():
@@ -120,6 +125,16 @@ _FACTS = 9
 _NONE: dict[int, dict[int, Facts]] = {}
 _WORDS = {purpose: purpose.value for purpose in Purpose}
 _PURPOSES = {word: purpose for purpose, word in _WORDS.items()}
+
+
+def _add_around(found: list[Entry], ranges: Networks, asked: Asked) -> None:
+    for client in addresses_of(asked):
+        size, number = len(client), int.from_bytes(client, "big")
+        for hosts, networks in ranges.get(size, _NONE).items():
+            facts = networks.get(number >> hosts)
+            if facts is not None:
+                packed = (number >> hosts << hosts).to_bytes(size, "big")
+                found += _entries(Network(packed, 8 * size - hosts), facts)
 
 
 def _entries(subject: Subject, facts: Facts) -> Iterator[Entry]:

@@ -17,9 +17,10 @@ from functools import partial
 from time import monotonic, time
 
 from greylag.core.accessindex import AccessIndex
-from greylag.core.engine import decide
+from greylag.core.engine import decide, listed
 from greylag.core.question import Question
 from greylag.core.record import Change, Record, applied
+from greylag.core.sparing import heed
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Decision
@@ -32,6 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from greylag.core.accesslist import Entry
     from greylag.core.evidence import Needs
     from greylag.service.evidence import GatherLater
 
@@ -90,15 +92,30 @@ class Desk:
         if self._lists is None:
             return replace(question, listed=False)
         now = int(self._clock())
-        decision = heard(question, self._lists.matching(question), now)
-        if isinstance(decision, Question):
-            decision = self._from_cache(decision, now)
-            if isinstance(decision, Question):
+        entries = self._lists.matching(question)
+        decision = listed(question, entries, now)
+        if decision is None:
+            found = self._remembered(question, self._lists, entries, now)
+            if isinstance(found, Question):
                 self.misses += 1
-                return decision
+                return found
             self.hits += 1
+            decision = found
         self.later.add(decision)
         return decision
+
+    def _remembered(
+        self, question: Question, lists: AccessIndex, entries: list[Entry], now: int
+    ) -> Decision | Question:
+        """Return what memory says; what entries say of first contacts is no matter to the known."""
+        known = self._cache.get(question.triplet)
+        if known is not None and known.record.passed and known.record.live(now):
+            found = self._from_cache(question, known, now)
+            if isinstance(found, Decision):
+                return found
+            question, known = found, None
+        question = heed(question, [*entries, *lists.providers(question)], now)
+        return question if known is None else self._from_cache(question, known, now)
 
     def inform(
         self,
@@ -125,15 +142,13 @@ class Desk:
             return question
         if self._lists is None:
             return replace(question, listed=False)
-        found = heard(question, self._lists.matching(question), int(self._clock()))
+        entries = [*self._lists.matching(question), *self._lists.providers(question)]
+        found = heard(question, entries, int(self._clock()))
         if isinstance(found, Decision):
             self.later.add(found)
         return found
 
-    def _from_cache(self, question: Question, now: int) -> Decision | Question:
-        known = self._cache.get(question.triplet)
-        if known is None:
-            return question
+    def _from_cache(self, question: Question, known: Cached, now: int) -> Decision | Question:
         record = known.record
         decision = decide(question, record, now)
         counts = only_counts(decision)
