@@ -118,6 +118,13 @@ def test_shares_stay_below_the_limit_and_nobody_gets_none(limit: int, listeners:
     assert min(found.connections, found.backlog) >= 1
 
 
+def test_queries_to_dns_have_descriptors_of_their_own() -> None:
+    """50 of them, with three silent servers each; else clients could take these, too."""
+    found = share_out(1024, 4000, 1, 10_000)
+    used = found.connections + found.backlog + found.handing_over + found.dialogues
+    assert used <= 1024 - 128 - 50 * 3
+
+
 def test_an_ipv6_peer_is_its_64(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "log"))
     connections = Connections("[::1]:1", journal)

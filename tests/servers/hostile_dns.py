@@ -62,10 +62,10 @@ class HostileServer(asyncio.DatagramProtocol):
 
 @contextlib.asynccontextmanager
 async def hostile(
-    udp: Behaviour, tcp: Behaviour = lambda _query: ()
+    udp: Behaviour, tcp: Behaviour = lambda _query: (), host: str = "127.0.0.1"
 ) -> AsyncIterator[tuple[HostileServer, tuple[str, int]]]:
     """Run a server; give it and where it listens."""
-    server, place = HostileServer(udp, tcp), ("127.0.0.1", free_port())
+    server, place = HostileServer(udp, tcp), (host, free_port())
     loop = asyncio.get_running_loop()
     transport, _protocol = await loop.create_datagram_endpoint(lambda: server, local_addr=place)
     listener = await asyncio.start_server(server.serve, *place)

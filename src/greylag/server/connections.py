@@ -15,12 +15,15 @@ from greylag.core.value import value
 from greylag.core.verdict import WARN
 from greylag.server.journal import Journal
 from greylag.server.listeners import BACKLOG
+from greylag.service.dns.resolver import AT_ONCE
+from greylag.service.dns.servers import MOST_SERVERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from greylag.server.session import Limits, Session
 
-OWN = 128  # descriptors: store, log, listeners, metrics, what is being closed
+# Descriptors: store, log, listeners, metrics, what is being closed; and for queries to DNS.
+OWN = 128 + AT_ONCE * MOST_SERVERS
 HANDING_OVER = 1024  # connections of those who hand a client over, and have not said anything
 _PEER_BYTES = 8  # of an IPv6 address: whoever has one of a /64 has all
 

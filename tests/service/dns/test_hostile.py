@@ -202,6 +202,19 @@ def test_what_is_cut_short_is_asked_for_over_tcp(name: str) -> None:
     assert (None if answer is None else len(answer)) == wanted
 
 
+@pytest.mark.parametrize("zone", ["", "%1"])
+def test_a_server_may_have_an_ipv6_address(zone: str) -> None:
+    """With a zone, too, as of a router that is asked at its link-local address."""
+
+    async def ask() -> None:
+        async with hostile(lambda query: [truncated(query)], over_tcp([A_TRUE]), "::1") as (_, at):
+            server = (f"{at[0]}{zone}", at[1])
+            assert await Resolver([server], patience=5).ask(QUERY) == TRUE
+            assert await asyncio.to_thread(asked_once, QUERY, [server], 5) == TRUE
+
+    asyncio.run(ask())
+
+
 def test_a_black_hole_holds_up_nobody_for_longer_than_the_budget() -> None:
     """T25: all that is under way ends, whoever waits for it, and no more is sent than may be."""
 

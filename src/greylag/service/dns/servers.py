@@ -17,7 +17,7 @@ Server = tuple[str, int]  # an IPv4 or IPv6 address, and a port
 
 PATIENCE = 0.8  # seconds for a query
 _TRIES = 2  # a datagram may be lost
-_MOST_SERVERS = 3  # as in the C library
+MOST_SERVERS = 3  # as in the C library
 _PORT = 53
 _LOOPBACK = "127.0.0.1"
 RESOLV_CONF = "/etc/resolv.conf"
@@ -51,7 +51,7 @@ def system_servers(path: str = RESOLV_CONF) -> tuple[Server, ...]:
         words = []
     named = [two[1] for two in words if len(two) == 2 and two[0] == "nameserver"]
     servers = [(name, _PORT) for name in named if is_address(name)]
-    return tuple(servers[:_MOST_SERVERS]) or ((_LOOPBACK, _PORT),)
+    return tuple(servers[:MOST_SERVERS]) or ((_LOOPBACK, _PORT),)
 
 
 def in_turn(servers: Sequence[Server]) -> list[Server]:
