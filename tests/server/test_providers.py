@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from time import sleep, time
+from time import monotonic, sleep, time
 
 import pytest
 
@@ -243,7 +243,9 @@ def test_the_oldest_is_due_first_and_a_wrong_clock_holds_nothing_up() -> None:
     ("error", "usable"),
     [(StoreError("x"), True), (StoreUnavailable("x"), False), (ValueError("x"), False)],
 )
-def test_an_errand_that_fails_ends_alone(error: Exception, usable: bool) -> None:
+def test_an_errand_that_fails_ends_alone(
+    error: Exception, usable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     errands, told, store = Errands(), list[object](), MemoryStore()
 
     def fails(_store: Store) -> Iterator[None]:
@@ -255,10 +257,27 @@ def test_an_errand_that_fails_ends_alone(error: Exception, usable: bool) -> None
 
     errands.put(fails, told.append)
     errands.put(works, told.append)
+    monkeypatch.setattr("greylag.server.errands.STEP_EVERY", 0.0)
     assert errands.step(store)
     assert errands.step(store) is usable
     assert [errands.step(store) for _ in range(4)] == [True] * 4
     assert told == [error, None]
+
+
+def test_a_while_passes_between_two_steps() -> None:
+    errands, told, store = Errands(), list[object](), MemoryStore()
+    steps: list[int] = []
+
+    def works(_store: Store) -> Iterator[None]:
+        for number in range(1000):
+            steps.append(number)
+            yield
+
+    errands.put(works, told.append)
+    began = monotonic()
+    while len(steps) < 3:
+        assert errands.step(store)
+    assert monotonic() - began > 0.19
 
 
 def test_the_daemon_lets_a_big_sender_in_and_keeps_it_up_to_date(tmp_path: Path) -> None:

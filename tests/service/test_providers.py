@@ -15,7 +15,20 @@ from greylag.core.spf.ranges import Ranges
 from greylag.core.subject import Domain, Network, parse_subject
 from greylag.core.value import replace
 from greylag.service import providers
-from greylag.service.providers import OFF, OWN, Known, Provider, drop, known, put, shipped, take
+from greylag.service.providers import (
+    OFF,
+    OWN,
+    Known,
+    Provider,
+    drop,
+    in_groups,
+    judge,
+    known,
+    put,
+    shipped,
+    take,
+    write,
+)
 from greylag.store import open_store
 from greylag.store.base import Store, StoreError
 from tests.core.spf.zone import packed
@@ -250,3 +263,35 @@ def test_many_entries_are_read_in_steps(store: Store, monkeypatch: pytest.Monkey
     steps = list(providers.read_known(store))
     assert len(steps) >= 10
     assert known(store).ranges_of("ours") == list(ranges("192.0.2.0/24").networks)
+
+
+def test_ranges_of_nobody_are_let_go_of(store: Store) -> None:
+    """Somebody removed what was kept of their provider, by hand or at the same moment."""
+    found = with_ours(store)
+    take(store, found, "ours", ranges("192.0.2.0/24 198.51.100.0/24"), NOW, force=False)
+    take(store, found, "others", ranges("192.0.2.0/24 203.0.113.0/24"), NOW, force=False)
+    store.remove_entries([Domain(OURS.domain)], Purpose.PROVIDER)
+    new = ranges("192.0.2.0/24 203.0.113.0/24 2001:db8::/32")
+    take(store, known(store), "others", new, NOW, force=True)
+    assert let_in(store, "198.51.100.7") == set()
+    assert let_in(store, "203.0.113.7") == {"others"}
+    assert drop(store, known(store), "others", NOW)
+    assert not store.entries()
+
+
+def test_many_providers_are_written_together_and_each_all_or_not_at_all(store: Store) -> None:
+    found = with_ours(store)
+    take(store, known(store), "others", ranges("203.0.113.0/24"), NOW, force=False)
+    slow = found  # "others" was refreshed by another host since this was read
+    steps = [
+        judge(slow, "ours", ranges("192.0.2.0/24 198.51.100.7"), NOW, force=False),
+        judge(slow, "others", ranges("203.0.113.0/25 198.51.100.7"), NOW, force=False),
+    ]
+    assert [len(group) for group in in_groups(steps, 6)] == [2]
+    assert [len(group) for group in in_groups(steps, 5)] == [1, 1]
+    assert [len(group) for group in in_groups(steps, 1)] == [1, 1]
+    assert list(in_groups([], 1)) == []
+    assert write(store, steps, NOW) == {"others"}
+    after = known(store)
+    assert [str(network) for network in after.ranges_of("others")] == ["203.0.113.0/24"]
+    assert {str(n) for n in after.ranges_of("ours")} == {"192.0.2.0/24", "198.51.100.7"}

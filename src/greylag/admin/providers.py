@@ -18,7 +18,21 @@ from greylag.core.subject import Network
 from greylag.core.value import replace, value
 from greylag.service.dns.published import published
 from greylag.service.dns.resolver import Resolver
-from greylag.service.providers import OFF, OWN, REFUSED, SHIPPED, Provider, drop, known, put, take
+from greylag.service.providers import (
+    MEANWHILE,
+    OFF,
+    OWN,
+    REFUSED,
+    ROWS,
+    SHIPPED,
+    Provider,
+    drop,
+    in_groups,
+    judge,
+    known,
+    put,
+    write,
+)
 from greylag.store.base import Store, StoreConflict
 
 AT_ONCE = 16  # records that are resolved side by side
@@ -147,16 +161,19 @@ def refresh(
         if provider.status == OFF:
             raise WrongValue(f"{name} was removed (greylag providers add {name} takes it back)")
     resolved = asyncio.run(_resolved([found.providers[name] for name in wanted], servers))
-    done: list[Refreshed] = []
-    for (name,) in progress(in_parts(wanted, 1), len(wanted), "storing"):
+    done, steps = [], []
+    for name in wanted:
         ranges, old = resolved[name], set(found.ranges_of(name))
         new = set(ranges.networks)
-        why = take(store, found, name, ranges, now, force=force)
-        kept = len(found.ranges_of(name))
-        done.append(
-            Refreshed(name, why, kept, ranges.left_out, _texts(new - old), _texts(old - new))
-        )
-    return done
+        step = judge(found, name, ranges, now, force=force)
+        kept, come, go = len(found.ranges_of(name)), _texts(new - old), _texts(old - new)
+        done.append(Refreshed(name, step.why, kept, ranges.left_out, come, go))
+        steps.append(step)
+    meanwhile: set[str] = set()
+    groups = list(in_groups(steps, ROWS))
+    for (group,) in progress(in_parts(groups, 1), len(groups), "storing"):
+        meanwhile |= write(store, group, now)
+    return [replace(one, why=MEANWHILE) if one.name in meanwhile else one for one in done]
 
 
 def _texts(networks: Iterable[Network]) -> list[str]:

@@ -12,7 +12,7 @@ from time import monotonic, time
 
 from greylag.core.verdict import INFO, WARN
 from greylag.service.dns.published import published
-from greylag.service.providers import REFUSED, read_known, take
+from greylag.service.providers import MEANWHILE, REFUSED, ROWS, in_groups, judge, read_known, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,19 +91,23 @@ class Refreshing:
         self._metrics.provider_refused = max(refused, default=self._metrics.provider_refused)
 
     async def _refresh(self, found: Known) -> None:
-        refreshed, unanswered = 0, 0
+        resolved: dict[str, Ranges] = {}
+        unanswered = 0
         for provider in due(found, int(time())):
             resolver = self._resolver()
             if resolver is None or unanswered >= MOST_UNANSWERED:
                 break
-            ranges = await published(provider.domain, resolver)
+            ranges = resolved[provider.name] = await published(provider.domain, resolver)
             unanswered = unanswered + 1 if ranges.is_unanswered else 0
-            why = await self._on_store(_taking(found, provider.name, ranges, int(time())))
+        if not resolved:
+            return
+        outcomes = await self._on_store(_storing(found, resolved, int(time())))
+        for name, why in outcomes.items():
             if why:
-                self._tell(provider.name, why)
+                self._tell(name, why)
             else:
-                self._told.pop(provider.name, None)
-            refreshed += not why
+                self._told.pop(name, None)
+        refreshed = sum(not why for why in outcomes.values())
         if refreshed:
             fields: dict[str, bytes | str | int] = {"event": "providers-refreshed"}
             self._journal.event(INFO, {**fields, "providers": refreshed})
@@ -158,11 +162,17 @@ def due(found: Known, now: int) -> list[Provider]:
     return sorted((p for p in old if abs(now - p.tried) >= AGAIN), key=lambda p: p.refreshed)
 
 
-def _taking(
-    found: Known, name: str, ranges: Ranges, now: int
-) -> Callable[[Store], Generator[None, None, str]]:
-    def work(store: Store) -> Generator[None, None, str]:
-        yield from ()
-        return take(store, found, name, ranges, now, force=False)
+def _storing(
+    found: Known, resolved: dict[str, Ranges], now: int
+) -> Callable[[Store], Generator[None, None, dict[str, str]]]:
+    """Return what stores ranges in short steps, and returns why not, or "", for each provider."""
+
+    def work(store: Store) -> Generator[None, None, dict[str, str]]:
+        steps = [judge(found, name, new, now, force=False) for name, new in resolved.items()]
+        outcomes = {step.before.name: step.why for step in steps}
+        for group in in_groups(steps, ROWS):
+            outcomes |= dict.fromkeys(write(store, group, now), MEANWHILE)
+            yield
+        return outcomes
 
     return work

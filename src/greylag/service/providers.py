@@ -21,14 +21,16 @@ from greylag.core.value import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
     from greylag.core.spf.ranges import Ranges
     from greylag.store.base import Store
 
-PAGE = 1000  # rows that are read at once: some milliseconds
+PAGE = 300  # rows that are read at once: some 4 ms
+ROWS = 500  # rows that are written in one transaction: some 20 ms, unless one provider has more
 SHIPPED, OWN, OFF = "shipped", "own", "off"  # by the package; by an admin; of the package, not used
 REFRESHED, REFUSED = "ok", "refused: "  # outcomes; others say why there are no new ranges
+MEANWHILE = "somebody else changed it meanwhile"
 _LONGEST = 200  # characters of an outcome
 
 
@@ -63,12 +65,15 @@ class Provider:
         )
 
 
+Changes = dict[Network, frozenset[str]]
+
+
 @value
 class Known:
     """All providers by name, and all ranges with the names of those that publish them."""
 
     providers: dict[str, Provider]
-    ranges: dict[Network, frozenset[str]]
+    ranges: Changes
 
     def ranges_of(self, name: str) -> list[Network]:
         """Return the ranges that are kept of a provider."""
@@ -85,7 +90,7 @@ def shipped() -> tuple[Provider, ...]:
 
 def read_known(store: Store) -> Generator[None, None, Known]:
     """Read what is known, in steps; whoever steps may do other work between them."""
-    ranges: dict[Network, frozenset[str]] = {}
+    ranges: Changes = {}
     kept: dict[str, Provider] = {}
     after: int | None = 0
     while after is not None:
@@ -101,7 +106,8 @@ def read_known(store: Store) -> Generator[None, None, Known]:
                 found = _provider_of(entry.subject.name, min(names), entry)
                 kept[found.name] = found
         yield
-    return Known(_with_shipped(kept), ranges)
+    there = {network: names & kept.keys() for network, names in ranges.items()}
+    return Known(_with_shipped(kept), there)
 
 
 def known(store: Store) -> Known:
@@ -139,8 +145,23 @@ def _with_shipped(kept: dict[str, Provider]) -> dict[str, Provider]:
     return {**found, **kept}
 
 
-def take(store: Store, found: Known, name: str, ranges: Ranges, now: int, *, force: bool) -> str:
-    """Store what the record of a provider has now, all or none; return why not, or "".
+@value
+class Step:
+    """What is to be written of one provider."""
+
+    before: Provider
+    after: Provider | None  # None: it is removed
+    changes: Changes
+    why: str = ""  # its ranges stay as they are
+
+    @property
+    def rows(self) -> int:
+        """Return how many entries are written or removed."""
+        return 1 + len(self.changes)
+
+
+def judge(found: Known, name: str, ranges: Ranges, now: int, *, force: bool) -> Step:
+    """Return what becomes of a provider whose record has these ranges now, and note it.
 
     An empty answer is refused, and so is a change that is too much, unless it is to be forced
     (T28): then the old ranges stay.
@@ -157,68 +178,89 @@ def take(store: Store, found: Known, name: str, ranges: Ranges, now: int, *, for
         outcome=why[:_LONGEST] or REFRESHED,
         refreshed=provider.refreshed if why else now,
     )
-    changes = {} if why else _changes(found, name, new)
-    if not _write(store, provider, after, changes, now):
-        return "somebody else changed it meanwhile"
-    _note(found, after, changes)
-    return why
+    step = Step(provider, after, {} if why else _changes(found, name, new), why)
+    _note(found, step)
+    return step
+
+
+def take(store: Store, found: Known, name: str, ranges: Ranges, now: int, *, force: bool) -> str:
+    """Store what the record of a provider has now; return why not, or ""."""
+    step = judge(found, name, ranges, now, force=force)
+    return MEANWHILE if write(store, [step], now) else step.why
 
 
 def put(store: Store, found: Known, provider: Provider, now: int) -> bool:
     """Keep a provider without resolving its record; tell whether nobody changed it meanwhile."""
     before = found.providers.get(provider.name, provider)
     changes = _changes(found, provider.name, ()) if provider.status == OFF else {}
-    if not _write(store, before, provider, changes, now):
-        return False
-    _note(found, provider, changes)
-    return True
+    step = Step(before, provider, changes)
+    _note(found, step)
+    return not write(store, [step], now)
 
 
 def drop(store: Store, found: Known, name: str, now: int) -> bool:
     """Remove a provider and its ranges; tell whether nobody changed it meanwhile."""
-    provider, changes = found.providers[name], _changes(found, name, ())
-    if not _write(store, provider, None, changes, now):
-        return False
-    _note(found, None, changes)
-    del found.providers[name]
-    return True
+    step = Step(found.providers[name], None, _changes(found, name, ()))
+    _note(found, step)
+    return not write(store, [step], now)
 
 
-Changes = dict[Network, frozenset[str]]
+def in_groups(steps: Iterable[Step], most: int) -> Iterator[list[Step]]:
+    """Yield steps that are written together: of up to so many rows, or a single one of more."""
+    group: list[Step] = []
+    for step in steps:
+        if group and sum(one.rows for one in group) + step.rows > most:
+            yield group
+            group = []
+        group.append(step)
+    if group:
+        yield group
+
+
+def write(store: Store, steps: Sequence[Step], now: int) -> frozenset[str]:
+    """Write steps in one transaction, which is one change of the lists.
+
+    Left out is a provider that is not what it was when it was read. Return the names of these.
+    """
+    changes: Changes = {}
+    kept: list[Entry] = []
+    gone: list[Subject] = []
+    meanwhile = set()
+    with store.transaction():
+        for step in steps:
+            before = step.before
+            if _kept(store, before) != before.kept:
+                meanwhile.add(before.name)
+                continue
+            changes.update(step.changes)
+            subject = None if step.after is None else step.after.entry.subject
+            if step.after is not None:
+                kept.append(step.after.entry)
+            if before.kept is not None and before.kept.subject != subject:
+                gone.append(before.kept.subject)
+        kept += [
+            Entry(network, 0, created=now, purpose=Purpose.PROVIDER, origin=origin_of(names))
+            for network, names in changes.items()
+            if names
+        ]
+        gone += [network for network, names in changes.items() if not names]
+        if kept:
+            store.put_entries(kept)
+        if gone:
+            store.remove_entries(gone, Purpose.PROVIDER)
+    return frozenset(meanwhile)
 
 
 def _changes(found: Known, name: str, new: Collection[Network]) -> Changes:
-    """Return for each range whose providers change, who they are then."""
+    """Return for each range whose providers change, who they are then: nobody, if it goes.
+
+    So do ranges of providers that are not there, as where somebody removed one by hand.
+    """
     wanted = set(new)
     changes = {n: found.ranges.get(n, frozenset()) | {name} for n in new}
     changes |= {n: found.ranges[n] - {name} for n in found.ranges_of(name) if n not in wanted}
-    return {
-        network: names for network, names in changes.items() if names != found.ranges.get(network)
-    }
-
-
-def _write(
-    store: Store, before: Provider, after: Provider | None, changes: Changes, now: int
-) -> bool:
-    """Write all or nothing; nothing where the provider is not what it was when it was read."""
-    there = [
-        Entry(network, 0, created=now, purpose=Purpose.PROVIDER, origin=origin_of(names))
-        for network, names in changes.items()
-        if names
-    ]
-    gone: list[Subject] = [network for network, names in changes.items() if not names]
-    if after is not None:
-        there.append(after.entry)
-    if before.kept is not None and (after is None or after.entry.subject != before.kept.subject):
-        gone.append(before.kept.subject)
-    with store.transaction():
-        if _kept(store, before) != before.kept:
-            return False
-        if there:
-            store.put_entries(there)
-        if gone:
-            store.remove_entries(gone, Purpose.PROVIDER)
-    return True
+    lost = {n: names for n, names in found.ranges.items() if not names and n not in wanted}
+    return lost | {n: names for n, names in changes.items() if names != found.ranges.get(n)}
 
 
 def _kept(store: Store, provider: Provider) -> Entry | None:
@@ -230,11 +272,14 @@ def _kept(store: Store, provider: Provider) -> Entry | None:
     return None
 
 
-def _note(found: Known, after: Provider | None, changes: Changes) -> None:
-    if after is not None:
-        found.providers[after.name] = replace(after, kept=after.entry)
-    for network, names in changes.items():
+def _note(found: Known, step: Step) -> None:
+    """Note a step as done: what follows builds on it."""
+    if step.after is not None:
+        found.providers[step.after.name] = replace(step.after, kept=step.after.entry)
+    else:
+        del found.providers[step.before.name]
+    for network, names in step.changes.items():
         if names:
             found.ranges[network] = names
         else:
-            del found.ranges[network]
+            found.ranges.pop(network, None)
