@@ -14,7 +14,7 @@ from greylag.core.figures import STOPPED
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.subject import parse_subject
-from greylag.core.triplet import Triplet, connection_of
+from greylag.core.triplet import OF_CONNECTIONS, Triplet, connection_of
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.store.base import Store, StoreError, StoreUnavailable
@@ -52,7 +52,7 @@ def passed(last: int) -> Record:
         ({"client": "192.0.2.1/24"}, "client"),
         ({"sender": " "}, "sender"),
         ({"recipient": ""}, "recipient"),
-        ({"connections": True, "sender": ""}, "connections"),
+        ({"kind": OF_CONNECTIONS, "sender": ""}, "connections"),
     ],
 )
 def test_a_wrong_value_says_which_it_is(given: dict[str, str | bool], name: str) -> None:
@@ -73,7 +73,7 @@ def test_the_newest_of_those_that_are_wanted() -> None:
     store = kept(*many, (connection, passed(NOW)))
     what = wanted(POLICY, client=CLIENT, passed=False)
     assert records.newest(store, what, 2) == (9, many[:2])
-    only = wanted(POLICY, connections=True)
+    only = wanted(POLICY, kind=OF_CONNECTIONS)
     assert [key for key, _record in records.fitting(store, only)] == [connection]
 
 

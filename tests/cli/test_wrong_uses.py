@@ -44,6 +44,7 @@ RIGHT = {
     "stats": "",
     "search": "",
     "forget": "192.0.2.1 a@example.org b@example.net",
+    "distrust": "192.0.2.1",
     "expire": "",
     "import smtp-log": "{log}",
     "db init": "",
@@ -91,6 +92,9 @@ WRONG = [
     ("forget", USAGE, "expected ADDRESS SENDER RECIPIENT, or options that choose records"),
     ("forget 192.0.2.1", USAGE, "expected ADDRESS SENDER RECIPIENT, or none of them and options"),
     ("forget 192.0.2.1 a b --passed", USAGE, "not both"),
+    ("distrust example.org", USAGE, "expected an address, spf:DOMAIN or name:DOMAIN"),
+    ("distrust 192.0.2.1 x", USAGE, "expected a sender domain or 'any', got 'x'"),
+    ("search --trusted --trapped", USAGE, "exclude each other"),
     ("stats now", USAGE, "Got more arguments than expected"),
     ("search --client", USAGE, "Option '--client' requires an argument"),
     ("config --check --example", USAGE, "exclude each other"),
@@ -142,6 +146,7 @@ WRONG = [
     ("import smtp-log --tree {home}/none {log}", LATER, "none: No such file or directory"),
     # nothing there
     ("search", NOTHING, "no record fits"),
+    ("distrust 192.0.2.1", NOTHING, "192.0.2.1 has earned no trust: nothing to end"),
     ("forget 192.0.2.1 a@example.org b@example.net", NOTHING, "no record fits: nothing to forget"),
     ("allow remove 192.0.2.9", NOTHING, "not on the allowlist"),
     # nobody to ask

@@ -818,3 +818,14 @@ def test_the_end_of_what_stands_under_a_name_is_in_no_figure(store: Store, key: 
     store.apply([Created(key, NOW + 10, NOW + 10, NOW + 20)], {}, NOW + 10)
     assert record(store, key) == Record(NOW + 10, NOW + 10, NOW + 20, blocked=1)
     assert store.figures(0, NOW + 9999).get(hour_of(NOW), {}).get(STOPPED, 0) == 0
+
+
+@needs(*RECORDS)
+def test_a_search_for_one_name_finds_what_stands_under_it_alone(store: Store) -> None:
+    store.apply([*(Noted(key, NOW, NOW + 9) for key in NAMED), BORN], {}, NOW)
+    for name in {key.network for key in NAMED}:
+        found = [key for key, _ in store.search(Filter(name, name), 100)]
+        assert set(found) == {key for key in NAMED if key.network == name}
+    assert [key for key, _ in store.search(Filter(KEY.network, KEY.network), 100)] == [KEY]
+    trust = Filter(POOL, POOL, recipient=trust_of(POOL, "").recipient)
+    assert len(list(store.search(trust, 100))) == 2

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 
+from greylag.admin.trust import Standing, standing
 from greylag.admin.typed import typed_address, typed_client, typed_recipient, typed_several
 from greylag.core.accesslist import NEVER
 from greylag.core.attempt import Attempt, Stage
@@ -52,6 +53,7 @@ class Explained:
     failure: StoreError | None = None
     evidence: Evidence = NO_EVIDENCE  # what was asked for, and found: None is not known
     signs: tuple[Found, ...] | None = None  # None: they were not looked for
+    standing: Standing | None = None  # of the client; None: it makes no difference, or is not known
 
     @property
     def identity(self) -> Pool | None:
@@ -125,6 +127,12 @@ def explain(
     """Return the answer, what it rests on, and what failed. A store is opened if it is needed."""
     failures: list[StoreError] = []
     found: dict[Kind, object] = {}
+    opened: list[Store] = []
+    stands = None
+
+    def open_and_keep() -> Store:
+        opened.append(stack.enter_context(closing(open_store())))
+        return opened[0]
 
     def noted(question: Question, kinds: frozenset[Kind], seconds: float) -> Evidence:
         new = {} if gather is None else gather(question, kinds, seconds)
@@ -133,15 +141,20 @@ def explain(
 
     with ExitStack() as stack:
         service = Service(
-            lambda: stack.enter_context(closing(open_store())),
+            open_and_keep,
             report=failures.append,
             on_failure=on_failure,
             clock=lambda: now,
             gather=noted,
         )
-        decision = service.foretell(asked.question)
+        decision, question = service.foretell(asked.question), service.question
+        if question is not None and question.policy.spares and not failures:
+            try:
+                stands = standing(opened[0], question, now)
+            except StoreError as error:
+                failures.append(error)
     failure = failures[0] if failures else None
-    return Explained(decision, failure, found, _signs(asked.question, decision, found))
+    return Explained(decision, failure, found, _signs(asked.question, decision, found), stands)
 
 
 def _signs(

@@ -38,6 +38,7 @@ from greylag.cli.shown import (
     provider_text,
     record_json,
 )
+from greylag.cli.standing import standing_fields, standing_json
 from greylag.core.accesslist import Purpose
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address
@@ -183,6 +184,7 @@ def _document(run: Run, asked: Asked, found: Explained) -> dict[str, object]:
         "explicit": run.policy.explicit,
         "recipient_table": asked.table and asked.table.origin,
         **evidence_json(found, policy_of(asked)),
+        **standing_json(found.standing, run.now),
     }
 
 
@@ -208,7 +210,8 @@ def _fields(run: Run, asked: Asked, found: Explained) -> list[tuple[str, str]]:
     if run.policy.explicit:
         fields.append(("mode", EXPLICIT))
     fields += _record_fields(decision, run.now) + _entry_fields(decision, run.now)
-    return fields + evidence_fields(found, policy_of(asked))
+    fields += evidence_fields(found, policy_of(asked))
+    return fields + standing_fields(found.standing, run.now)
 
 
 def _instead_fields(decision: Decision) -> list[tuple[str, str]]:

@@ -31,6 +31,7 @@ from greylag.cli.common import (
 from greylag.cli.completion import completion
 from greylag.cli.config import config
 from greylag.cli.db import db
+from greylag.cli.distrust import distrust
 from greylag.cli.expire import expire
 from greylag.cli.forget import forget
 from greylag.cli.home import DEFAULT_HOME
@@ -215,7 +216,7 @@ def cli(context: click.Context, config_file: str | None, qmail_home: str | None)
 
 for _command in (
     *(check, serve, list_group(ALLOW), list_group(DENY), expect, trap, providers),
-    *(stats, search, forget, expire, import_group, db, config, qmail, completion),
+    *(stats, search, forget, distrust, expire, import_group, db, config, qmail, completion),
 ):
     config_everywhere(_command)
     cli.add_command(_command)

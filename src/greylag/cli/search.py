@@ -11,12 +11,13 @@ import click
 
 from greylag.admin.moments import when
 from greylag.admin.records import Wanted, newest, state_of, wanted
+from greylag.cli import standing
 from greylag.cli.common import NOTHING, OK, Run, examples, json_option, told_as_usage
 from greylag.cli.output import progress, say, write_json, write_table
 from greylag.cli.shown import addresses_text, network_text, record_json
 from greylag.core.policy import Policy
 from greylag.core.record import Record
-from greylag.core.triplet import Triplet
+from greylag.core.triplet import OF_CONNECTIONS, OF_SENT, OF_TRAPPED, OF_TRUST, Triplet
 
 _HEADER = ("client network", "sender", "recipient", "first seen", "state", "deferred", "let in")
 several_option = click.option(
@@ -35,15 +36,18 @@ class Chosen:
     waiting: bool
     passed: bool
     connections: bool
+    pools: bool
 
     def anything(self) -> bool:
         """Tell whether any option was given."""
-        return self != Chosen(None, None, None, waiting=False, passed=False, connections=False)
+        return any(getattr(self, name) not in {None, False} for name in Chosen.__slots__)
 
-    def wanted(self, policy: Policy) -> Wanted:
-        """Return which records they mean. Raises click.UsageError."""
+    def wanted(self, policy: Policy, kind: str | None = None) -> Wanted:
+        """Return which records they mean, of mail or of one kind. Raises click.UsageError."""
         if self.waiting and self.passed:
             raise click.UsageError("--waiting and --passed exclude each other")
+        if self.connections and kind is not None:
+            raise click.UsageError(f"--connections and --{standing.NAMES[kind]} exclude each other")
         with told_as_usage():
             return wanted(
                 policy,
@@ -51,7 +55,8 @@ class Chosen:
                 sender=self.sender,
                 recipient=self.recipient,
                 passed=self.passed if self.passed or self.waiting else None,
-                connections=self.connections,
+                kind=OF_CONNECTIONS if self.connections else kind,
+                pools=self.pools,
             )
 
 
@@ -68,6 +73,9 @@ def filter_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--waiting", is_flag=True, help="Only what has not passed."),
         click.option("--passed", is_flag=True, help="Only what has passed."),
         click.option("--connections", is_flag=True, help="Only connections (jgreylist)."),
+        click.option(
+            "--pools", is_flag=True, help="Those of pools of servers, and not of client networks."
+        ),
     )
 
     @wraps(command)
@@ -87,6 +95,7 @@ def filter_options(command: Callable[..., int]) -> Callable[..., int]:
         "greylag search --client 192.0.2.0/24 --recipient @example.org",
         "greylag search --sender '<>' --json",
         "greylag search --connections    # what jgreylist remembers",
+        "greylag search --trusted    # whose new mail is let in, or soon will be",
     )
 )
 @filter_options
@@ -98,34 +107,57 @@ def filter_options(command: Callable[..., int]) -> Callable[..., int]:
     show_default=True,
     help="How many to show.",
 )
+@click.option(
+    "--trusted", is_flag=True, help="Who is trusted, or on the way to it, in place of mail."
+)
+@click.option("--correspondents", is_flag=True, help="Whom our users wrote to, in place of mail.")
+@click.option("--trapped", is_flag=True, help="Who mailed a trap, in place of mail.")
 @json_option
 @click.pass_obj
-def search(run: Run, chosen: Chosen, limit: int) -> int:
+def search(
+    run: Run, chosen: Chosen, limit: int, *, trusted: bool, correspondents: bool, trapped: bool
+) -> int:
     """Show records, newest first contact first. All options given must hold.
 
     Texts fit anywhere in an address, and without case.
     """
-    what = chosen.wanted(run.policy)
+    given = {OF_TRUST: trusted, OF_SENT: correspondents, OF_TRAPPED: trapped}
+    kinds = [kind for kind, is_given in given.items() if is_given]
+    if len(kinds) > 1:
+        raise click.UsageError("--trusted, --correspondents and --trapped exclude each other")
+    kind = kinds[0] if kinds else None
+    what = chosen.wanted(run.policy, kind)
     with closing(run.open_store()) as store:
-        total, found = newest(store, what, limit, progress)
+        total, found = newest(store, what, limit, progress, None if kind is None else run.now)
     if total > len(found):
         say(f"{len(found)} of {total} records are shown: --limit shows more")
     if run.json:
-        records = [record_json(key, record, run.policy, run.now) for key, record in found]
-        write_json({"total": total, "limit": limit, "records": records})
+        name = "records" if kind is None else standing.NAMES[kind]
+        write_json(
+            {"total": total, "limit": limit, name: [_json(run, kind, *one) for one in found]}
+        )
     elif found:
-        write_table(_HEADER, [_row(key, record, run.policy, run.now) for key, record in found])
+        header = _HEADER if kind is None else standing.HEADERS[kind]
+        write_table(header, [_row(run, kind, *one) for one in found])
     else:
         say("no record fits")
     return OK if found else NOTHING
 
 
-def _row(key: Triplet, record: Record, policy: Policy, now: int) -> tuple[str, ...]:
+def _json(run: Run, kind: str | None, key: Triplet, record: Record) -> dict[str, object]:
+    if kind is not None:
+        return standing.document(kind, key, record, run.policy, run.now)
+    return record_json(key, record, run.policy, run.now)
+
+
+def _row(run: Run, kind: str | None, key: Triplet, record: Record) -> tuple[str, ...]:
+    if kind is not None:
+        return standing.row(kind, key, record, run.policy, run.now)
     return (
-        network_text(key.network, policy),
+        network_text(key.network, run.policy),
         *addresses_text(key),
-        when(record.first_seen, now),
-        _state(record, now),
+        when(record.first_seen, run.now),
+        _state(record, run.now),
         str(record.blocked),
         str(record.passed),
     )

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from greylag.core.client import IPV4_BYTES, format_address, is_packed, network
+from greylag.core.client import IPV4_BYTES, format_address, is_packed, network, parse_address
 from greylag.core.value import value
 
 _SHORTEST, _LONGEST = 17, 255  # bytes
@@ -56,6 +56,11 @@ _IPV6_PREFIX = 64  # one customer has a /64 (RFC 6177)
 USERS = Pool(PoolKind.USERS, "users").packed
 
 
+def prefix_of_address(client: bytes) -> int:
+    """Return the bits of a packed address that are one client's alone."""
+    return 8 * IPV4_BYTES if len(client) == IPV4_BYTES else _IPV6_PREFIX
+
+
 def of_address(client: bytes) -> bytes:
     """Return what stands for a packed client address alone (IPv6: for its /64)."""
     address = client if len(client) == IPV4_BYTES else network(client, _IPV6_PREFIX)
@@ -76,3 +81,11 @@ def pool_of(identity: bytes) -> Pool | None:
         return pool if pool.packed == identity else None
     except ValueError:
         return None
+
+
+def address_of(identity: bytes) -> bytes | None:
+    """Return the packed address that an identity stands for alone, or None: it is another."""
+    pool = pool_of(identity)
+    if pool is None or pool.kind is not PoolKind.ADDRESS:
+        return None
+    return parse_address(pool.name.encode("ascii"))

@@ -51,6 +51,7 @@ class Service:
         self._gather = gather
         self._ends_at = ends_at
         self._store: Store | None = None
+        self.question: Question | None = None  # that the records answered, with what was gathered
 
     def answer(self, question: Decision | Question) -> Decision:
         """Answer what `precheck` left open; what it changes is durable when this returns."""
@@ -102,6 +103,7 @@ class Service:
         heard = ask_lists(store, question, now)
         if isinstance(heard, Decision):
             return heard
+        self.question = heard
         records = store.load([heard.triplet, *further(heard)])
         record = records.get(heard.triplet)
         return needs(heard, record, now, records) or decide(heard, record, now, records)

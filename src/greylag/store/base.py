@@ -55,7 +55,8 @@ class StoreConflict(StoreUnavailable):
 class Filter:
     """Which records a search is after; all that is given must hold. Texts match anywhere."""
 
-    first_network: bytes | None = None  # packed; with last_network, a range of one family
+    # Packed; with last_network, a range of one family. Or both are one name (`core.identity`).
+    first_network: bytes | None = None
     last_network: bytes | None = None
     sender: str = ""
     recipient: str = ""

@@ -97,11 +97,13 @@ class Named:
 
     def search(self, wanted: Filter, after: int, limit: int) -> Sequence[tuple[Any, ...]]:
         """Return the next rows that fit; for `read_named`. A name is in no range of addresses."""
-        if not self.kept or wanted.first_network is not None:
+        low, high = wanted.first_network or b"", wanted.last_network or b""
+        if not self.kept or is_network(low):
             return ()
         passed = None if wanted.passed is None else int(wanted.passed)
         texts = (wanted.sender.encode(), wanted.recipient.encode())
-        given = (after, *texts, int(wanted.null_sender), passed, passed, limit)
+        of_name = (len(low), len(low), low, high)
+        given = (after, *of_name, *texts, int(wanted.null_sender), passed, passed, limit)
         return self._session.read(sql.SEARCH_NAMED, given)
 
 

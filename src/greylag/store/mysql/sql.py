@@ -117,7 +117,9 @@ PUT_NAMED = _sized(
 )
 REMOVE_NAMED = _sized("DELETE FROM greylag_records WHERE id IN (%s)", "%s")
 WALK_NAMED = f"{_SELECT_NAMED} WHERE id > %s ORDER BY id LIMIT %s"
-SEARCH_NAMED = f"""{_SELECT_NAMED} WHERE id > %s AND INSTR(sender, %s) AND INSTR(recipient, %s)
+SEARCH_NAMED = f"""{_SELECT_NAMED} WHERE id > %s
+    AND (%s = 0 OR (LENGTH(identity) = %s AND identity BETWEEN %s AND %s))
+    AND INSTR(sender, %s) AND INSTR(recipient, %s)
     AND (%s = 0 OR sender = '') AND (%s IS NULL OR (passed > 0) = %s) ORDER BY id LIMIT %s"""
 
 # Where room is made, the first is the old table and the second ours. The highest id is asked for

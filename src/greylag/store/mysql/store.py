@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
 from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of
+from greylag.core.identity import is_network
 from greylag.core.record import CLOCK_TOLERANCE, Change, Record
 from greylag.core.triplet import Triplet
 from greylag.core.value import value
@@ -175,17 +176,16 @@ class MysqlStore(MysqlLists):
         return Stretch(int(found), 0, place)
 
     def search(self, wanted: Filter, limit: int) -> Iterator[tuple[Triplet, Record]]:
-        parameters = conditions(wanted)
-
         def records(number: int, step: int) -> tuple[Rows, list[tuple[Triplet, Record]]]:
-            found = self._session.read(sql.SEARCH, (number, *parameters, step))
+            found = self._session.read(sql.SEARCH, (number, *conditions(wanted), step))
             return found, [(row.triplet, row.record) for row in read_rows(found)]
 
         def named(number: int, step: int) -> tuple[Rows, list[tuple[Triplet, Record]]]:
             found = self._records.named.search(wanted, number, step)
             return found, named_records(read_named(found))
 
-        for read in (records, named):
+        of_a_name = wanted.first_network is not None and not is_network(wanted.first_network)
+        for read in (named,) if of_a_name else (records, named):
             number = 0
             while limit > 0:
                 step = min(limit, STEP)

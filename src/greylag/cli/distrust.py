@@ -1,0 +1,52 @@
+"""`greylag distrust`: the trust that a client, or a pool of servers, has earned ends at once."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+
+from greylag.admin import trust
+from greylag.admin.trust import ANY, identity_text, typed_domain, typed_identity
+from greylag.cli.common import NOTHING, OK, Run, examples, json_option, told_as_usage
+from greylag.cli.forget import SAMPLES
+from greylag.cli.output import progress, say, write_json
+
+
+@click.command(
+    short_help="End the trust that a client has earned.",
+    epilog=examples(
+        "greylag distrust 192.0.2.1",
+        "greylag distrust spf:example.org",
+        "greylag distrust spf:example.org example.org    # with this sender domain alone",
+    ),
+)
+@click.argument("identity", metavar="IDENTITY|ADDRESS")
+@click.argument("domain", metavar="[SENDER-DOMAIN]", required=False)
+@json_option
+@click.pass_obj
+def distrust(run: Run, identity: str, domain: str | None) -> int:
+    """End the trust that a client address, or a pool of servers, has earned.
+
+    A pool is named as `greylag search --trusted` does: spf:example.org, name:example.org.
+
+    With SENDER-DOMAIN only the trust with that domain ends; `any` is the trust with all domains
+    together. What is new of it is greylisted again, at once and in all daemons. What has a record
+    of its own stays known: `greylag forget` removes that.
+    """
+    with told_as_usage():
+        who = typed_identity(identity)
+        of_domain = None if domain is None else typed_domain(domain)
+    with closing(run.open_store()) as store:
+        ended = trust.distrust(store, who, of_domain, progress)
+    if run.json:
+        domains = [key.sender or None for key in ended]
+        write_json({"identity": identity_text(who), "ended": len(ended), "sender_domains": domains})
+    if not ended:
+        say(f"{identity_text(who)} has earned no trust: nothing to end")
+        return NOTHING
+    names = [key.sender or ANY for key in ended[:SAMPLES]]
+    if len(ended) > SAMPLES:
+        names.append(f"{len(ended) - SAMPLES} more")
+    say(f"ended the trust in {identity_text(who)} with {', '.join(names)}")
+    return OK
