@@ -212,6 +212,21 @@ def test_every_property_and_threat_has_tests_that_exist_or_says_that_none_holds_
                 assert test in defined_tests(ROOT / path), f"{code}: {path}::{test}"
 
 
+def test_whatever_other_programs_do_has_tests_that_exist_or_a_reason() -> None:
+    table = page("properties").partition("| program | what it does | here |")[2]
+    rows = [
+        row.split(" | ") for row in re.findall(r"^\| (.+ \| .+ \| .+) \|$", table, re.MULTILINE)
+    ]
+    programs = ("postgrey", "sqlgrey", "bley", "iRedAPD", "rspamd", "filter-spfgreylist")
+    assert {row[0] for row in rows} - {"---"} == {*programs, "Fastmail", "postwhite", "spamd"}
+    for program, what, here in rows[1:]:
+        named = re.findall(r"`(tests/\S+?\.py)::(\w+)`", here)
+        assert named or here.startswith("Not done: "), (program, what)
+        assert here.count("tests/") == len(named)
+        for path, test in named:
+            assert test in defined_tests(ROOT / path), f"{program}: {path}::{test}"
+
+
 def test_every_code_that_is_cited_is_listed() -> None:
     """P and T in docs/properties.md, with the faults of the old programs; R in docs/rfc6647.md."""
     listed = set(properties()) | {f"R{n}" for n in range(1, 24)}

@@ -1,0 +1,143 @@
+"""P20: docs/which-mail.md, run as it stands, on Postfix as docs/postfix.md sets it up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from greylag.app.toml_file import read_toml
+from tests.e2e import test_postfix_page as postfix_page
+from tests.e2e.plugin import needed
+from tests.servers.machine import Machine, machine
+
+PAGE = Path(__file__).parents[2] / "docs" / "which-mail.md"
+SETTINGS = '[server]\npolicy = ["127.0.0.1:10023"]\n'
+# A submission port as in Debian's master.cf; who may say that somebody has logged in, tests need.
+SUBMISSION = """
+postconf -M 'submission/inet=submission inet n - y - - smtpd'
+postconf -P 'submission/inet/smtpd_relay_restrictions=permit_mynetworks,reject' \\
+    'submission/inet/smtpd_authorized_xclient_hosts=127.0.0.1' \\
+    'submission/inet/smtpd_recipient_restrictions=' \\
+    'submission/inet/smtpd_peername_lookup=no'
+"""
+SUBMITTED = """
+import smtplib, sys
+sender, recipient = sys.argv[1:]
+with smtplib.SMTP("127.0.0.1", 587, "laptop.example.net", 30) as smtp:
+    smtp.ehlo()
+    print(smtp.docmd("XCLIENT", "LOGIN=alice"))
+    smtp.ehlo()
+    smtp.mail(sender)
+    code, text = smtp.rcpt(recipient)
+print(code, text.decode())
+"""
+
+
+def blocks(title: str) -> list[str]:
+    """Return the blocks of a section, each without its indent."""
+    (part,) = [
+        part for part in PAGE.read_text().split("\n## ")[1:] if part.startswith(f"{title}\n")
+    ]
+    found = re.findall(r"(?:^    .*\n|^\n(?=    ))+", part, re.MULTILINE)
+    return [re.sub(r"^    ", "", block, flags=re.MULTILINE).strip("\n") + "\n" for block in found]
+
+
+TITLES = re.findall(r"^## (.+)$", PAGE.read_text(), re.MULTILINE)
+EVERYTHING = [(title, block) for title in TITLES for block in blocks(title)]
+TOML = [(title, block) for title, block in EVERYTHING if block.startswith("[")]
+COMMANDS = [(title, block) for title, block in EVERYTHING if not block.startswith("[")]
+
+
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    needed("postfix", "postfix")
+    with machine(tmp_path_factory.mktemp("machine")) as made:
+        made.run(postfix_page.SITE)
+        made.run(postfix_page.SECTIONS["The daemon"])
+        made.eventually(postfix_page.LOG, "event=started")
+        made.run(postfix_page.SECTIONS["Postfix asks it"])
+        yield made
+
+
+def configure(debian: Machine, text: str) -> None:
+    debian.run(f"cat > /etc/greylag/greylag.toml <<'END'\n{text}\nEND")
+
+
+@pytest.mark.parametrize(("title", "block"), TOML, ids=[title for title, _ in TOML])
+def test_all_settings_of_the_page_are_good(title: str, block: str) -> None:
+    assert read_toml(block.encode(), title).errors == []
+
+
+def test_all_commands_of_the_page(debian: Machine) -> None:
+    """In their order, with all that the page switches on, where no name server answers."""
+    configure(debian, SETTINGS + blocks("Switch it on")[0])
+    for title, block in COMMANDS:
+        if title == "Answers to your own users":
+            debian.run(SUBMISSION)
+        for line in block.splitlines():
+            command = line
+            if line.startswith("apt-get "):
+                continue  # there is no network
+            if line == "greylag providers refresh":
+                command = f"{line} > /dev/null 2>&1 || [ $? = 1 ]"  # nor anybody who answers
+            elif line.startswith("greylag check "):
+                command = f"{line} || [ $? = 10 ]"
+            elif line == "greylag search":
+                command = f"{line} || [ $? = 1 ]"
+            debian.run(command)
+    assert "you@example.net" not in debian.run("greylag expect list; true")
+    assert "mail.partner.example" in debian.run("greylag allow list")
+    assert "old-address@example.net" in debian.run("greylag trap list")
+    shown = debian.run("greylag config")
+    for word in ("policy.normalise", "policy.identity", "recipient.match"):
+        assert re.search(
+            rf"^ *{re.escape(word)} .* /etc/greylag/greylag.toml:\d+$", shown, re.MULTILINE
+        )
+
+
+def mail(debian: Machine, sender: str, recipient: str = "alice@example.net") -> str:
+    return postfix_page.mail(debian, postfix_page.OUTSIDE, sender, recipient)
+
+
+def reload(debian: Machine, text: str) -> None:
+    configure(debian, SETTINGS + text)
+    debian.run("systemctl restart greylag")
+    debian.eventually("greylag config --check", "ok")
+    debian.run(
+        "for n in $(seq 100); do bash -c ': > /dev/tcp/127.0.0.1/10023' && exit; sleep 0.1; done"
+    )
+
+
+def test_whom_a_user_wrote_to_may_answer_at_once(debian: Machine) -> None:
+    debian.run(SUBMISSION)
+    reload(debian, blocks("Switch it on")[0])
+    (section,) = blocks("Answers to your own users")
+    debian.run(section)
+    assert mail(debian, "stranger@example.org").startswith("451")
+    told = debian.python(SUBMITTED, "alice@example.net", "friend@example.org")
+    assert told.splitlines()[-1].startswith("250"), told
+    debian.eventually(postfix_page.LOG, "reason=authenticated")
+    debian.run("sleep 2")  # it is remembered with what else is written later
+    assert mail(debian, "friend@example.org").startswith("250")
+    debian.eventually(postfix_page.LOG, "reason=correspondent")
+    assert mail(debian, "other@example.org").startswith("451")
+
+
+def test_what_is_expected_and_who_is_never_greylisted(debian: Machine) -> None:
+    reload(debian, blocks("Switch it on")[0])
+    assert mail(debian, "codes@shop.example.org").startswith("451")
+    debian.run("greylag expect alice@example.net")
+    debian.run("sleep 3")
+    assert mail(debian, "codes@shop.example.org").startswith("250")
+    debian.run("greylag expect end alice@example.net")
+    assert mail(debian, "a@example.org", "postmaster@example.net").startswith("250")
+
+
+def test_observing_delays_nothing(debian: Machine) -> None:
+    (section,) = [b for b in blocks("Try it without delaying anybody") if b.startswith("[")]
+    reload(debian, section)
+    assert mail(debian, "observed@example.org").startswith("250")
+    debian.eventually(postfix_page.LOG, "reason=observed .*instead=new")
