@@ -19,8 +19,12 @@ from greylag.core.accesslist import (
     trap,
     wants,
 )
+from greylag.core.attempt import Attempt
 from greylag.core.client import parse_address
+from greylag.core.engine import precheck
 from greylag.core.evidence import Kind
+from greylag.core.policy import Policy
+from greylag.core.question import Question
 from greylag.core.subject import (
     ClientName,
     Domain,
@@ -218,3 +222,29 @@ def test_an_address_inside_another_is_a_provider_behind_nat64_alone() -> None:
     assert relay is not None
     assert provider([entry], replace(ALL, carrier=nat64), NOW) == entry
     assert provider([entry], replace(ALL, carrier=relay), NOW) is None
+
+
+RAW_SENDER, RAW_RECIPIENT = "Alice@b\u00fccher.example".encode(), "Bob@caf\u00e9.example".encode()
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(old_tables=True), Policy(normalise=True)])
+def test_a_domain_in_another_script_is_found_whatever_its_key_says(policy: Policy) -> None:
+    """On the old plugin's tables keys keep a domain in the script that it came in."""
+    question = precheck(Attempt(b"192.0.2.7", RAW_SENDER, RAW_RECIPIENT), policy)
+    assert isinstance(question, Question)
+    for subject in (
+        SenderMailbox("alice@xn--bcher-kva.example"),
+        SenderDomain("xn--bcher-kva.example"),
+        RecipientMailbox("bob@xn--caf-dma.example"),
+        Domain("xn--caf-dma.example"),
+    ):
+        assert speaks_for(subject, question), subject
+
+
+def test_a_sender_is_found_with_what_its_key_leaves_out() -> None:
+    raw = b"list-bounces+bob=example.net@lists.example"
+    attempt = Attempt(b"192.0.2.7", raw, b"bob@example.net")
+    question = precheck(attempt, Policy(normalise=True))
+    assert isinstance(question, Question)
+    assert question.triplet.sender != raw.decode()
+    assert speaks_for(SenderMailbox(raw.decode()), question)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -393,6 +394,35 @@ def test_where_names_are_not_known_a_look_up_tells_that_some_entry_has_one(store
     store.put_entries([Entry(ClientName(f"{n}.example"), 0) for n in range(3)])
     assert wants(store.matching(seen), seen, NOW) == {Kind.NAMES}
     assert store.matching(replace(seen, names=("a.example.org",))) == []
+
+
+@needs(LISTS)
+def test_a_look_up_says_what_all_entries_say(store: Store) -> None:
+    """Also of names with many labels, and with an address inside another."""
+    dice = random.Random(7)
+    labels = ".".join(str(n) for n in range(40))
+    names = ["example.org", "a.example.org", f"{labels}.example.org"]
+    subjects: list[Subject] = [parse_subject(text) for text in ("192.0.2.7", "192.0.2.0/24")]
+    subjects += [parse_subject("64:ff9b::/96"), parse_subject("::/0")]
+    subjects += [Domain(name) for name in names]
+    if not refuses_kinds(store):
+        for name in names:
+            subjects += [Domain(name, below=True), ClientName(name), SenderDomain(name)]
+            subjects += [SenderDomain(name, below=True), SenderMailbox(f"a@{name}")]
+            subjects += [RecipientMailbox(f"a@{name}")]
+    for _ in range(20):
+        store.put_entries(
+            Entry(s, dice.choice([0, NEVER])) for s in dice.sample(subjects, len(subjects) // 3)
+        )
+        name, sender = dice.choice(names), dice.choice(names)
+        seen = Seen(bytes((192, 0, 2, 7)), name, f"a@{name}", f"a@{sender}")
+        seen = replace(seen, names=dice.choice([None, (), (name, sender)]))
+        seen = replace(seen, spf_passed=dice.choice([None, False, True]))
+        carriers = (b"", parse_address(b"64:ff9b::c000:207"), parse_address(b"2002:c000:207::1"))
+        seen = replace(seen, carrier=dice.choice(carriers))
+        for word in (last_word, wants):
+            assert word(store.matching(seen), seen, NOW) == word(store.entries(), seen, NOW)
+        store.remove_entries(dice.sample(subjects, 3))
 
 
 @needs(LISTS)

@@ -7,7 +7,7 @@ from greylag.core.evidence import NO_EVIDENCE, Evidence, Kind
 from greylag.core.names import host_name
 from greylag.core.policy import Policy
 from greylag.core.triplet import Triplet
-from greylag.core.value import value
+from greylag.core.value import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,14 +71,17 @@ class Question:
     @property
     def sender(self) -> str:
         """Return the canonical sender as the lists name it: with all that a key leaves out."""
-        if self.policy.normalise and self.attempt is not None:
+        if (self.policy.normalise or self.policy.old_tables) and self.attempt is not None:
             return sender_of(self.attempt.sender or b"")
         return self.triplet.sender
 
     @property
     def recipient(self) -> str:
         """Return the canonical recipient as the lists name it."""
-        return self.triplet.recipient
+        raw = None if self.attempt is None else self.attempt.recipient
+        if raw is None or raw.isascii() or not self.policy.old_tables:
+            return self.triplet.recipient
+        return replace(self.policy, old_tables=False).recipient_name(raw)
 
     @property
     def sender_domain(self) -> str:
