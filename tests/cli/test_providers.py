@@ -211,7 +211,7 @@ def test_many_ranges_that_would_change_are_told_in_part(
 def test_whoever_asks_nobody_asks_the_system_here(
     ours: Greylag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greylag.cli.providers.system_servers", lambda: (("127.0.0.1", 1),))
+    monkeypatch.setattr("greylag.service.dns.resolver.system_servers", lambda: (("127.0.0.1", 1),))
     ours.configure('dns.servers = "off"')
     done = ours.run("providers", "refresh", "ours")
     assert 'dns.servers is "off"' in done.stderr

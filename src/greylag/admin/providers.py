@@ -5,7 +5,6 @@ The package names some, and an admin may add his own. None is used before it was
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 
 from greylag.admin import Progress, in_parts, unseen
@@ -16,8 +15,6 @@ from greylag.core.providers import names_in
 from greylag.core.spf.ranges import Ranges, joined
 from greylag.core.subject import Network
 from greylag.core.value import replace, value
-from greylag.service.dns.published import published
-from greylag.service.dns.resolver import Resolver
 from greylag.service.providers import (
     MEANWHILE,
     OFF,
@@ -160,7 +157,7 @@ def refresh(
             raise WrongValue(f"{name[:80]!r} is no provider (greylag providers list shows all)")
         if provider.status == OFF:
             raise WrongValue(f"{name} was removed (greylag providers add {name} takes it back)")
-    resolved = asyncio.run(_resolved([found.providers[name] for name in wanted], servers))
+    resolved = _resolved([found.providers[name] for name in wanted], servers)
     done, steps = [], []
     for name in wanted:
         ranges, old = resolved[name], set(found.ranges_of(name))
@@ -180,15 +177,24 @@ def _texts(networks: Iterable[Network]) -> list[str]:
     return [str(network) for network in joined(networks)]
 
 
-async def _resolved(
+def _resolved(
     providers: Sequence[Provider], servers: Sequence[tuple[str, int]]
 ) -> dict[str, Ranges]:
-    resolver, places = Resolver(servers, patience=PATIENCE), asyncio.Semaphore(AT_ONCE)
+    import asyncio  # it takes other commands as long to start as all else
 
-    async def one(provider: Provider) -> Ranges:
-        async with places:
-            return await published(provider.domain, resolver, tries=1)
+    from greylag.service.dns.published import published
+    from greylag.service.dns.resolver import Resolver
 
-    found = await asyncio.gather(*map(one, providers))
-    await resolver.close()
+    async def all_of_them() -> list[Ranges]:
+        resolver, places = Resolver(servers, patience=PATIENCE), asyncio.Semaphore(AT_ONCE)
+
+        async def one(provider: Provider) -> Ranges:
+            async with places:
+                return await published(provider.domain, resolver, tries=1)
+
+        found = await asyncio.gather(*map(one, providers))
+        await resolver.close()
+        return found
+
+    found = asyncio.run(all_of_them())
     return {p.name: ranges for p, ranges in zip(providers, found, strict=True)}

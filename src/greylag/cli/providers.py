@@ -12,7 +12,6 @@ from greylag.app.dns import servers_of
 from greylag.cli.common import NOTHING, OK, Group, Run, examples, json_option, told_as_usage
 from greylag.cli.output import progress, say, write, write_json, write_table
 from greylag.cli.shown import age_text, outcome_text, provider_json
-from greylag.service.dns.resolver import system_servers
 from greylag.service.providers import OWN, REFRESHED
 from greylag.store.base import LISTS
 
@@ -89,6 +88,8 @@ def _servers(run: Run) -> tuple[tuple[str, int], ...]:
     servers = servers_of(run.settings.dns)
     if servers:
         return servers
+    from greylag.service.dns.resolver import system_servers  # see `admin.providers`
+
     say('dns.servers is "off": this command asks those of the system, the daemon asks nobody')
     return system_servers()
 

@@ -12,7 +12,6 @@ was read here is left as it is.
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
 from greylag.core.accesslist import Entry, Purpose, Seen
 from greylag.core.providers import names_in, origin_of, too_much
@@ -83,6 +82,8 @@ class Known:
 @cache
 def shipped() -> tuple[Provider, ...]:
     """Return the providers that the package names."""
+    from importlib.resources import files  # the daemon alone, and few commands, need it
+
     text = files("greylag").joinpath("data", "providers.tsv").read_text("ascii")
     lines = [line.split("\t") for line in text.splitlines() if line and line[0] != "#"]
     return tuple(Provider(name, domain, why) for name, domain, why in lines)
