@@ -11,7 +11,8 @@ import pytest
 from greylag.app import config
 from greylag.app.config import ConfigError, Settings, load
 from greylag.app.options import OPTIONS
-from greylag.core.policy import NullSender, Policy
+from greylag.core.policy import SPARING, NullSender, Policy, with_evidence
+from greylag.core.value import replace
 from greylag.core.verdict import Verdict
 from greylag.wire.oldplugin import OLD_OPTIONS
 from greylag.wire.reply import OLD_REPLIES, Replies
@@ -44,9 +45,12 @@ def write_old(home: Path, text: str) -> None:
     (home / "control" / "greylisting").write_text(text)
 
 
+NEW = with_evidence(replace(SPARING, dns=True))
+
+
 def test_defaults_are_those_of_a_new_install(home: Path) -> None:
     settings = load({}, str(home))
-    assert settings.policy == Policy()
+    assert settings.policy == NEW
     assert settings.policy.null_sender is NullSender.DATA
     assert settings.replies == Replies()
     assert settings.store_url == "sqlite:///var/lib/greylag/greylag.db"
@@ -80,7 +84,16 @@ def test_every_key_of_the_file(home: Path) -> None:
         level = "debug"
         """,
     )
-    assert settings.policy == Policy(120, 5400, 35 * DAY, 32, 48, NullSender.NEVER, explicit=True)
+    assert settings.policy == replace(
+        NEW,
+        delay=120,
+        retry_window=5400,
+        lifetime=35 * DAY,
+        ipv4_prefix=32,
+        ipv6_prefix=48,
+        null_sender=NullSender.NEVER,
+        explicit=True,
+    )
     assert settings.store_url == "sqlite:///var/lib/x.db"
     assert (settings.store_timeout, settings.on_failure) == (2, Verdict.DEFER)
     assert settings.replies == Replies(

@@ -97,7 +97,7 @@ def test_zones_and_the_evidence_that_they_are(home: Path) -> None:
     wanted = (Zone("bl.example.org", usual), Zone("other.example.org", own))
     assert settings.dns.dnsbl == wanted
     assert [zone.name for zone in settings.dns.dnswl] == ["wl.example.org"]
-    assert settings.policy.evidence == {Kind.DNSBL, Kind.DNSWL}
+    assert settings.policy.evidence == {Kind.DNSBL, Kind.DNSWL, Kind.SPF}
     assert not settings.warnings
 
 
@@ -115,9 +115,9 @@ def test_every_setting_of_policy_becomes_a_field(home: Path) -> None:
         home,
         """
         [policy]
-        normalise = true
+        normalise = false
         mailbox_separator = "-"
-        identity = "spf"
+        identity = "none"
         trust_after = 3
         trust_all_after = 30
         correspondents = "60d"
@@ -132,8 +132,8 @@ def test_every_setting_of_policy_becomes_a_field(home: Path) -> None:
         """,
     )
     policy = settings.policy
-    assert policy.identity is IdentityBy.SPF
-    assert policy.evidence == {Kind.SPF}
+    assert policy.identity is IdentityBy.NONE
+    assert policy.evidence == frozenset()
     assert (policy.trust_after, policy.trust_all_after) == (3, 30)
     assert (policy.correspondents, policy.trapped_for) == (60 * 86400, 43200)
     assert policy.greylist is Greylist.OBSERVE

@@ -8,7 +8,8 @@ import pytest
 
 from greylag.app.config import load
 from greylag.app.serve import plan_of
-from greylag.core.policy import Policy, Room
+from greylag.core.policy import SPARING, Room, with_evidence
+from greylag.core.value import replace
 from greylag.core.verdict import Verdict
 from greylag.server.daemon import Plan
 from greylag.server.dialogues import DialogueLimits
@@ -54,9 +55,11 @@ def plan(tmp_path: Path, text: str) -> Plan:
 
 def test_every_setting_has_its_place_in_the_plan(tmp_path: Path) -> None:
     made = plan(tmp_path, EVERYTHING)
-    policy = Policy(delay=420, old_tables=True)
+    policy = with_evidence(replace(SPARING, dns=True, delay=420, old_tables=True))
     replies = Replies(defer="451 later")
-    assert made.rules == Rules(policy, replies, Verdict.DEFER, True, ("/var/qmail/x",), True)
+    assert made.rules == Rules(
+        policy, replies, Verdict.DEFER, True, ("/var/qmail/x",), True, made.rules.recipients
+    )
     assert (made.store_name, made.deadline) == ("mysql://grey:***@db/mail", 3.0)
     assert made.endpoints == (
         Endpoint(UnixPlace("/run/x/s.sock", 0o600, "mail"), PolicyDelegation),

@@ -29,7 +29,7 @@ def test_a_rcpt_through_the_daemon(tmp_path: Path) -> None:
     config, out, place = tmp_path / "greylag.toml", tmp_path / "calls", tmp_path / "s"
     config.write_text(
         f'store.url = "sqlite://{tmp_path}/greylag.db"\nserver.socket = "{place}"\n'
-        f'log.file = "{tmp_path}/log"\n'
+        f'log.file = "{tmp_path}/log"\ndns.servers = "off"\n'
     )
     command = [sys.executable, "-m", "tests.traced", str(config), str(out)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], env=os.environ) as daemon:
@@ -55,7 +55,7 @@ def test_a_rcpt_through_the_daemon(tmp_path: Path) -> None:
 def test_a_rcpt_through_the_plugin_without_a_daemon(tmp_path: Path) -> None:
     """A first contact, from `answer` on, with all modules loaded."""
     config = tmp_path / "greylag.toml"
-    config.write_text(f'store.url = "sqlite://{tmp_path}/greylag.db"\n')
+    config.write_text(f'store.url = "sqlite://{tmp_path}/greylag.db"\ndns.servers = "off"\n')
     environ = {b"GREYLAG_CONFIG": os.fsencode(config), b"GREYLISTING": b""}
     environ |= {b"TCPREMOTEIP": b"192.0.2.17", b"SMTPMAILFROM": b"a@example.org"}
     output: list[bytes] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from greylag.app.option import Option
-from greylag.app.policy_options import SPARES
 from greylag.core.policy import Greylist, IdentityBy, Policy, with_evidence
 from greylag.core.signs import Sign
 from greylag.core.value import replace, value
@@ -103,7 +102,7 @@ DNS_OPTIONS = (
     Option(
         "dns.servers",
         _servers,
-        SYSTEM if SPARES else OFF,
+        SYSTEM,
         'which name servers are asked about clients and senders: "system", "off", or addresses',
     ),
     Option(

@@ -7,11 +7,8 @@ from greylag.app.option import Option
 from greylag.core.policy import SPARING, Greylist, IdentityBy, NullSender, Policy, Trap
 from greylag.core.signs import Sign
 
-# Whether a new installation spares good mail the delay by default. In place of the old plugin none
-# does, unless its settings say so.
-SPARES: bool = False
-_POLICY = SPARING if SPARES else Policy()
-DROP_IN = Policy()
+# What a new installation has, and what holds in the place of the old plugin.
+_POLICY, DROP_IN = SPARING, Policy()
 # What spares mail the delay, or adds to the rules of the old plugin.
 SPARING_NAMES = (
     *("normalise", "mailbox_separator", "identity", "trust_after", "trust_all_after"),

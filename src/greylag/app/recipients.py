@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greylag.app.policy_options import POLICY_OPTIONS, SPARES
+from greylag.app.policy_options import POLICY_OPTIONS
 from greylag.core.policy import Greylist
 from greylag.core.recipients import Table, pattern_of
 
@@ -25,7 +25,7 @@ TABLE_OPTIONS: dict[str, Option] = {
 MATCH = "match"
 # Whoever is refused by mistake writes to them, and waits for the answer.
 SPARED = Table(("postmaster@", "abuse@"), (("greylist", Greylist.OFF),), "default")
-DEFAULT_TABLES = (SPARED,) if SPARES else ()
+DEFAULT_TABLES = (SPARED,)
 
 
 def read_table(
