@@ -48,7 +48,8 @@ class Greylag:
 
     def configure(self, text: str) -> None:
         url = f'store.url = "sqlite://{self.database}"\n'
-        self.config.write_text(text if "store" in text else f"{url}{text}")
+        dns = "" if "dns" in text else '\n[dns]\nservers = "off"\n'
+        self.config.write_text((text if "store" in text else f"{url}{text}") + dns)
 
     def at(self, now: int) -> None:
         """Set the clock."""

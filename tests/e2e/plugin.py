@@ -83,9 +83,13 @@ class Plugin:
         return Answer(done.stdout, done.stderr.decode("ascii"), done.returncode)
 
     def write_toml(self, text: str) -> None:
-        """Write the greylag.toml that the plugin reads; the store stays the test's own."""
+        """Write the greylag.toml that the plugin reads; the store stays the test's own.
+
+        No name server is asked unless the text says so.
+        """
         url = "" if "[store]" in text else f'\n[store]\nurl = "{self.url}"\n'
-        (self.home / "greylag.toml").write_text(text + url)
+        dns = "" if "dns" in text else '\n[dns]\nservers = "off"\n'
+        (self.home / "greylag.toml").write_text(text + url + dns)
 
     def records(self) -> dict[Triplet, Record]:
         """Return all records."""

@@ -242,7 +242,7 @@ def test_evidence_is_gathered_for_a_first_contact_and_within_the_budget(plugin: 
         "    assert 0 < seconds <= 0.8\n"
         "    print('asked', *kinds, file=sys.stderr, flush=True)\n"
         "    return {}\n"
-        "greylag.app.dns.gather_of = lambda dns: gather\n"
+        "greylag.app.dns.gather_of = lambda *_: gather\n"
     )
     first, early = run_main(plugin, code), run_main(plugin, code)
     assert first.stdout.startswith(b"E451")

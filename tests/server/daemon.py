@@ -125,11 +125,12 @@ class Daemon:
 
 
 def write_config(folder: Path, text: str = "", server: str = "", store: str = "") -> Path:
-    """Write the settings of a daemon in a folder."""
+    """Write the settings of a daemon in a folder. It asks no name server unless they say so."""
     config = folder / "greylag.toml"
+    dns = "" if "[dns]" in text else '[dns]\nservers = "off"\n'
     config.write_text(
         f'{text}\n[store]\nurl = "sqlite://{folder}/greylag.db"\n{store}\n'
-        f'[server]\nsocket = "{folder}/s"\n{server}\n'
+        f'[server]\nsocket = "{folder}/s"\n{server}\n{dns}'
     )
     return config
 

@@ -25,7 +25,7 @@ TABLE_OPTIONS: dict[str, Option] = {
 MATCH = "match"
 # Whoever is refused by mistake writes to them, and waits for the answer.
 SPARED = Table(("postmaster@", "abuse@"), (("greylist", Greylist.OFF),), "default")
-DEFAULT_TABLES = (SPARED,)
+DEFAULT_TABLES: tuple[Table, ...] = (SPARED,)
 
 
 def read_table(
