@@ -22,7 +22,7 @@
     bot, one try            from random forged domains; one attempt
     bot, same address       retries after 330, 480, 600 s and a day, from where it was
     bot, other address      the same, from another bot each time
-    bot, own domain         the same; SPF of its domain passes everybody, in eight ways
+    bot, own domain         the same; SPF of its domain passes everybody, in nine ways
     bot, forged sender      an address of a big provider; a burst, then from other bots
     bot, fake name          PTR has a name of a pool, which does not lead back; or a name that leads
                             back and that an access provider made; from other bots each time

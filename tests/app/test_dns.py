@@ -9,7 +9,6 @@ import pytest
 from greylag.app import config
 from greylag.app.config import ConfigError, Settings, load
 from greylag.app.dns import DnsSettings
-from greylag.app.options import OPTIONS
 from greylag.app.policy_options import POLICY_OPTIONS, SPARING_NAMES
 from greylag.core.evidence import Kind
 from greylag.core.policy import SPARING, Greylist, IdentityBy, NullSender, Policy
@@ -35,15 +34,6 @@ def errors_of(home: Path, text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load_toml(home, text)
     return [line.replace(f"{home}/", "") for line in caught.value.errors]
-
-
-@pytest.fixture
-def new_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the defaults that spare mail the delay."""
-    defaults = {f"policy.{name}": getattr(SPARING, name) for name in SPARING_NAMES}
-    defaults["dns.servers"] = "system"
-    options = tuple(replace(o, default=defaults.get(o.key, o.default)) for o in OPTIONS)
-    monkeypatch.setattr(config, "OPTIONS", options)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +87,7 @@ def test_zones_and_the_evidence_that_they_are(home: Path) -> None:
     wanted = (Zone("bl.example.org", usual), Zone("other.example.org", own))
     assert settings.dns.dnsbl == wanted
     assert [zone.name for zone in settings.dns.dnswl] == ["wl.example.org"]
-    assert settings.policy.evidence == {Kind.DNSBL, Kind.DNSWL, Kind.SPF}
+    assert settings.policy.evidence == {Kind.DNSBL, Kind.DNSWL, Kind.SPF, Kind.NAMES}
     assert not settings.warnings
 
 
@@ -133,7 +123,7 @@ def test_every_setting_of_policy_becomes_a_field(home: Path) -> None:
     )
     policy = settings.policy
     assert policy.identity is IdentityBy.NONE
-    assert policy.evidence == frozenset()
+    assert policy.evidence == {Kind.NAMES}  # for trust
     assert (policy.trust_after, policy.trust_all_after) == (3, 30)
     assert (policy.correspondents, policy.trapped_for) == (60 * 86400, 43200)
     assert policy.greylist is Greylist.OBSERVE
@@ -179,13 +169,11 @@ def test_signs_that_need_no_dns_are_none(home: Path) -> None:
     assert not load_toml(home, text).warnings
 
 
-@pytest.mark.usefixtures("new_install")
 def test_a_new_installation_spares_good_mail(home: Path) -> None:
     settings = load({}, str(home))
-    assert settings.policy == replace(SPARING, dns=True, evidence=frozenset((Kind.SPF,)))
+    assert settings.policy == replace(SPARING, dns=True, evidence=frozenset((Kind.SPF, Kind.NAMES)))
 
 
-@pytest.mark.usefixtures("new_install")
 def test_in_place_of_the_old_plugin_nothing_is_spared_unless_greylag_toml_says_so(
     home: Path,
 ) -> None:

@@ -76,7 +76,7 @@ def earn_trust(one: Site, host: Host, domain: str, mails: int = 8) -> int:
 
 
 def retrying_bots(days: int) -> Traffic:
-    """Return mail of bots that come again from where they were, for some domains of each."""
+    """Return mail of bots that come again, with half of it, from where they were."""
     rng = Random(1)
     mails = []
     for number in range(10):
@@ -84,8 +84,9 @@ def retrying_bots(days: int) -> Traffic:
         for at in moments(rng, days, 8):
             sender = f"writer{rng.randrange(10**6)}@nothing{number}{rng.randrange(2)}.example"
             to = rng.choice(USERS).encode()
+            schedule = "retrying bot" if rng.random() < 0.5 else "once"
             kind = ("bot, same address", str(number), at)
-            mails.append(Mail(*kind, sender.encode(), to, (host,), "retrying bot"))
+            mails.append(Mail(*kind, sender.encode(), to, (host,), schedule))
     return Traffic(tuple(mails))
 
 

@@ -110,12 +110,15 @@ def test_what_dns_says_of_single_servers(resolver: Server) -> None:
 
 
 def test_no_bot_has_an_identity(resolver: Server, world: Population) -> None:
-    """Whatever the domains of bots publish, their pass is too wide; a forged sender has none."""
+    """What the domains of bots publish is too wide, or lists each bot; a forged sender fails."""
     mails = [mail for mail in world.traffic.mails if mail.kind in bots.BOTS]
     asked = [(mail.hosts[0], mail.sender.decode()) for mail in mails]
     results: dict[str, set[Result]] = {}
     for mail, outcome in zip(mails, outcomes(resolver, asked), strict=True):
-        assert not outcome.narrow
+        listed = mail.sender.endswith(
+            f"@offer{bots.PASSES_ALL.index(bots.LISTED)}.example".encode()
+        )
+        assert outcome.narrow is listed  # but who has no name has no identity
         results.setdefault(mail.kind, set()).add(outcome.result)
     assert Result.PASS in results[bots.OWN_DOMAIN]
     assert results[bots.OWN_DOMAIN] <= {Result.PASS, Result.FAIL, Result.PERMERROR}

@@ -104,7 +104,7 @@ def test_a_table_changes_the_policy_for_its_recipients() -> None:
 
 def test_a_table_says_which_evidence_is_needed() -> None:
     policies = Policies(replace(POLICY, dns=True), recipients=TABLES)
-    assert policies.of(to(b"b@example.net")).evidence == {Kind.SPF}
+    assert policies.of(to(b"b@example.net")).evidence == {Kind.SPF, Kind.NAMES}
     assert not policies.of(to(b"postmaster@example.net")).evidence
 
 

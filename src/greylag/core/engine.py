@@ -42,6 +42,7 @@ from greylag.core.record import (
     Record,
 )
 from greylag.core.sparing import (
+    is_named,
     observed,
     pool_of,
     pooled_of,
@@ -166,7 +167,7 @@ def needs(
         kinds = kinds & _OF_IDENTITY
     elif spared_at_once(question, others, now) is not None:
         return None
-    missing = (kinds | question.wants).difference(question.evidence)
+    missing = (kinds | question.wants).difference(question.known)
     return Needs(missing) if missing else None
 
 
@@ -222,7 +223,7 @@ def _passed(question: Question, record: Record, key: Triplet, now: int) -> Decis
         return Decision(_PASS, Reason.KNOWN, changes=changes, record=record)
     if key is question.triplet and (pooled := pooled_of(question)):
         changes += (Noted(pooled, now, expires),)
-    if question.policy.trusts:
+    if question.policy.trusts and is_named(question):
         domain = question.sender_domain
         identity = pool_of(question) or of_address(question.client)
         changes += (Noted(trust_of(identity, ""), now, expires),)

@@ -187,8 +187,8 @@ def with_evidence(policy: Policy) -> Policy:
     if policy.dns:
         if policy.identity is not IdentityBy.NONE:
             kinds.add(Kind.SPF)
-        if policy.identity is IdentityBy.SPF_OR_NAME:
-            kinds.add(Kind.NAMES)
+        if policy.identity is not IdentityBy.NONE or policy.trusts:
+            kinds.add(Kind.NAMES)  # bots have none (`core.sparing.is_named`)
         if policy.greylist is Greylist.SUSPICIOUS:
             signs = policy.signs & _EVIDENCE_OF_SIGNS.keys()
             kinds |= {_EVIDENCE_OF_SIGNS[sign] for sign in signs}

@@ -11,6 +11,8 @@ from greylag.core.value import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from greylag.core.accesslist import Entry
     from greylag.core.attempt import Attempt
 
@@ -58,6 +60,11 @@ class Question:
         told = b"" if self.attempt is None else self.attempt.confirmed_name
         name = host_name(told) if told else None
         return None if name is None else (name,)
+
+    @property
+    def known(self) -> Iterable[Kind]:
+        """Return the kinds of evidence that need not be gathered: the mail server tells names."""
+        return self.evidence if self.names is None else (*self.evidence, Kind.NAMES)
 
     @property
     def spf_passed(self) -> bool | None:

@@ -76,9 +76,22 @@ def further(question: Question) -> list[Triplet]:
 def pool_of(question: Question) -> bytes | None:
     """Return the pool of servers that the client belongs to, as far as evidence tells."""
     by = question.policy.identity
-    if by is IdentityBy.NONE or not question.evidence:
+    if by is IdentityBy.NONE or not question.evidence or not is_named(question):
         return None
     return _by_spf(question) or (_by_name(question) if by is IdentityBy.SPF_OR_NAME else None)
+
+
+def is_named(question: Question) -> bool:
+    """Tell whether the client has a confirmed name that does not look dynamic.
+
+    Bots have none: their domains may list each of them in SPF, and each may come again for some of
+    its mail. Where nothing is asked of DNS it is not known, and counts as a yes.
+    """
+    if not question.policy.dns:
+        return True
+    from greylag.core.dynamic import looks_dynamic  # only where something is asked of DNS
+
+    return not all(looks_dynamic(name, question.client) for name in question.names or ())
 
 
 def pooled_of(question: Question) -> Triplet | None:

@@ -27,12 +27,17 @@ from tests.servers.hostile_dns import black_hole
 from tests.servers.knot import running as knot_running
 
 Server = tuple[str, int]
-POOL = '@ TXT "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 -all"\nmx A 192.0.2.17\n'
+POOL = """\
+@ TXT "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 -all"
+mx A 192.0.2.17
+mx2 A 198.51.100.7
+"""
 ALL = '@ TXT "v=spf1 +all"\n'
 ZONES = {
     "example.org": POOL,
     "example.com": ALL,
     "2.0.192.in-addr.arpa": "17 PTR mx.example.org.\n18 PTR mx.example.org.\n",
+    "100.51.198.in-addr.arpa": "7 PTR mx2.example.org.\n",
     "bl.example.net": "18.2.0.192 A 127.0.0.2\n19.2.0.192 A 127.255.255.254\n",
     "wl.example.net": "17.2.0.192 A 127.0.5.2\n18.2.0.192 A 127.0.5.0\n19.2.0.192 A 127.0.0.255\n",
 }
