@@ -132,6 +132,7 @@ SEEDS: list[tuple[Query, bytes]] = [
     (A, replied(A, authority=(SOA,), rcode=dns.rcode.NXDOMAIN)),
     (A, replied(A)),
     (A, replied(A, rcode=dns.rcode.SERVFAIL)),
+    (A, replied(A, "a.example.org. 60 IN A 192.0.2.9", rcode=dns.rcode.NXDOMAIN)),
     (A, replied(A, *(f"{n}.example.org. 60 IN CNAME {n}.example.net." for n in range(9)))),
     (
         Query("a.example.org", "AAAA"),
@@ -159,6 +160,49 @@ SEEDS: list[tuple[Query, bytes]] = [
         replied(PTR, "a.example.org. 60 IN PTR a\\.b.example.org.", "a.example.org. 60 IN PTR x."),
     ),
 ]
+# As knot and unbound wrote them: aliases, more than was asked for, compressed and plain names.
+WRITTEN = [
+    (
+        Query("b.example.org", "A"),
+        (
+            "04d2850000010004000000010162076578616d706c65036f72670000010001c00c00050001000002"
+            "5800040163c00ec02b000500010000025800040161c00ec03b00010001000002580004c0000209c0"
+            "3b00010001000002580004c000020a00002904d0000000000000"
+        ),
+    ),
+    (
+        Query("a.example.org", "MX"),
+        (
+            "04d2850000010002000000050161076578616d706c65036f726700000f0001c00c000f0001000002"
+            "580008000a036d7831c00ec00c000f000100000258000600140161c00ec02d000100010000025800"
+            "04c0000201c02d001c000100000258001020010db8000000000000000000000001c0410001000100"
+            "0002580004c0000209c04100010001000002580004c000020a00002904d0000000000000"
+        ),
+    ),
+    (
+        Query("a.example.org", "TXT"),
+        (
+            "04d2850000010001000000010161076578616d706c65036f72670000100001c00c00100001000002"
+            "58000f0e763d73706631206d78202d616c6c00002904d0000000000000"
+        ),
+    ),
+    (
+        Query("a.example.org", "MX"),
+        (
+            "04d2818000010002000000010161076578616d706c65036f726700000f0001c00c000f0001000002"
+            "5800040014c00cc00c000f0001000002580008000a036d7831c00e00002904d0000000000000"
+        ),
+    ),
+    (
+        Query("nobody.example.org", "A"),
+        (
+            "04d281830001000000010001066e6f626f6479076578616d706c65036f72670000010001c0130006"
+            "00010000003c0026026e73c0130a686f73746d6173746572c0130000000100000e10000002580001"
+            "51800000003c00002904d0000000000000"
+        ),
+    ),
+]
+SEEDS += [(query, bytes.fromhex(text)) for query, text in WRITTEN]
 
 
 @pytest.mark.parametrize(("query", "wire"), SEEDS)
