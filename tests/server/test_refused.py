@@ -288,3 +288,23 @@ def test_an_error_of_sqlite_that_one_key_alone_brings_out_t34(tmp_path: Path) ->
     with serving(tmp_path) as daemon:
         assert strangers_let_in(daemon, mine, stranger) == 0
         told(daemon, "integer overflow")
+
+
+def test_an_expired_row_that_another_program_holds_locked_t34(
+    database: Database, tmp_path: Path
+) -> None:
+    """The walk of the expiry meets it, in the thread that answers: it does not wait there."""
+    with database.server.connect(database.name) as cursor:
+        cursor.execute(
+            "INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, block_expires,"
+            " record_expires, blocked_count, passed_count) VALUES (%s, 'old@example.org',"
+            " 'b@example.net', NOW() - INTERVAL 9 DAY, NOW() - INTERVAL 1 DAY, 1, 0)",
+            (bytes((198, 51, 100, 7)),),
+        )
+    with database.server.connect(database.name) as holder:
+        holder.execute("START TRANSACTION")
+        holder.execute("UPDATE greylisting_data SET blocked_count = 2 WHERE id = 1")
+        with serving(tmp_path, config=on(database, tmp_path)) as daemon:
+            assert strangers_let_in(daemon, Connection.ask, stranger) == 0
+            assert daemon.logged("event=maintenance-failed")
+            assert "event=store-failed" not in daemon.log.read_text()

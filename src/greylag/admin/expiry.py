@@ -16,7 +16,8 @@ from greylag.admin.moments import moment
 from greylag.admin.records import EVERYTHING
 from greylag.core.identity import pool_of
 from greylag.core.value import value
-from greylag.store.base import Filter, Page, Store
+from greylag.service.conflict import Tries
+from greylag.store.base import Filter, Page, Position, Store, StoreConflict
 from greylag.store.contacts import Times
 from greylag.store.tree.files import why_gone
 
@@ -126,11 +127,21 @@ def _pages(store: Store, now: int) -> Iterator[Page]:
     page = Page(0, 0, None)
     while True:
         began = monotonic()
-        page = store.expire(now, PAGE, page.after)
+        page = _step(store, now, page.after)
         yield page
         if page.after is None:
             return
         sleep(max(PAUSE, monotonic() - began))  # let the plugins have their turn
+
+
+def _step(store: Store, now: int, after: Position | None) -> Page:
+    """Do one step; a row that another program holds for a moment is tried again."""
+    tries = Tries()
+    while True:
+        try:
+            return store.expire(now, PAGE, after)
+        except StoreConflict as conflict:
+            tries.lost(conflict)
 
 
 def doubt_of_tree(

@@ -98,6 +98,10 @@ class MysqlStore(MysqlLists):
     def warning(self) -> str | None:
         return self._records.named.take_warning()
 
+    def _at_once(self) -> Transaction:
+        """Return a transaction that waits for no row: the daemon's questions wait for this one."""
+        return self._transaction.for_who_is(hurried=True)
+
     def count(self, now: int) -> tuple[int, int]:
         with self._guard:
             row = self._session.read(sql.COUNT, (date(now), date(now + CLOCK_TOLERANCE)))[0]
@@ -105,7 +109,7 @@ class MysqlStore(MysqlLists):
 
     def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
         """Walk over the old table by its ids, and then over ours."""
-        with self.transaction(), self._guard:
+        with self._at_once(), self._guard:
             found, named, next_one = self._next_rows(after, limit)
             seen, seen_named = read_rows(found), read_named(named)
             dead = [row for row in seen if not row.record.live(now)]
@@ -134,7 +138,7 @@ class MysqlStore(MysqlLists):
         return found, named[:rest], _Named(int(named[rest - 1][0]) if rest else start)
 
     def trim(self, number: int, now: int) -> int:
-        with self.transaction(), self._guard:
+        with self._at_once(), self._guard:
             named = self._records.named.kept
             return self._evict(room.somewhere(self._session, number, named=named), EVICTED, now)
 
@@ -160,7 +164,7 @@ class MysqlStore(MysqlLists):
         if not part:
             with self._guard:
                 return self._look_along(stretch, passed=passed)
-        with self.transaction(), self._guard:
+        with self._at_once(), self._guard:
             seen = self._look_along(stretch, passed=passed)
             wanted = (*stretch, int(passed), ceil(seen.found * part))
             rows = self._session.read(sql.SOME_OF_STRETCH, wanted)
