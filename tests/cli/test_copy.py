@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from greylag.core.accesslist import NEVER, Entry
+from greylag.core.accesslist import NEVER, Entry, Purpose
 from greylag.core.identity import Pool, PoolKind, of_address
 from greylag.core.policy import Policy
 from greylag.core.record import Record
-from greylag.core.subject import parse_subject
+from greylag.core.subject import RecipientMailbox, SenderDomain, parse_subject
 from greylag.core.triplet import (
     SEVERAL,
     Triplet,
@@ -106,6 +106,26 @@ def test_what_stands_under_a_name_is_copied_there_and_back(
         assert contents(pair[1])[0] == {**RECORDS, **NAMED}
 
 
+KINDS = [
+    Entry(SenderDomain("example.org"), 0, NEVER, "why", NOW, spoofable=True),
+    Entry(parse_subject("192.0.2.0/24"), 0, created=NOW, purpose=Purpose.PROVIDER, origin="p"),
+    Entry(RecipientMailbox("b@example.net"), 0, created=NOW, purpose=Purpose.TRAP),
+]
+
+
+def test_entries_of_every_kind_are_copied_there_and_back(
+    database: Database, tmp_path: Path
+) -> None:
+    source, back = f"sqlite://{tmp_path}/x.db", f"sqlite://{tmp_path}/y.db"
+    fill(source)
+    with opened(source) as store:
+        store.put_entries(KINDS)
+    for pair in ((source, database.url), (database.url, back)):
+        assert copied(tmp_path, *pair)["entries"] == 5
+        assert contents(pair[1]) == contents(source)
+        assert copied(tmp_path, *pair)["entries"] == 0
+
+
 def test_what_a_target_without_its_table_cannot_keep_is_told(
     database: Database, tmp_path: Path
 ) -> None:
@@ -113,11 +133,15 @@ def test_what_a_target_without_its_table_cannot_keep_is_told(
     source = f"sqlite://{tmp_path}/x.db"
     with opened(source) as store:
         store.merge({**RECORDS, **NAMED})
+        store.put_entries([*KINDS, Entry(parse_subject("192.0.2.7"), 0)])
     code, out, said = run(tmp_path, "memory:", "db", "copy", source, database.url)
     assert code == 0, said
     assert "3 of 8 records" in out
     assert "there is no table greylag_records" in said
     assert "5 records of FROM are left out" in said
+    assert "there is no table greylag_entries" in said
+    assert "3 entries of FROM are left out" in said
+    assert "1 entry\n" in out
 
 
 def test_a_dry_run_makes_no_file(database: Database, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from greylag.cli.common import INTERNAL_ERROR
 from greylag.core.identity import Pool, PoolKind
-from greylag.store.mysql.schema import FIGURES, RECORDS
+from greylag.store.mysql.schema import ENTRIES, FIGURES, RECORDS
 from tests.cli.conftest import EVIL, NETWORK, NOW, RECIPIENT, SENDER, Greylag
 from tests.cli.test_hostile_store import CODES, COMMANDS, SOAK
 from tests.servers.mariadb import Database
@@ -29,6 +29,10 @@ ROWS: dict[str, tuple[tuple[object, ...], ...]] = {
     "greylisting_data": (PACKED, TEXTS, TEXTS, DATES, DATES, COUNTS, COUNTS, COUNTS, DATES, DATES),
     "greylisting_lists": (
         RANGES, PACKED, PACKED, COUNTS, TEXTS, DATES, DATES, DATES, DATES, TEXTS,
+    ),
+    "greylag_entries": (
+        ("access", "trap", *TEXTS), ("network", "domain", "client-name", *TEXTS), IDENTITIES,
+        COUNTS, TEXTS, COUNTS, COUNTS, COUNTS, TEXTS, TEXTS, COUNTS,
     ),
     "greylag_records": (IDENTITIES, TEXTS, TEXTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS),
     "greylag_figures": (COUNTS, ("pass:known", "waited:60", *TEXTS), COUNTS),
@@ -45,6 +49,7 @@ def fill(database: Database, number: int) -> None:
         cursor.execute("SET SESSION sql_mode = ''")
         cursor.execute(FIGURES)
         cursor.execute(RECORDS)
+        cursor.execute(ENTRIES)
         for table, columns in ROWS.items():
             cursor.execute(f"SHOW COLUMNS FROM {table}")
             names = [row[0] for row in cursor.fetchall() if row[0] != "id"]

@@ -13,10 +13,10 @@ from typing import Any
 import pymysql
 import pytest
 
-from greylag.core.accesslist import NEVER, Entry, Seen
+from greylag.core.accesslist import NEVER, Entry, Purpose, Seen
 from greylag.core.identity import Pool, PoolKind
 from greylag.core.record import Blocked, Created, Noted, Passed, Record
-from greylag.core.subject import parse_subject
+from greylag.core.subject import RecipientMailbox, parse_subject
 from greylag.core.triplet import Triplet, sent_of, trust_of
 from greylag.core.value import replace
 from greylag.store import open_store
@@ -41,6 +41,10 @@ POOL = Pool(PoolKind.SPF, "pool.example.org").packed
 NAMED = [trust_of(POOL, "c.example"), Triplet(POOL, "s1", "b@c.example"), sent_of("x@c", "y@c")]
 KEYS = [Triplet(bytes((10, 0, n // 5, 0)), f"s{n}" * (n % 9 > 0), "b@c.example") for n in range(14)]
 BOUNCE, A, PASSED, STOPPED, DELAYED, *CROWD = KEYS[:8]  # the others are new
+OWN = [  # that the old lists cannot express
+    Entry(parse_subject("192.0.2.7"), 0, spoofable=True),
+    Entry(RecipientMailbox("b@c.example"), 0, purpose=Purpose.TRAP),
+]
 ENTRIES = [Entry(parse_subject(text), 0) for text in ("192.0.2.7", "example.net", "2001:db8::/32")]
 
 
@@ -71,6 +75,8 @@ STEPS: list[Step] = [
     lambda s: s.merge({A: Record(NOW - 500, NOW, NOW + 2000, 5), KEYS[8]: Record(NOW, NOW, NOW)}),
     lambda s: s.put_entries([replace(one, comment="new") for one in ENTRIES[:2]]),
     lambda s: s.remove_entries([one.subject for one in ENTRIES[:2]]),
+    lambda s: s.put_entries([*OWN, ENTRIES[1]]),
+    lambda s: s.remove_entries([OWN[1].subject], Purpose.TRAP),
     lambda s: s.expire(NOW, 99),
     lambda s: s.thin(CROWD[0].network, passed=False, look=9, part=1, now=NOW, after=None),
     lambda s: s.thin(PASSED.network, passed=True, look=9, part=1, now=NOW, after=None),
@@ -93,7 +99,7 @@ class World:
             store.apply(born(A, BOUNCE, PASSED, *CROWD, at=NOW - 400), {}, NOW - 400)
             store.apply([Passed(DELAYED, NOW), Passed(PASSED, NOW + 500, 2)], {}, NOW - 1)
             store.apply([Noted(NAMED[2], NOW - 9, NOW - 1)], {}, NOW - 9)
-            store.put_entries(ENTRIES)
+            store.put_entries([*ENTRIES, OWN[1]])
 
     def fails(self) -> bool:
         """Count a call, and tell whether it fails."""

@@ -15,13 +15,14 @@ from greylag.admin.treecopy import into_contacts, is_connection, pages_of_contac
 from greylag.core.accesslist import NEVER, Entry, Purpose, speaking_of
 from greylag.core.client import network
 from greylag.core.identity import is_network
+from greylag.core.oldlists import in_old_lists
 from greylag.core.oldname import bytes_of, name_of
 from greylag.core.policy import Policy
 from greylag.core.record import Record, joined
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
-from greylag.store.base import FIGURES, LISTS, NAMES, RECIPIENTS, Filter, Store
+from greylag.store.base import FIGURES, KINDS, LISTS, NAMES, RECIPIENTS, Filter, Store
 
 PAGE = 2000  # records in one transaction
 
@@ -58,7 +59,7 @@ def copy(
     records = _copy_records(old, new, policy, now, dry_run, progress)
     entries = left_out = hours = 0
     if new.lacks(LISTS) is None:
-        entries = _copy_entries(old, new, dry_run)
+        entries, left_out = _copy_entries(old, new, dry_run)
     else:
         left_out = len(old.entries())
     if new.lacks(FIGURES) is None:
@@ -138,13 +139,15 @@ def _name(text: str, name: Callable[[bytes], str]) -> str:
     return known if raw is None else name(raw)
 
 
-def _copy_entries(old: Store, new: Store, dry_run: bool) -> int:
+def _copy_entries(old: Store, new: Store, dry_run: bool) -> tuple[int, int]:
+    """Return how many entries said anything new, and how many the target cannot keep."""
     wanted, known = _speaking(old), _speaking(new)
     changed = [entry for key, entry in wanted.items() if known.get(key) != entry]
+    kept = changed if new.lacks(KINDS) is None else [e for e in changed if in_old_lists(e)]
     if not dry_run:
-        for part in in_parts(changed):
+        for part in in_parts(kept):
             new.put_entries(part)
-    return len(changed)
+    return len(kept), len(changed) - len(kept)
 
 
 def _speaking(store: Store) -> dict[tuple[Purpose, Subject], Entry]:

@@ -28,7 +28,7 @@ from greylag.cli.output import progress, say, write, write_fields, write_json
 from greylag.core.value import replace
 from greylag.store import Backend, backend_of, empty_store, shown_wrong
 from greylag.store.admin import Admin
-from greylag.store.base import LISTS, NAMES, RECIPIENTS, TABLES, Store
+from greylag.store.base import KINDS, LISTS, NAMES, RECIPIENTS, TABLES, Store
 
 _NOT_AMONG_ARGUMENTS = (
     "a password among the arguments can be read by every user of this machine (ps): put it into an "
@@ -174,7 +174,8 @@ def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
     ):
         copied = copy_store(old, new, policy, run.now, dry_run=dry_run, progress=progress)
     if copied.entries_left_out:
-        say(f"{new.lacks(LISTS)}: {copied.entries_left_out} entries of FROM are left out")
+        why = new.lacks(LISTS) or new.lacks(KINDS)
+        say(f"{why}: {copied.entries_left_out} entries of FROM are left out")
     without = new.lacks(RECIPIENTS) or new.lacks(NAMES)
     if copied.left_out and without:
         say(f"{without}: {copied.left_out} records of FROM are left out")

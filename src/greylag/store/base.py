@@ -31,6 +31,7 @@ LISTS = "lists"
 FIGURES = "figures"
 RECIPIENTS = "recipients"  # records of triplets; without them it keeps connections alone
 COUNTS = "counts"  # how often, and until when; without them it keeps `contacts`
+KINDS = "kinds"  # entries that the old plugin's lists cannot express (`core.oldlists`)
 NAMES = "names"  # records of pools, trust...: what stands under a name (`core.identity`)
 TABLES = "tables"  # of a database, that an admin makes and looks over: `greylag db`
 
@@ -197,7 +198,10 @@ class Lists(Protocol):
         """
 
     def entries(self) -> list[Entry]:
-        """Return all entries of the lists, expired ones too, in the order they were made in."""
+        """Return all entries of the lists, expired ones too, in the order they were made in.
+
+        A store with two tables may return those of one, then those of the other.
+        """
 
     def entries_after(self, number: int, limit: int) -> EntryPage:
         """Return the entries with higher numbers, of up to `limit` rows; 0 begins."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from greylag.core.figures import hour_of
 from greylag.store.mysql import sql
 from greylag.store.mysql.link import NO_TABLE
+from greylag.store.mysql.rows import whole
 from greylag.store.mysql.schema import FIGURES
 from greylag.store.mysql.session import MysqlSession
 
@@ -36,10 +37,10 @@ class Figures:
         """Tell whether the table is there."""
         return self._mark is not None
 
-    def make(self, beside: str) -> bool:
+    def make(self, *beside: str) -> tuple[bool, ...]:
         """Make the table if it is missing, with the row at which writers take turns.
 
-        Return whether a table beside it was seen on the way, which costs nothing then.
+        Return whether two tables beside it were seen on the way, which costs nothing then.
         """
         from pymysql import MySQLError
 
@@ -47,7 +48,7 @@ class Figures:
             try:
                 if made:
                     self._session.read(FIGURES)
-                mark, locks, seen = self._session.read(sql.MARK, (beside,))[0]
+                mark, locks, *seen = self._session.read(sql.MARK, beside)[0]
                 if not locks:
                     self._session.make_lock()
             except MySQLError as error:
@@ -55,9 +56,9 @@ class Figures:
                     raise
             else:
                 self._mark = str(mark)
-                return bool(seen)
+                return tuple(map(bool, seen))
         self._session.take_turns_at_old_table()
-        return False
+        return (False,) * len(beside)
 
     def add(self, counts: Mapping[str, int], now: int) -> None:
         """Add to the figures of this hour."""
@@ -88,5 +89,5 @@ def figures_by_hour(rows: Iterable[tuple[Any, ...]]) -> dict[int, dict[str, int]
     for hour, name, number in rows:
         figure, _at, mark = str(name).rpartition("@")
         figure = figure if figure and mark.isdigit() else str(name)
-        hours.setdefault(int(hour), Counter())[figure] += int(number)
+        hours.setdefault(int(hour), Counter())[figure] += whole(number)
     return hours

@@ -1,16 +1,26 @@
-"""The lists of a store in MySQL: greylisting_lists, as the old plugin and admins write it too."""
+"""The lists of a store in MySQL: greylisting_lists, as the old plugin and admins write it too.
+
+What that cannot express is in a table of our own beside it (`entries`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
-from greylag.core.accesslist import Entry, Purpose, addresses_of, networks_around
+from greylag.core.accesslist import (
+    Entry,
+    Purpose,
+    addresses_of,
+    networks_around,
+)
 from greylag.core.address import canonical_domain
 from greylag.core.client import last_address, network
-from greylag.core.subject import DOMAIN, Domain, Network, Subject
+from greylag.core.oldlists import in_old_lists
+from greylag.core.subject import Domain, Network, Subject
 from greylag.store.base import EntryPage, Store
 from greylag.store.mysql import sql
+from greylag.store.mysql.entries import NO_ENTRIES, OwnEntries, read_own
 from greylag.store.mysql.link import Guard
 from greylag.store.mysql.names import Names
 from greylag.store.mysql.rows import comment_of, date, read_entries
@@ -30,6 +40,7 @@ _QUIET = 2  # seconds without a change before the generation stands still
 # Last bits of an address. The old triggers left host bits in the first address of a range: such a
 # one is found by a single look-up if it is a /24 or longer, and always in the list as a whole.
 _NEARBY = 8
+_OWN = 1 << 62  # places in the walk from here on are those of our own table
 
 
 class _Walk:
@@ -52,8 +63,10 @@ class MysqlLists(Store):
         self._guard = guard
         self._transaction = transaction
         self._names = names
+        self._own = OwnEntries(session)
         self._changes = 0  # by this store
-        self._mark = (0, -1)  # when the last look began: our changes, and the highest number
+        # When the last look began: our changes, the highest number, and what is in our own table.
+        self._mark: tuple[int, int, tuple[int, ...]] = (0, -1, ())
         self._walk: _Walk | None = None
         self._generation = 0
         self._next_look = 0.0
@@ -65,52 +78,79 @@ class MysqlLists(Store):
     def matching(self, asked: Asked) -> list[Entry]:
         with self._guard:
             spellings = (asked.domain, self._names.of_domain(asked.domain))
-            rows = [*self._session.read(sql.ENTRIES_BY_DOMAIN, spellings)]
+            self._session.ask(sql.ENTRIES_BY_DOMAIN, spellings)
             for client in addresses_of(asked):
                 starts = [net.packed for net in networks_around(client)]
                 prefix = 8 * len(client) - _NEARBY
                 nearby = (network(client, prefix), last_address(client, prefix))
-                rows += self._session.read(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby))
-            return _entries({row[0]: row for row in rows}.values())
+                self._session.ask(sql.ENTRIES_BY_NETWORK[len(client)], (*starts, *nearby))
+            own = self._own.ask(asked)
+            answers = self._session.answers()
+            rows, of_own = (
+                {row[0]: row for found in some for row in found}.values()
+                for some in (answers[: len(answers) - own], answers[len(answers) - own :])
+            )
+            return _entries(rows) + read_own(of_own)
 
     def entries(self) -> list[Entry]:
         """Return all, read in steps: one answer is bounded (see driver.py)."""
-        found: list[tuple[Any, ...]] = []
-        with self._guard:
-            while True:
-                after = int(found[-1][0]) if found else 0
-                rows = self._session.read(sql.ENTRIES_AFTER, (after, _PAGE))
-                found += rows
-                if len(rows) < _PAGE:
-                    return _entries(found)
+        found: list[Entry] = []
+        page = EntryPage([], 0)
+        while page.after is not None:
+            page = self.entries_after(page.after, _PAGE)
+            found += page.entries
+        return found
 
     def entries_after(self, number: int, limit: int) -> EntryPage:
-        """Return the entries of the next rows; a row may be several entries, or none."""
+        """Return the entries of the next rows; a row may be several entries, or none.
+
+        Those of the old lists come first, and then our own.
+        """
+        rows: Sequence[tuple[Any, ...]] = ()
         with self._guard:
-            rows = self._session.read(sql.ENTRIES_AFTER, (number, limit))
-            ignored = sum(not read_entries(row) for row in rows)
-            after = int(rows[-1][0]) if len(rows) == limit else None
-            return EntryPage(_entries(rows), after, ignored)
+            if number < _OWN:
+                rows = self._session.read(sql.ENTRIES_AFTER, (number, limit))
+            if len(rows) == limit:
+                after: int | None = int(rows[-1][0])
+                own: Sequence[tuple[Any, ...]] = ()
+            else:
+                rest = limit - len(rows)
+                own = self._own.after(max(0, number - _OWN), rest)
+                after = _OWN + int(own[-1][0]) if len(own) == rest else None
+            found = read_own(own)
+            ignored = sum(not read_entries(row) for row in rows) + len(own) - len(found)
+            return EntryPage(_entries(rows) + found, after, ignored)
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
-        given = {entry.subject: entry for entry in entries}  # the last of a subject stays
-        if not all(map(_has_a_place, given.values())):
-            raise self._guard.refused("greylisting_lists has no place for such an entry")
+        given = {entry.key: entry for entry in entries}  # the last of a key stays
+        old = [entry for entry in given.values() if in_old_lists(entry)]
+        own = [entry for entry in given.values() if not in_old_lists(entry)]
+        if own and not self._own.kept:
+            raise self._guard.refused(NO_ENTRIES)
         with self.transaction(), self._guard:
-            self._remove_entries(set(given))
-            self._session.write(sql.PUT_ENTRY, [_entry_row(entry) for entry in given.values()])
+            self._remove_old({s for purpose, s in given if purpose is Purpose.ACCESS})
+            self._own.remove([entry.key for entry in old])
+            self._session.write(sql.PUT_ENTRY, [_entry_row(entry) for entry in old])
+            self._own.put(own)
+            self._own.count_change()
 
     def remove_entries(self, subjects: Iterable[Subject], purpose: Purpose = Purpose.ACCESS) -> int:
-        if purpose is not Purpose.ACCESS:
-            return 0
         given = set(subjects)
         with self.transaction(), self._guard:
-            return self._remove_entries(given)
+            removed = self._remove_old(given) if purpose is Purpose.ACCESS else set()
+            removed |= self._own.remove([(purpose, subject) for subject in given])
+            self._own.count_change()
+        return len(removed)
 
-    def _remove_entries(self, subjects: set[Subject]) -> int:
-        """Remove the entries of these subjects; return of how many there were any."""
+    def _remove_old(self, subjects: set[Subject]) -> set[Subject]:
+        """Remove what the old lists have of these subjects; return those that there were."""
+        subjects = {subject for subject in subjects if in_old_lists(Entry(subject, 0))}
         self._changes += 1
-        removed, wanted, gone = set(), subjects | set(map(_folded, subjects)), []
+        if not subjects:
+            return set()
+        wanted = subjects | set(map(_folded, subjects))
+        removed: set[Subject] = set()
+        gone = []
         for row in self._rows_naming(wanted):
             named = {entry.subject for entry in read_entries(row)}
             going = named & wanted
@@ -121,7 +161,7 @@ class MysqlLists(Store):
                 address = any(isinstance(subject, Network) for subject in going)
                 self._session.read(sql.REMOVE_ADDRESS if address else sql.REMOVE_DOMAIN, (row[0],))
         self._session.write(sql.REMOVE_ENTRIES, gone)
-        return len(removed)
+        return removed
 
     def _rows_naming(self, subjects: set[Subject]) -> Iterable[tuple[Any, ...]]:
         """Return the rows that may name one of these: all others wait for us meanwhile."""
@@ -149,7 +189,7 @@ class MysqlLists(Store):
         with self._guard:
             if self._walk is None:
                 highest = int(self._session.read(sql.HIGHEST_ENTRY, ())[0][0])
-                mark = (self._changes, highest)
+                mark = (self._changes, highest, self._own.generation())
                 if mark == self._mark and monotonic() < self._next_look:
                     return self._generation
                 self._mark, self._walk = mark, _Walk()
@@ -177,10 +217,11 @@ class MysqlLists(Store):
 
         Time stamps are of a second: where the last change is as fresh as the look, more may hide.
         """
-        if not (walk.rows or self._changes):
+        own = self._mark[2]
+        if not (walk.rows or self._changes or own):
             return 0
         fresh = now if walk.rows and walk.began - walk.changed <= _QUIET else 0
-        return hash((walk.rows, walk.highest, walk.changed, fresh, self._changes))
+        return hash((walk.rows, walk.highest, walk.changed, fresh, self._changes, own))
 
 
 def _entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
@@ -193,13 +234,6 @@ def _folded(subject: Subject) -> Subject:
     if not isinstance(subject, Domain) or subject.below:
         return subject
     return Domain(canonical_domain(subject.name.encode()))
-
-
-def _has_a_place(entry: Entry) -> bool:
-    """Tell whether the old table can say what an entry says."""
-    if entry.purpose is not Purpose.ACCESS or entry.spoofable:
-        return False
-    return isinstance(entry.subject, Network) or entry.subject.kind == DOMAIN
 
 
 def _entry_row(entry: Entry) -> tuple[object, ...]:

@@ -14,9 +14,8 @@ from greylag.core.record import Record
 from greylag.core.triplet import Triplet
 from greylag.store.base import Filter
 from greylag.store.mysql import sql
-from greylag.store.mysql.link import NO_TABLE
-from greylag.store.mysql.rows import Known, Row
-from greylag.store.mysql.schema import RECORDS
+from greylag.store.mysql.own import OwnTable
+from greylag.store.mysql.rows import Known, Row, whole
 from greylag.store.mysql.session import MysqlSession, parts
 
 TYPE_CHECKING = False
@@ -27,35 +26,18 @@ NO_NAMES = (
     "nothing is kept of pools, trust, traps and correspondents: there is no table greylag_records,"
     " and we may not make it (greylag db init --print)"
 )
-TABLE = "greylag_records"
 _MOST = 2**63 - 1  # that a column holds
 
 
-class Named:
+class Named(OwnTable):
     """The table in a store's session."""
 
+    name = "greylag_records"
+
     def __init__(self, session: MysqlSession) -> None:
-        self._session = session
-        self.kept = False  # whether the table is there
+        super().__init__(session)
         self._missed = False  # whether something would have been in it
         self._told = False
-
-    def make(self, *, seen: bool) -> None:
-        """Make the table if it is missing, unless it was seen."""
-        self.kept = seen or bool(self._session.read(sql.IS_THERE, (TABLE,))[0][0])
-        if not self.kept:
-            self._create()
-
-    def _create(self) -> None:
-        from pymysql import MySQLError
-
-        try:
-            self._session.read(RECORDS)
-        except MySQLError as error:
-            if error.args[0] not in NO_TABLE:
-                raise
-        else:
-            self.kept = True
 
     def take_warning(self) -> str | None:
         """Return once why something was not kept that would have been."""
@@ -118,8 +100,8 @@ def _read(found: tuple[Any, ...]) -> Row | None:
         if is_network(identity):
             return None  # one of the other table, which has its own rows
         names = sender.decode("ascii"), recipient.decode("ascii")
-        return Row(int(number), identity, *names, Record(*map(int, facts)))
-    except (ValueError, TypeError, AttributeError):
+        return Row(int(number), identity, *names, Record(*map(whole, facts)))
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return None
 
 

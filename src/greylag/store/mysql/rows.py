@@ -30,6 +30,7 @@ _PREFIX = {IPV4_BYTES: 24, 16: 64}  # the networks of the old program, which wro
 _BROUGHT = re.compile(r"\[([^\[\]]{1,64})\](?: (.*)|)", re.DOTALL)
 _LONGEST_COMMENT = 255  # characters: varchar(255)
 _MOST = 2**32 - 1  # that the column of a count holds
+_FURTHEST = 2**63 - 1  # of a number, as SQLite has them and our own tables
 _HIGHEST = b"\xff" * 16
 _LONG_AGO = 1  # '1970-01-01 00:00:01': for an entry that only allows, where others write zero dates
 
@@ -50,13 +51,18 @@ class Row:
         return Triplet(self.relay, name_of(self.sender), name_of(self.recipient))
 
 
+def whole(found: object) -> int:
+    """Return a number of 64 bits, whatever a column holds that somebody gave another type."""
+    return min(max(int(found), -_FURTHEST), _FURTHEST)  # type: ignore[call-overload,no-any-return]
+
+
 def read_row(found: tuple[Any, ...]) -> Row | None:
     """Return a row, or None for one that means nothing."""
     number, relay, sender, recipient, *numbers = found
     if not isinstance(relay, bytes) or len(relay) not in _PREFIX or recipient is None:
         return None
     try:
-        record = Record(*(int(x or 0) for x in numbers))
+        record = Record(*(whole(x or 0) for x in numbers))
     except (ValueError, TypeError, OverflowError):  # a column that is no number any more
         return None
     return Row(int(number), relay, str(sender or ""), str(recipient), record)
@@ -103,8 +109,8 @@ def merged(rows: list[Row]) -> tuple[Record, Row]:
         min(one.first_seen for one in group),
         min(one.defer_until for one in group),
         latest.record.expires,
-        sum(one.blocked for one in group),
-        sum(one.passed for one in group),
+        min(sum(one.blocked for one in group), _FURTHEST),
+        min(sum(one.passed for one in group), _FURTHEST),
     )
     return record, latest
 

@@ -2,7 +2,7 @@
 
 The old tables are never altered. Where they are missing, they are made with triggers that clear
 host bits and refuse nonsense, which the old triggers did not do (docs/properties.md, fault 6 of the
-plugin). Our own table holds what the old plugin has no place for.
+plugin). Our own tables hold what the old plugin has no place for.
 """
 
 from __future__ import annotations
@@ -65,6 +65,26 @@ RECORDS = """CREATE TABLE IF NOT EXISTS greylag_records (
     UNIQUE KEY identity (identity, sender, recipient)
 ) ENGINE=InnoDB"""
 
+# List entries that the old lists cannot express.
+ENTRIES = """CREATE TABLE IF NOT EXISTS greylag_entries (
+    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    purpose VARBINARY(32) NOT NULL,
+    kind VARBINARY(32) NOT NULL,
+    network VARBINARY(16) NOT NULL,
+    prefix INT NOT NULL,
+    name VARBINARY(255) NOT NULL,
+    denied_until BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    created BIGINT NOT NULL,
+    comment VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    origin VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    spoofable TINYINT NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE KEY name (name, network, prefix, kind, purpose),
+    KEY network (network),
+    KEY kind (kind)
+) ENGINE=InnoDB"""
+
 # The range of an entry, from its text: all of it in SQL, so that rows made by hand are right.
 _TRIGGER = """CREATE TRIGGER greylisting_lists_{moment} BEFORE {event} ON greylisting_lists
 FOR EACH ROW BEGIN
@@ -107,6 +127,7 @@ TABLES = {
     "greylisting_data": DATA,
     "greylag_figures": FIGURES,
     "greylag_records": RECORDS,
+    "greylag_entries": ENTRIES,
 }
 
 # What a look-up needs of the old tables; the first index named on these columns will do.
@@ -123,6 +144,10 @@ COLUMNS = {
     "greylag_records": (
         *("id", "identity", "sender", "recipient", "first_seen", "defer_until", "expires"),
         *("blocked", "passed"),
+    ),
+    "greylag_entries": (
+        *("id", "purpose", "kind", "network", "prefix", "name", "denied_until", "expires"),
+        *("created", "comment", "origin", "spoofable"),
     ),
 }
 

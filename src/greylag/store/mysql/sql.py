@@ -183,6 +183,32 @@ GENERATION = """SELECT COUNT(*), COALESCE(MAX(id), 0),
     FROM (SELECT id, last_update FROM greylisting_lists
         WHERE id > %s ORDER BY id LIMIT %s) AS stretch"""
 
+# Our own table, of entries that those lists cannot express.
+_OWN_ENTRY = """SELECT id, purpose, kind, network, prefix, name, denied_until, expires, created,
+    comment, origin, spoofable FROM greylag_entries"""
+OWN_ENTRIES_AFTER = f"{_OWN_ENTRY} WHERE id > %s ORDER BY id LIMIT %s"
+# The names of an attempt, of whatever kind: a sender's domain may find an entry for a client's.
+OWN_ENTRIES_BY_NAME = _sized(f"{_OWN_ENTRY} WHERE name IN (%s)", "%s")
+OWN_ENTRIES_BY_NETWORK = {
+    size: f"{_OWN_ENTRY} WHERE network IN ({','.join(['%s'] * (8 * size + 1))})" for size in (4, 16)
+}
+SOME_CLIENT_NAME = f"{_OWN_ENTRY} WHERE kind = 'client-name' LIMIT 1"
+_ENTRY_KEY = "(name = %s AND network = %s AND prefix = %s AND kind = %s AND purpose = %s)"
+OWN_ENTRIES_OF = {size: f"{_OWN_ENTRY} WHERE {' OR '.join([_ENTRY_KEY] * size)}" for size in SIZES}
+# One that replaces another gets a new number.
+PUT_OWN_ENTRY = _sized(
+    """REPLACE INTO greylag_entries (name, network, prefix, kind, purpose, denied_until, expires,
+    created, comment, origin, spoofable) VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s)""",
+    "(%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s)",
+)
+REMOVE_OWN_ENTRIES = _sized("DELETE FROM greylag_entries WHERE id IN (%s)", "%s")
+# Changes are counted: nobody has to look through the table to see one.
+OWN_GENERATION = """SELECT COALESCE((SELECT MAX(CAST(number AS SIGNED)) FROM greylag_figures
+    WHERE hour = -1 AND name = 'entries'), 0),
+    COALESCE((SELECT MAX(id) FROM greylag_entries), 0)"""
+NEXT_OWN_GENERATION = """INSERT INTO greylag_figures (hour, name, number) VALUES (-1, 'entries', 1)
+    ON DUPLICATE KEY UPDATE number = IF(number BETWEEN 1 AND 1 << 62, number + 1, 1)"""
+
 FIGURE = _sized(
     """INSERT INTO greylag_figures (hour, name, number) VALUES (%s,%s,%s)
     ON DUPLICATE KEY UPDATE number = number + VALUES(number)""",
@@ -195,7 +221,7 @@ FIGURES = """SELECT hour, name, number FROM greylag_figures WHERE hour >= %s AND
 IS_THERE = """SELECT COUNT(*) FROM information_schema.tables
     WHERE table_schema = DATABASE() AND table_name = %s"""
 MARK = f"""SELECT IF(@@auto_increment_offset = 1, '', CONCAT('@', @@auto_increment_offset)),
-    COUNT(*), ({IS_THERE})
+    COUNT(*), ({IS_THERE}), ({IS_THERE})
     FROM greylag_figures WHERE hour = -1 AND name = 'lock'"""  # noqa: S608 - constants
 
 # Nothing of the server's or the database's own settings may change what a statement means.

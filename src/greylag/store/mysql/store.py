@@ -17,12 +17,13 @@ from greylag.core.identity import is_network
 from greylag.core.record import CLOCK_TOLERANCE, Change, Record
 from greylag.core.triplet import Triplet
 from greylag.core.value import value
-from greylag.store.base import FIGURES, NAMES, Filter, Page, Position, Stretch
+from greylag.store.base import FIGURES, KINDS, NAMES, Filter, Page, Position, Stretch
 from greylag.store.mysql import room, sql
+from greylag.store.mysql.entries import NO_ENTRIES
 from greylag.store.mysql.figures import NO_FIGURES, Figures
 from greylag.store.mysql.link import Guard
 from greylag.store.mysql.lists import MysqlLists
-from greylag.store.mysql.named import NO_NAMES, TABLE, named_records, read_named
+from greylag.store.mysql.named import NO_NAMES, named_records, read_named
 from greylag.store.mysql.names import Names
 from greylag.store.mysql.options import Place
 from greylag.store.mysql.records import MysqlRecords
@@ -56,7 +57,10 @@ class MysqlStore(MysqlLists):
         super().__init__(session, guard, transaction, names)
         self._figures = Figures(session)
         with guard:
-            self._records.named.make(seen=self._figures.make(TABLE))
+            seen = self._figures.make(self._records.named.name, self._own.name)
+            self._records.named.make(seen=seen[0])
+            self._own.make(seen=seen[1])
+            self._own.kept &= self._figures.kept  # where its changes are counted
 
     def load(self, triplets: Sequence[Triplet]) -> dict[Triplet, Record]:
         with self._guard:
@@ -91,9 +95,13 @@ class MysqlStore(MysqlLists):
             return self._figures.by_hour(since, until)
 
     def lacks(self, part: str) -> str | None:
-        if part == NAMES and not self._records.named.kept:
-            return NO_NAMES
-        return NO_FIGURES if part == FIGURES and not self._figures.kept else None
+        own = {
+            FIGURES: (self._figures.kept, NO_FIGURES),
+            KINDS: (self._own.kept, NO_ENTRIES),
+            NAMES: (self._records.named.kept, NO_NAMES),
+        }
+        kept, why = own.get(part, (True, ""))
+        return None if kept else why
 
     def warning(self) -> str | None:
         return self._records.named.take_warning()
