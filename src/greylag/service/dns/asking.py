@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
 
 from greylag.core.value import value
 from greylag.service.dns.gatherer import Gatherer
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
 
     from greylag.core.evidence import Evidence, Kind
     from greylag.core.question import Question
-    from greylag.core.spf.questions import Answer, Steps
     from greylag.core.zones import Zone
     from greylag.service.dns.exchange import Server
-    from greylag.service.dns.gatherer import Recipes
 
 
 @value
@@ -37,7 +34,6 @@ class Asking:
     def __init__(self) -> None:
         self._sources = Sources()
         self._gatherer: Gatherer | None = None
-        self._recipes: Recipes = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.resolver: Resolver | None = None  # None: nothing is to be asked
         self._asked = self._errors = 0  # by resolvers before this one
@@ -50,8 +46,8 @@ class Asking:
         self.resolver = self._gatherer = None
         if sources.servers:
             self.resolver = Resolver(sources.servers)
-            self._recipes = recipes_of(sources.dnsbl, sources.dnswl)
-            self._gatherer = Gatherer(self._recipes, self.resolver)
+            recipes = recipes_of(sources.dnsbl, sources.dnswl)
+            self._gatherer = Gatherer(recipes, self.resolver)
         if before is not None:
             self._asked += before.asked
             self._errors += before.errors
@@ -87,31 +83,7 @@ class Asking:
         tell: Callable[[Evidence], None],
     ) -> None:
         """Return at once, and tell later; where all is kept in memory, tell now."""
-        resolver = self.resolver
-        if resolver is None or self._gatherer is None:
+        if self._gatherer is None:
             tell({})
-            return
-        found: dict[Kind, object] = {}
-        for kind in kinds:
-            one = _known(self._recipes[kind](question), resolver)
-            if one is None:
-                self._gatherer(question, kinds, seconds, tell)
-                return
-            found[kind] = one[0]
-        tell(found)
-
-
-def _known(steps: Steps[object], resolver: Resolver) -> tuple[object] | None:
-    """Return what is found by answers that are kept alone, in a tuple; None if one is missing."""
-    answer: Answer = None
-    now = monotonic()
-    while True:
-        try:
-            query = steps.send(answer)
-        except StopIteration as end:
-            return (end.value,)
-        kept = resolver.cache.get(query, now)
-        if kept is None:
-            steps.close()
-            return None
-        answer = kept[0]
+        else:
+            self._gatherer(question, kinds, seconds, tell)
