@@ -122,6 +122,17 @@ def test_rule_with_evidence(
     assert answer(asked(evidence), records).reason is Reason(reason)
 
 
+@pytest.mark.parametrize(
+    "records",
+    [{POOLED: WAITING}, {POOLED: trusted(2)}, {trust_of(POOL, "example.org"): trusted(5)}],
+)
+def test_a_decision_names_the_pool_whose_record_it_rests_on(
+    records: dict[Triplet, Record],
+) -> None:
+    assert answer(asked(GOOD), records).pool == POOL
+    assert answer(asked(GOOD), {}).pool is None
+
+
 def test_plain_greylisting_has_none_of_these_rules() -> None:
     records = {**SENT, POOLED: trusted(2), BY_DOMAIN: trusted(9), trapped_of(CLIENT): trusted(1)}
     question = asked(GOOD, Policy())

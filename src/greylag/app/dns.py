@@ -150,7 +150,7 @@ def informed(
     wanting += [
         (table.origin, "recipient.identity")
         for table in tables
-        if _wants_names(replace(policy, **dict(table.changes)))
+        if table.sets("identity") and _wants_names(replace(policy, **dict(table.changes)))
     ]
     if wanting:
         try:
@@ -176,6 +176,8 @@ def unanswered(
     wanting = [(origins[key], key) for key in _wanting(policy, "policy")]
     wanting += [(origins[key], key) for key in ("dns.dnsbl", "dns.dnswl") if getattr(dns, key[4:])]
     for table in tables:
+        if not table.sets("identity", "greylist"):
+            continue
         own = [f"recipient.{name}" for name, _value in table.changes]
         keys = _wanting(replace(policy, **dict(table.changes)), "recipient")
         wanting += [(table.origin, key) for key in keys if key in own]

@@ -31,6 +31,10 @@ class Table:
     changes: tuple[tuple[str, object], ...]  # fields of a policy
     origin: str  # where it stands
 
+    def sets(self, *names: str) -> bool:
+        """Tell whether any of these fields is set."""
+        return any(name in names for name, _value in self.changes)
+
 
 def pattern_of(text: str) -> str:
     """Return what an admin wrote in canonical form. A ValueError says what is wrong."""

@@ -150,7 +150,8 @@ def spared(question: Question, others: Records, now: int) -> Decision | None:
     if question.evidence.get(Kind.DNSWL):
         return Decision(_PASS, Reason.DNSWL)
     pool = pool_of(question)
-    return None if pool is None else _trusted(question, pool, others, now)
+    decision = None if pool is None else _trusted(question, pool, others, now)
+    return None if decision is None else replace(decision, pool=pool)
 
 
 def _trusted(question: Question, identity: bytes, others: Records, now: int) -> Decision | None:
