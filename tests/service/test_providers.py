@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,7 @@ from greylag.service.providers import (
 )
 from greylag.store import open_store
 from greylag.store.base import Store, StoreError
+from greylag.store.mysql.schema import TABLES
 from tests.core.spf.zone import packed
 
 NOW = 1_800_000_000
@@ -38,11 +39,15 @@ OURS = Provider("ours", "_spf.example.org", status=OWN)
 OTHERS = Provider("others", "_spf.example.net", status=OWN)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "mysql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    url = "memory:" if request.param == "memory" else f"sqlite://{tmp_path}/greylag.db"
-    with closing(open_store(url, timeout=4)) as found:
-        yield found
+    urls = {"memory": "memory:", "sqlite": f"sqlite://{tmp_path}/greylag.db"}
+    with ExitStack() as stack:
+        if request.param == "mysql":
+            database = request.getfixturevalue("mariadb").database(*TABLES.values())
+            stack.callback(database.drop)
+            urls["mysql"] = database.url
+        yield stack.enter_context(closing(open_store(urls[request.param], timeout=4)))
 
 
 def ranges(text: str) -> Ranges:
