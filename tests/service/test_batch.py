@@ -20,6 +20,7 @@ from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason
 from greylag.service import deciding
+from greylag.service.conflict import TRIES
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
 from greylag.service.policies import held
@@ -302,6 +303,26 @@ def test_a_store_that_can_write_another_key_is_not_away_t34(
     assert batches.settle(SENDERS[300]) == [None]
     assert batches.deciding.take_cause() == "refused"
     assert 1 < store.proofs < 12  # one for each step of the search
+
+
+def test_after_a_key_that_always_loses_batches_are_tried_but_twice_t34(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Eight tries take a quarter of a second: a flood of such keys would hold up all others."""
+    monkeypatch.setattr("greylag.service.conflict.sleep", lambda _seconds: None)
+    store = Counted()
+    store.unwritable.update(SENDERS[:2])
+    store.error, store.is_away = StoreConflict, False
+    batches = Batches(store)
+    assert batches.settle(SENDERS[0]) == [None]
+    assert store.transactions == TRIES
+    for times, bad in ((TRIES + 2, 1), (TRIES + 4, 2)):
+        batches.deciding.refused.clear()
+        assert batches.settle(SENDERS[bad - 1]) == [None]
+        assert store.transactions == times
+    batches.watch += deciding.REMEMBERED_FOR
+    assert batches.settle(SENDERS[0]) == [None]
+    assert store.transactions == 2 * TRIES + 4
 
 
 @pytest.mark.parametrize("kind", ["unreadable", "unwritable"])

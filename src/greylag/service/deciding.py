@@ -130,6 +130,7 @@ class Deciding:
         self._strangers = Strangers()
         self._cause: str | None = None
         self._began = 0.0
+        self._few_tries_until = 0.0  # after a batch has lost them all though the store can write
 
     def take_cause(self) -> str | None:
         """Return why something was refused since the last call, or None."""
@@ -242,10 +243,13 @@ class Deciding:
         later: Later,
         until: float | None = None,
     ) -> list[Answered | Needs | None]:
+        hasty = until is not None or self._stopwatch() < self._few_tries_until
         try:
-            return [*decided(questions, later, tries=Tries(SEARCHING if until else TRIES))]
+            return [*decided(questions, later, tries=Tries(SEARCHING if hasty else TRIES))]
         except Exception as error:  # noqa: BLE001 - a bug that one key brings out, too
             self._raise_if_away(store, error)
+            if isinstance(error, StoreConflict):
+                self._few_tries_until = self._stopwatch() + REMEMBERED_FOR
         if len(questions) + len(later) + bool(later.figures) == 1:
             if questions:
                 self.refused.add(questions[0].triplet)
