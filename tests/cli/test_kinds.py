@@ -173,3 +173,17 @@ def test_a_tag_of_a_recipient_is_left_out_where_the_policy_leaves_it_out(greylag
     result = greylag.run("--config", str(greylag.home / "greylag.toml"), *words)
     if result.exit_code == 0:  # where there is that setting
         assert "recipient bob@example.net: mail TO it is let in" in result.stderr
+
+
+def test_what_needs_dns_is_told_where_dns_is_off(greylag: Greylag) -> None:
+    greylag.configure('dns.servers = "off"\n')
+    told = "SPF never passes"
+    assert told in greylag.run("allow", "add", "--sender", "a@example.org").stderr
+    assert told not in greylag.run("deny", "add", "--sender", "a@example.org").stderr
+    words = ("allow", "add", "--sender", "a@example.org", "--spoofable")
+    assert told not in greylag.run(*words).stderr
+    told = "names count where the mail server tells them"
+    assert told in greylag.run("deny", "add", "--client-name", "a.mail.example.org").stderr
+    assert "DNS is off" not in greylag.run("allow", "add", "192.0.2.1").stderr
+    greylag.configure('dns.servers = ["127.0.0.1"]\n')
+    assert "DNS is off" not in greylag.run("allow", "add", "--sender", "b@example.org").stderr

@@ -63,7 +63,7 @@ POLICY_OPTIONS = (
         "policy.explicit",
         reading.flag,
         _POLICY.explicit,
-        "greylist only the recipient domains that the allowlist names",
+        "greylist only the recipients and recipient domains that the allowlist names",
     ),
     Option(
         "policy.normalise",

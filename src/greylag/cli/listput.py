@@ -22,7 +22,7 @@ from greylag.cli.common import (
 from greylag.cli.kinds import effect_of
 from greylag.cli.output import progress, say, write_json
 from greylag.cli.shown import subject_text
-from greylag.core.subject import Subject
+from greylag.core.subject import CLIENT_NAME, Subject, of_sender
 
 MOST_TOLD = 20  # subjects that are told one by one
 EXPLICIT = (
@@ -76,6 +76,16 @@ def _tell(run: Run, which: Which, stored: Stored, how: How) -> None:
         say(f"{which.name}: {gone} removed that {how.origin} brought and lacks now")
     if which is ALLOW and run.policy.explicit:
         say(EXPLICIT)
+    if not run.policy.dns:
+        _tell_what_waits_for_dns(which, stored.subjects, how)
+
+
+def _tell_what_waits_for_dns(which: Which, subjects: Iterable[Subject], how: How) -> None:
+    """Say which entries speak never or rarely, where nobody may be asked."""
+    if which is ALLOW and not how.spoofable and any(map(of_sender, subjects)):
+        say("DNS is off (dns.servers), so SPF never passes: --spoofable lets the sender in")
+    if any(subject.kind == CLIENT_NAME for subject in subjects):
+        say("DNS is off (dns.servers): names count where the mail server tells them (Postfix)")
 
 
 def _document(which: Which, stored: Stored) -> dict[str, object]:

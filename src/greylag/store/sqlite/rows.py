@@ -24,6 +24,7 @@ _RECORD = (*_KEY, int, int, int, int, int)
 _SCANNED = (*_KEY, int, int)
 _ENTRY = (str, str, int, int, int, str, int, int)  # behind the subject
 _FIGURE = (int, str, int)
+_PURPOSES = {purpose.value: purpose for purpose in Purpose}
 
 
 def _check(row: tuple[Any, ...], types: tuple[type, ...], what: str) -> None:
@@ -56,21 +57,39 @@ def read_scanned(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 def read_entry(row: tuple[Any, ...]) -> Entry:
     """Return an entry of the lists. Raises sqlite3.DataError."""
-    kind, packed, prefix, name, *rest = row
-    _check(tuple(rest), _ENTRY, "list entry")
-    purpose, origin, spoofable, *facts = rest
+    kind, packed, prefix, name, purpose, origin, spoofable, *facts, number = row
+    denied_until, expires, comment, created = facts
+    # One comparison after the other, as for a record: lists may be long.
+    if not (
+        type(purpose) is str is type(origin) is type(comment)
+        and type(spoofable) is int is type(denied_until)
+        and type(expires) is int is type(created)
+        and type(number) is int
+    ):
+        _check(row[4:], _ENTRY, "list entry")
     subject: Subject
+    if kind == NETWORK and type(packed) is bytes and type(prefix) is int:
+        subject = Network(packed, prefix)
+    else:
+        _check((kind, name), (str, str), "list entry")
+        subject = _named(kind, name)
+    for_what = _PURPOSES.get(purpose)
+    if for_what is None:
+        raise _unknown()
+    fields = (subject, denied_until, expires, comment, created, number)
+    return Entry(*fields, None, for_what, origin, bool(spoofable))
+
+
+def _named(kind: str, name: str) -> Subject:
     try:
-        if kind == NETWORK:
-            _check((packed, prefix), (bytes, int), "list entry")
-            subject = Network(packed, prefix)
-        else:
-            _check((kind, name), (str, str), "list entry")
-            subject = named(kind, name)
-        fields = [*facts, None, Purpose(purpose), origin, bool(spoofable)]
-        return Entry(subject, *fields)
-    except (KeyError, ValueError):  # of a version to come, or of nobody's
-        raise sqlite3.DataError("a list entry is of no kind or purpose that is known") from None
+        return named(kind, name)
+    except KeyError:
+        raise _unknown() from None
+
+
+def _unknown() -> sqlite3.DataError:
+    """Return the error of a row of a version to come, or of nobody's."""
+    return sqlite3.DataError("a list entry is of no kind or purpose that is known")
 
 
 def sound_entries(rows: list[tuple[Any, ...]]) -> list[Entry]:
