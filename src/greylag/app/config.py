@@ -228,6 +228,8 @@ def _settle(
         raise ConfigError(errors)
     store = backend_of(values["store.url"])
     values["store.url"] = store.below(home)
+    if "recipients" in store.lacks:  # there, nothing but a connection's own record has a place
+        policy = replace(policy, **{name: getattr(DROP_IN, name) for name in SPARING_NAMES})
     return Settings(
         policy=replace(policy, old_tables=store.old_tables),
         replies=Replies(
