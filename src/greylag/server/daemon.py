@@ -126,7 +126,7 @@ class Daemon:
         self.journal = Journal(plan.log_file, plan.log_level, plan.log_times)
         self.metrics = Metrics()
         self.dns = Asking()
-        self.desk = Desk(gather=self.dns)
+        self.desk = Desk(gather=self.dns, kept=self.dns.kept_about)
         self._stop = asyncio.Event()
         self._supervisor = Supervisor()
         self._watch: Watch | None = None

@@ -26,7 +26,7 @@ from greylag.core.value import replace
 from greylag.core.verdict import Decision
 from greylag.service import heard
 from greylag.service.batch import Answered
-from greylag.service.evidence import Gathering, nobody_later
+from greylag.service.evidence import Gathering, nobody_later, nothing_kept
 from greylag.service.later import Later, only_counts
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from greylag.core.accesslist import Entry
     from greylag.core.evidence import Needs
-    from greylag.service.evidence import GatherLater
+    from greylag.service.evidence import GatherLater, Kept
 
 TRUSTED_FOR = 300.0  # seconds that the record of a known triplet is believed without being read
 BRIEFLY = 2.0  # the same of one that waits, and where a store does not tell of removals
@@ -63,7 +63,9 @@ class Desk:
         clock: Callable[[], float] = time,
         stopwatch: Callable[[], float] = monotonic,
         gather: GatherLater = nobody_later,
+        kept: Kept = nothing_kept,
     ) -> None:
+        self._kept = kept
         self._size = size
         self._trusted_for = BRIEFLY
         self._removals: int | None = None
@@ -115,7 +117,9 @@ class Desk:
                 return found
             question, known = found, None
         question = heed(question, [*entries, *lists.providers(question)], now)
-        return question if known is None else self._from_cache(question, known, now)
+        if known is None:
+            return self._with_kept(question)
+        return self._from_cache(question, known, now)
 
     def inform(
         self,
@@ -156,6 +160,17 @@ class Desk:
             return replace(question, counts=counts)
         known.record = applied(decision.changes[0], record, now) or record
         return decision
+
+    def _with_kept(self, question: Question) -> Question:
+        """Return a question with the evidence that needs no query: it may be a first contact.
+
+        So the store is asked once; and once more where evidence is gathered.
+        """
+        kinds = question.policy.evidence
+        if not kinds or question.lists_only:
+            return question
+        found = self._kept(question, kinds.difference(question.known))
+        return question if found is None else replace(question, evidence=found)
 
     def learn(self, question: Question, answered: Answered) -> None:
         """Remember what the store has just confirmed."""

@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
     # Returns what it found within so many seconds.
     Gather = Callable[[Question, frozenset[Kind], float], Evidence]
+    # Returns at once what needs no query, or None.
+    Kept = Callable[[Question, frozenset[Kind]], Evidence | None]
     # Returns at once, and calls back in the event loop.
     GatherLater = Callable[[Question, frozenset[Kind], float, Callable[[Evidence], None]], None]
 
 BUDGET = 0.8  # seconds for all evidence about one attempt; a resolver gives up after 5 to 30
+
+
+def nothing_kept(_question: Question, _kinds: frozenset[Kind]) -> Evidence | None:
+    """Know nothing."""
+    return None
 
 
 def nobody_later(

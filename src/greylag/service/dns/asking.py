@@ -75,6 +75,11 @@ class Asking:
         self.use(Sources())
         await asyncio.gather(*self._closing, return_exceptions=True)
 
+    def kept_about(self, question: Question, kinds: frozenset[Kind]) -> Evidence | None:
+        """Return what is found by answers that are kept; None where one of them is missing."""
+        gatherer = self._gatherer
+        return None if gatherer is None else gatherer.kept_about(question, kinds)
+
     def __call__(
         self,
         question: Question,

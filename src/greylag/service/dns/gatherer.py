@@ -138,6 +138,11 @@ class Gatherer:
         self._turns = _Turns()
         self._under_way: set[Task[Evidence]] = set()  # the loop itself keeps no task
 
+    def kept_about(self, question: Question, kinds: frozenset[Kind]) -> Evidence | None:
+        """Return what is found by answers that are kept; None where one of them is missing."""
+        found, waiting = _begun(question, kinds, self._recipes, self._resolver)
+        return None if waiting else found
+
     def __call__(
         self,
         question: Question,
