@@ -90,7 +90,9 @@ class Plugin:
         """
         url = "" if "[store]" in text else f'\n[store]\nurl = "{self.url}"\n'
         dns = "" if "dns" in text else '\n[dns]\nservers = "off"\n'
-        (self.home / "greylag.toml").write_text(text + dns + url)
+        (self.home / "greylag.toml").write_text(
+            text.replace("[store]", f"{dns}[store]") if "[store]" in text else text + dns + url
+        )
 
     def records(self) -> dict[Triplet, Record]:
         """Return all records of mail: who has earned trust has others."""

@@ -244,9 +244,10 @@ def test_evidence_is_gathered_for_a_first_contact_and_within_the_budget(plugin: 
         "    return {}\n"
         "greylag.app.dns.gather_of = lambda *_: gather\n"
     )
+    plugin.write_toml('[dns]\nservers = ["127.0.0.1"]\n')
     first, early = run_main(plugin, code), run_main(plugin, code)
     assert first.stdout.startswith(b"E451")
-    assert b"asked Kind.SPF\n" in first.stderr
+    assert b"asked Kind." in first.stderr
     assert early.stdout.startswith(b"E451")
     assert b"asked" not in early.stderr
 
