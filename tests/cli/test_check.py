@@ -145,7 +145,11 @@ def test_a_failing_store_tells_what_the_plugin_answers(greylag: Greylag, on_fail
     assert said == f"greylag: {greylag.database}: file is not a database"
 
 
+NO_TRUST = "[policy]\ntrust_after = 0\ntrust_all_after = 0\n"
+
+
 def test_json_schema(greylag: Greylag) -> None:
+    greylag.configure(NO_TRUST)
     record = {
         "kind": "str",
         "client_network": "str",
@@ -208,6 +212,7 @@ def test_json_schema(greylag: Greylag) -> None:
 
 def test_a_connection_alone(greylag: Greylag) -> None:
     """What jgreylist would be answered: under its own delay, from its own record."""
+    greylag.configure(NO_TRUST)
     found = greylag.json("check", "192.0.2.1", code=10)
     assert (found["kind"], found["reason"], found["retry_after"]) == ("connection", "new", 120)
     result = greylag.run("check", "192.0.2.1")

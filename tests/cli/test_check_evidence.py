@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 
@@ -12,9 +13,15 @@ from greylag.core.triplet import Triplet
 from tests.cli.conftest import NOW, Greylag
 from tests.servers.knot import running
 
+MAIL = r"""@ TXT "v=spf1 ip4:192.0.2.0/24 -all"
+mx A 192.0.2.1
+mx A 192.0.2.77
+wide TXT "v=spf1 +all"
+"""
+NAMES = "1 PTR mx.example.org.\n2 PTR mx.example.org.\n77 PTR mx.example.org.\n"
 ZONES = {
-    "example.org": '@ TXT "v=spf1 ip4:192.0.2.0/24 -all"\nmx A 192.0.2.1\nwide TXT "v=spf1 +all"\n',
-    "2.0.192.in-addr.arpa": "1 PTR mx.example.org.\n2 PTR mx.example.org.\n",
+    "example.org": MAIL,
+    "2.0.192.in-addr.arpa": NAMES,
     "bl.example.net": "9.2.0.192 A 127.0.0.2\n",
 }
 RECIPIENT = "b@example.com"
@@ -80,7 +87,7 @@ def test_what_is_not_known_is_said(greylag: Greylag) -> None:
         set_up(greylag, server, '[policy]\nidentity = "spf"\n')
         result = greylag.run("check", "192.0.2.1", "a@example.org", RECIPIENT)
     assert result.exit_code == 10
-    assert "SPF             not known\n" in result.stdout
+    assert re.search(r"^SPF +not known$", result.stdout, re.MULTILINE)
 
 
 def test_the_identity_whose_record_decided(greylag: Greylag, name_server: str) -> None:
@@ -88,7 +95,7 @@ def test_the_identity_whose_record_decided(greylag: Greylag, name_server: str) -
     pool = Pool(PoolKind.SPF, "example.org").packed
     greylag.remember(Triplet(pool, "a@example.org", RECIPIENT), first_seen=NOW - 100)
     shown = greylag.run("check", "192.0.2.77", "a@example.org", RECIPIENT).stdout
-    assert "identity        spf:example.org\n" in shown
+    assert re.search(r"^identity +spf:example.org$", shown, re.MULTILINE)
     assert shown.endswith("retry_after=200 identity=spf:example.org\n")
     found = greylag.json("check", "192.0.2.77", "a@example.org", RECIPIENT, code=10)
     assert (found["reason"], found["identity"]) == ("early", "spf:example.org")
