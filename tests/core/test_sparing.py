@@ -13,7 +13,7 @@ from greylag.core.policy import SPARING, Greylist, IdentityBy, Policy, Trap, wit
 from greylag.core.question import Question
 from greylag.core.record import Blocked, Noted, Passed, Record
 from greylag.core.signs import Sign, signs_of
-from greylag.core.sparing import TRUST_TAKES, further, pool_of, taught
+from greylag.core.sparing import TRUST_TAKES, further, taught, with_known
 from greylag.core.spf import Outcome, Result
 from greylag.core.subject import Domain
 from greylag.core.suffixes import Suffixes
@@ -47,7 +47,11 @@ def asked(  # noqa: PLR0917 - the facts of an attempt
     attempt = Attempt(client, sender, recipient, told={b"helo": helo}, words=WORDS)
     question = precheck(attempt, policy)
     assert isinstance(question, Question)
-    return replace(question, evidence=evidence or {}, **(facts or {}))
+    return with_known(replace(question, **(facts or {})), evidence or {})
+
+
+def pool_of(question: Question) -> bytes | None:
+    return None if question.pooled is None else question.pooled.network
 
 
 def answer(question: Question, records: dict[Triplet, Record], now: int = T) -> Decision:
@@ -343,7 +347,7 @@ def test_names_make_an_identity_only_if_switched_on(
     names: tuple[str, ...] | None, pool: bytes | None
 ) -> None:
     evidence: Evidence = {Kind.SPF: Outcome(Result.NONE), Kind.NAMES: names}
-    assert pool_of(asked(evidence)) is None
+    assert asked(evidence).pooled is None
     by_name = replace(POLICY, identity=IdentityBy.SPF_OR_NAME, suffixes=Suffixes(LIST))
     assert pool_of(asked(evidence, by_name)) == pool
     of_bots = pool is None  # however narrow their domain's SPF record is
@@ -362,7 +366,7 @@ def test_the_null_sender_belongs_to_the_pool_of_its_helo() -> None:
     question = precheck(attempt, POLICY)
     assert isinstance(question, Question)
     pool = Pool(PoolKind.SPF, "out.example.org").packed
-    assert pool_of(replace(question, evidence=GOOD)) == pool
+    assert pool_of(with_known(question, GOOD)) == pool
 
 
 def test_variable_senders_are_one_triplet() -> None:

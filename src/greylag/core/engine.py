@@ -44,8 +44,6 @@ from greylag.core.record import (
 from greylag.core.sparing import (
     is_named,
     observed,
-    pool_of,
-    pooled_of,
     spared,
     spared_at_once,
     trapped,
@@ -221,11 +219,12 @@ def _passed(question: Question, record: Record, key: Triplet, now: int) -> Decis
         changes += (Noted(question.triplet, now, expires),)
     if record.passed:
         return Decision(_PASS, Reason.KNOWN, changes=changes, record=record)
-    if key is question.triplet and (pooled := pooled_of(question)):
+    pooled = question.pooled
+    if key is question.triplet and pooled is not None:
         changes += (Noted(pooled, now, expires),)
     if question.policy.trusts and is_named(question):
         domain = question.sender_domain
-        identity = pool_of(question) or of_address(question.client)
+        identity = of_address(question.client) if pooled is None else pooled.network
         changes += (Noted(trust_of(identity, ""), now, expires),)
         changes += (Noted(trust_of(identity, domain), now, expires),) if domain else ()
     waited = now - record.first_seen
@@ -234,7 +233,7 @@ def _passed(question: Question, record: Record, key: Triplet, now: int) -> Decis
 
 def _by_pool(question: Question, others: Records, now: int) -> Decision | None:
     """Answer from the pool's record, as if this network were that of the first attempt."""
-    key = pooled_of(question)
+    key = question.pooled
     record = None if key is None else others.get(key)
     if key is None or record is None or not record.live(now):
         return None
@@ -271,7 +270,7 @@ def _first_contact(question: Question, record: Record | None, now: int) -> Decis
     expires = now + policy.retry_window
     client = b"" if question.connection else question.client
     changes: tuple[Change, ...] = (Created(question.triplet, now, defer_until, expires, client),)
-    pooled = pooled_of(question)
+    pooled = question.pooled
     if pooled is not None:
         changes += (Created(pooled, now, defer_until, expires, client),)
     return Decision(

@@ -15,6 +15,7 @@ bytes. ARCHITECTURE.md, "Decisions", says where stores keep them.
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 
 from greylag.core.client import IPV4_BYTES, format_address, is_packed, network, parse_address
 from greylag.core.value import value
@@ -61,6 +62,7 @@ def prefix_of_address(client: bytes) -> int:
     return 8 * IPV4_BYTES if len(client) == IPV4_BYTES else _IPV6_PREFIX
 
 
+@lru_cache(1024)  # who mails once mails again, and each mail asks several times
 def of_address(client: bytes) -> bytes:
     """Return what stands for a packed client address alone (IPv6: for its /64)."""
     address = client if len(client) == IPV4_BYTES else network(client, _IPV6_PREFIX)

@@ -34,6 +34,7 @@ class Question:
     listed: bool = True  # the lists were asked; else the store's are to be asked
     counts: bool | None = None  # whether it is likely to only count; None: memory has no record
     evidence: Evidence = NO_EVIDENCE  # gathered because of `needs`
+    pooled: Triplet | None = None  # with the client's pool in the network's place (`core.sparing`)
     attempt: Attempt | None = None  # None: it is about a connection
     # Entries of the lists that let in, or refuse, a first contact alone.
     expected: Entry | None = None

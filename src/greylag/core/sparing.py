@@ -1,6 +1,7 @@
 """Rules that spare a first contact the delay, or refuse it, in their order.
 
     heed             what the lists say of a first contact alone
+    with_known       evidence, and the pool of servers that it tells
     further          the keys of the records that these rules look at
     spared_at_once   expected, correspondent, provider, trusted (the address)    without evidence
     spared           dnswl, trusted (the pool)                                   with it
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from greylag.core.accesslist import Entry
     from greylag.core.attempt import Attempt
+    from greylag.core.evidence import Evidence
     from greylag.core.question import Question
     from greylag.core.record import Record
 
@@ -58,7 +60,7 @@ def further(question: Question) -> list[Triplet]:
     policy = question.policy
     if question.lists_only or not policy.spares:
         return []
-    keys, pooled = [], pooled_of(question)
+    keys, pooled = [], question.pooled
     if pooled is not None:
         keys.append(pooled)
     if policy.trusts:
@@ -73,8 +75,14 @@ def further(question: Question) -> list[Triplet]:
     return keys
 
 
-def pool_of(question: Question) -> bytes | None:
-    """Return the pool of servers that the client belongs to, as far as evidence tells."""
+def with_known(question: Question, evidence: Evidence) -> Question:
+    """Return the question with evidence, and the pool of servers that it tells."""
+    known = replace(question, evidence=evidence)
+    pool = _pool_of(known)
+    return known if pool is None else replace(known, pooled=replace(known.triplet, network=pool))
+
+
+def _pool_of(question: Question) -> bytes | None:
     by = question.policy.identity
     if by is IdentityBy.NONE or not question.evidence or not is_named(question):
         return None
@@ -92,12 +100,6 @@ def is_named(question: Question) -> bool:
     from greylag.core.dynamic import looks_dynamic  # only where something is asked of DNS
 
     return not all(looks_dynamic(name, question.client) for name in question.names or ())
-
-
-def pooled_of(question: Question) -> Triplet | None:
-    """Return the key of the pool's record."""
-    pool = pool_of(question)
-    return None if pool is None else replace(question.triplet, network=pool)
 
 
 def _by_spf(question: Question) -> bytes | None:
@@ -149,7 +151,7 @@ def spared(question: Question, others: Records, now: int) -> Decision | None:
         return at_once
     if question.evidence.get(Kind.DNSWL):
         return Decision(_PASS, Reason.DNSWL)
-    pool = pool_of(question)
+    pool = None if question.pooled is None else question.pooled.network
     decision = None if pool is None else _trusted(question, pool, others, now)
     return None if decision is None else replace(decision, pool=pool)
 

@@ -20,7 +20,7 @@ from greylag.core.accessindex import AccessIndex
 from greylag.core.engine import decide, listed
 from greylag.core.question import Question
 from greylag.core.record import Change, Record, applied
-from greylag.core.sparing import heed
+from greylag.core.sparing import heed, with_known
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Decision
@@ -170,7 +170,7 @@ class Desk:
         if not kinds or question.lists_only:
             return question
         found = self._kept(question, kinds.difference(question.known))
-        return question if found is None else replace(question, evidence=found)
+        return question if found is None else with_known(question, found)
 
     def learn(self, question: Question, answered: Answered) -> None:
         """Remember what the store has just confirmed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from greylag.core.evidence import NO_EVIDENCE, Evidence, Needs
 from greylag.core.question import Question
+from greylag.core.sparing import with_known
 from greylag.core.value import replace
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ def nobody_later(
 def informed(question: Question, needs: Needs, found: Evidence) -> Question:
     """Return the question with what was found. The rest is unknown, and is not asked for again."""
     known = {**question.evidence, **{kind: found.get(kind) for kind in needs.kinds}}
-    return replace(question, evidence=known, counts=False)  # memory had no record
+    return with_known(replace(question, counts=False), known)  # memory had no record
 
 
 def unasked(question: Question) -> Question:
