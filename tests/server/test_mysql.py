@@ -74,6 +74,25 @@ def test_why_there_are_no_figures_is_told(database: Database, tmp_path: Path) ->
         assert daemon.log.read_text().count("greylag db init --print") == 1
 
 
+def test_why_nothing_is_kept_under_a_name_is_told_once_it_would_be(
+    database: Database, tmp_path: Path
+) -> None:
+    """An account that may not make greylag_records; who needs none of it hears of nothing."""
+    database.grant_only("SELECT, INSERT, UPDATE, DELETE", ["greylisting_data", "greylisting_lists"])
+    off = "trust_after = 0\ntrust_all_after = 0\ncorrespondents = 'off'\ntrapped_for = 'off'\n"
+    for name, settings, told in (("a", f"{off}identity = 'none'\n", 0), ("b", "", 1)):
+        text = f"[policy]\n{settings}"
+        with on(database, tmp_path / name, text) as daemon, daemon.connect() as client:
+            assert client.ask(sender=f"{name}@example.org").startswith(DEFERRED)
+            assert daemon.logged("event=no-figures")
+            if told:
+                assert daemon.logged("event=store-warning")
+            time.sleep(2.2)
+            log = daemon.log.read_text()
+            assert log.count("no table greylag_records") == told
+            assert "event=store-failed" not in log
+
+
 def test_seen_first_on_one_server_passes_on_the_other_r7(
     database: Database, tmp_path: Path
 ) -> None:

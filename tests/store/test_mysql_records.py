@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
@@ -14,8 +16,9 @@ from greylag.core.identity import Pool, PoolKind
 from greylag.core.record import Blocked, Change, Created, Noted, Passed, Record
 from greylag.core.triplet import Triplet, sent_of, trapped_of, trust_of
 from greylag.core.value import replace
+from greylag.service.conflict import Tries
 from greylag.store import open_store
-from greylag.store.base import NAMES, Filter, Store
+from greylag.store.base import NAMES, Filter, Store, StoreConflict
 from tests.servers.mariadb import USER, Database
 
 NOW = 1_750_000_000
@@ -191,6 +194,38 @@ def test_planted_rows_are_nobodys_records(store: Store, database: Database) -> N
     assert store.load([NAMED[1]])[NAMED[1]].passed == highest
     assert store.expire(NOW, 9).after is None
     assert len(database.rows("SELECT 1 FROM greylag_records")) == 4
+
+
+@pytest.mark.parametrize("tables", [["*"], [*OLD_TABLES, "greylag_records"]])
+def test_no_count_is_lost_between_writers_p9(database: Database, tables: list[str]) -> None:
+    """Nor where they take turns at the old table's first row."""
+    open_store(database.url, timeout=4).close()
+    database.grant_only("SELECT, INSERT, UPDATE, DELETE", tables)
+    writers, rounds = 4, 25
+    together = threading.Barrier(writers)
+
+    def write(store: Store) -> None:
+        for number in range(rounds):
+            together.wait(20)
+            tries = Tries()
+            while True:
+                try:
+                    store.apply([Noted(NAMED[0], NOW, NOW + 9999 + number)], {}, NOW)
+                    break
+                except StoreConflict as conflict:
+                    tries.lost(conflict)
+
+    with ExitStack() as stack:
+        stores = [
+            stack.enter_context(closing(open_store(database.url, timeout=4)))
+            for _ in range(writers)
+        ]
+        with ThreadPoolExecutor(writers) as pool:
+            for done in [pool.submit(write, store) for store in stores]:
+                done.result()
+        found = stores[0].load(NAMED[:1])[NAMED[0]]
+        assert found == Record(NOW, NOW, NOW + 9999 + rounds - 1, passed=writers * rounds)
+    assert len(database.rows("SELECT 1 FROM greylag_records")) == 1
 
 
 def test_names_that_differ_in_a_byte_are_keys_of_their_own(store: Store) -> None:

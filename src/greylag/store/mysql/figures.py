@@ -37,18 +37,16 @@ class Figures:
         """Tell whether the table is there."""
         return self._mark is not None
 
-    def make(self, *beside: str) -> tuple[bool, ...]:
+    def make(self) -> tuple[bool, ...]:
         """Make the table if it is missing, with the row at which writers take turns.
 
-        Return whether two tables beside it were seen on the way, which costs nothing then.
+        Return whether the other tables of ours were seen on the way, which costs nothing then.
         """
         from pymysql import MySQLError
 
-        for made in (False, True):
+        for look in (self._look_at_all, self._look, self._make_and_look):
             try:
-                if made:
-                    self._session.read(FIGURES)
-                mark, locks, *seen = self._session.read(sql.MARK, beside)[0]
+                mark, locks, *seen = look()
                 if not locks:
                     self._session.make_lock()
             except MySQLError as error:
@@ -58,7 +56,18 @@ class Figures:
                 self._mark = str(mark)
                 return tuple(map(bool, seen))
         self._session.take_turns_at_old_table()
-        return (False,) * len(beside)
+        return False, False
+
+    def _look_at_all(self) -> tuple[Any, ...]:
+        """Look where all tables are there, as they mostly are: to ask which are costs more."""
+        return (*self._session.read(sql.MARK_OF_ALL)[0], True, True)
+
+    def _look(self) -> tuple[Any, ...]:
+        return self._session.read(sql.MARK)[0]
+
+    def _make_and_look(self) -> tuple[Any, ...]:
+        self._session.read(FIGURES)
+        return self._look()
 
     def add(self, counts: Mapping[str, int], now: int) -> None:
         """Add to the figures of this hour."""

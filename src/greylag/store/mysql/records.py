@@ -44,7 +44,10 @@ class MysqlRecords:
             self.named.ask(others, locked=locked)
         answers = self._session.answers()
         rows = {row.number: row for found in answers[:asked] for row in read_rows(found)}
-        return assigned(rows.values(), nets) | self.named.assigned(answers[asked:], others)
+        known = assigned(rows.values(), nets)
+        if others:
+            known |= self.named.assigned(answers[asked:], others)
+        return known
 
     def _ask(self, nets: list[Triplet], statements: Mapping[bool, Mapping[int, str]]) -> int:
         """Put the questions about rows of the old table; return how many they are."""

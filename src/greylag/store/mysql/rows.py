@@ -18,7 +18,7 @@ from greylag.core.oldname import name_of, text_of
 from greylag.core.record import Record
 from greylag.core.subject import Domain, Network, parse_subject
 from greylag.core.triplet import Triplet
-from greylag.core.value import value
+from greylag.core.value import replace, value
 from greylag.store.base import Filter
 
 TYPE_CHECKING = False
@@ -62,9 +62,12 @@ def read_row(found: tuple[Any, ...]) -> Row | None:
     if not isinstance(relay, bytes) or len(relay) not in _PREFIX or recipient is None:
         return None
     try:
-        record = Record(*(whole(x or 0) for x in numbers))
+        record = Record(*(int(x or 0) for x in numbers))
     except (ValueError, TypeError, OverflowError):  # a column that is no number any more
         return None
+    few, many = sorted((record.blocked, record.passed))
+    if few < -_FURTHEST or many > _FURTHEST:
+        record = replace(record, blocked=whole(record.blocked), passed=whole(record.passed))
     return Row(int(number), relay, str(sender or ""), str(recipient), record)
 
 

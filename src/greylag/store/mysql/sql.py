@@ -218,11 +218,15 @@ FIGURES = """SELECT hour, name, number FROM greylag_figures WHERE hour >= %s AND
     ORDER BY hour, name"""
 # Nodes that add to the same row are in each other's way at every commit, so each has its own rows.
 # Galera gives each node an offset; the first, and a server that is alone, has 1.
+_NODE = "IF(@@auto_increment_offset = 1, '', CONCAT('@', @@auto_increment_offset))"
+_TURNS = "FROM greylag_figures WHERE hour = -1 AND name = 'lock'"
 IS_THERE = """SELECT COUNT(*) FROM information_schema.tables
     WHERE table_schema = DATABASE() AND table_name = %s"""
-MARK = f"""SELECT IF(@@auto_increment_offset = 1, '', CONCAT('@', @@auto_increment_offset)),
-    COUNT(*), ({IS_THERE}), ({IS_THERE})
-    FROM greylag_figures WHERE hour = -1 AND name = 'lock'"""  # noqa: S608 - constants
+_SEEN = [f"({IS_THERE})".replace("%s", f"'{t}'") for t in ("greylag_records", "greylag_entries")]
+MARK = f"SELECT {_NODE}, COUNT(*), {', '.join(_SEEN)} {_TURNS}"
+# It fails where one of our tables is not there.
+MARK_OF_ALL = f"""SELECT {_NODE}, COUNT(*) {_TURNS} AND COALESCE((SELECT 1 FROM greylag_records
+    LIMIT 1), (SELECT 1 FROM greylag_entries LIMIT 1), 1)"""  # noqa: S608 - constants
 
 # Nothing of the server's or the database's own settings may change what a statement means.
 SESSION = """SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',

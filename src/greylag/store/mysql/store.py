@@ -57,7 +57,7 @@ class MysqlStore(MysqlLists):
         super().__init__(session, guard, transaction, names)
         self._figures = Figures(session)
         with guard:
-            seen = self._figures.make(self._records.named.name, self._own.name)
+            seen = self._figures.make()
             self._records.named.make(seen=seen[0])
             self._own.make(seen=seen[1])
             self._own.kept &= self._figures.kept  # where its changes are counted
