@@ -149,7 +149,6 @@ NO_TRUST = "[policy]\ntrust_after = 0\ntrust_all_after = 0\n"
 
 
 def test_json_schema(greylag: Greylag) -> None:
-    greylag.configure(NO_TRUST)
     record = {
         "kind": "str",
         "client_network": "str",
