@@ -397,6 +397,22 @@ def test_our_users_teach_who_may_answer() -> None:
     assert taught(ours, Policy(), T) is None
 
 
+def test_a_signed_sender_of_ours_teaches_for_the_plain_mailbox() -> None:
+    """The answer comes to the mailbox, and not to the signature (BATV)."""
+    signed = b"prvs=1234567890=B@Example.NET"
+    noted = taught(Attempt(b"192.0.2.99", signed, b"a@example.org", relay=True), POLICY, T)
+    assert noted is not None
+    records = {noted.triplet: noted.record()}
+    assert answer(asked(), records).reason is Reason.CORRESPONDENT
+
+
+def test_mail_to_a_colleague_teaches_nothing() -> None:
+    """Else whoever forges the colleague's address is let in."""
+    for theirs in (b"c@example.net", b"c@EXAMPLE.net"):
+        ours = Attempt(b"192.0.2.99", b"b@example.net", theirs, authenticated=True)
+        assert taught(ours, POLICY, T) is None
+
+
 def test_the_window_of_a_pool_is_that_of_its_network() -> None:
     records: dict[Triplet, Record] = {}
     write(answer(asked(GOOD), records), records, T)

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from greylag.core.triplet import sent_of
+from greylag.store import open_store
 from tests.e2e.plugin import BIN, needed
 from tests.host.server import Host, Reply, make_home, running
 from tests.server.daemon import Daemon, serving, write_config
@@ -82,6 +84,32 @@ def test_with_the_daemon_stopped_the_one_shot_answers_from_the_same_state(home: 
         with serving(home, config=home / "greylag.toml") as daemon:
             ask(host, "c@example.net")
             assert daemon.logged("reason=early")
+
+
+@pytest.mark.sqlite
+def test_whom_a_relaying_client_writes_to_may_answer_at_once(home: Path) -> None:
+    rules = '127.0.0.2:allow,RELAYCLIENT="",GREYLAG_LEARN=""\n:allow,GREYLISTING=""\n'
+    config = home / "greylag.toml"
+    config.write_text(f'policy.correspondents = "90d"\n{config.read_text()}')
+    key = sent_of("a@example.org", "b@example.net")
+    with (
+        serving(home, config=config) as daemon,
+        running(home, rules=rules, log=home / "log") as host,
+        host.connect("127.0.0.2") as client,
+    ):
+        client.ehlo()
+        for sender in ("b@example.net", ""):
+            client.mail(sender)
+            assert client.rcpt("a@example.org")[0] == 250
+            client.command("RSET")
+        with closing(open_store(f"sqlite://{daemon.database}", timeout=4)) as store:
+            end = time.monotonic() + 10
+            while key not in store.load([key]) and time.monotonic() < end:
+                time.sleep(0.05)
+        assert ask(host, "b@example.net")[0] == 250
+        assert daemon.logged("verdict=pass reason=correspondent client_address=127.0.0.1")
+        assert ask(host, "c@example.net") == DEFERRED
+    assert host.log.read_text().count("greylisting: ") == 0
 
 
 def stopped(daemon: Daemon) -> None:

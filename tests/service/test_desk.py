@@ -11,10 +11,12 @@ from greylag.core.engine import precheck
 from greylag.core.evidence import Kind
 from greylag.core.policy import Policy
 from greylag.core.question import Question
+from greylag.core.record import Noted
 from greylag.core.subject import ClientName, parse_subject
+from greylag.core.triplet import sent_of
 from greylag.core.verdict import Decision, Reason
 from greylag.service.batch import Answered
-from greylag.service.desk import BRIEFLY, TRUSTED_FOR, Desk
+from greylag.service.desk import BRIEFLY, MOST_TAUGHT, TRUSTED_FOR, Desk
 from greylag.service.later import Later
 from greylag.store.memory import MemoryStore
 from tests.service.asked import decided
@@ -264,3 +266,20 @@ def test_without_lists_only_the_store_knows() -> None:
     counter.desk = Desk()
     assert not counter.desk.ready
     assert not counter.remembers(1)
+
+
+def test_an_account_that_writes_to_a_million_addresses_fills_no_memory() -> None:
+    """It may be stolen. What is beyond the bound is not learned; all else goes on."""
+    desk = Counter().desk
+    for number in range(MOST_TAUGHT + 1000):
+        theirs = f"s{number}@example.org"
+        desk.learn_later(Noted(sent_of(theirs, "b@example.net"), 1, 2))
+    assert len(desk.later) == MOST_TAUGHT
+    before = len(desk.later)
+    for _ in range(10):
+        desk.learn_later(Noted(sent_of("s0@example.org", "b@example.net"), 1, 2))
+    assert len(desk.later) == before
+    while len(desk.later):
+        assert desk.take_later(50_000)
+    desk.learn_later(Noted(sent_of("a@example.org", "b@example.net"), 1, 2))
+    assert len(desk.later) == 1

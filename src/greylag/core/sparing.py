@@ -223,9 +223,15 @@ def observed(question: Question, decision: Decision, now: int) -> Decision:
 
 
 def taught(attempt: Attempt, policy: Policy, now: int) -> Noted | None:
-    """Return what mail of one of our users teaches: who answers it is a correspondent."""
+    """Return what mail of one of our users teaches: who answers it is a correspondent.
+
+    Mail to a colleague teaches nothing: his answer does not come from outside, and whoever forges
+    his address would be let in.
+    """
     ours, theirs = attempt.sender, attempt.recipient
     if not (policy.correspondents and ours and theirs and (attempt.relay or attempt.authenticated)):
+        return None
+    if ours.rpartition(b"@")[2].lower() == theirs.rpartition(b"@")[2].lower():
         return None
     key = sent_of(policy.sender_name(theirs, ours), policy.recipient_name(normalise(ours)))
     return Noted(key, now, now + policy.correspondents)

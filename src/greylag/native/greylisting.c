@@ -3,8 +3,9 @@
  *
  * The environment becomes one request of Postfix's policy protocol, the response becomes one
  * command line or none. What the daemon cannot answer, the one-shot does, executed in our place.
- * When the time for the question is over, the mail is let in. The exit code is always 0, because
- * qmail-spp turns a crash into a refusal.
+ * When the time for the question is over, the mail is let in. What our own users send is told to
+ * the daemon where GREYLAG_LEARN says so, and no answer is waited for. The exit code is always 0,
+ * because qmail-spp turns a crash into a refusal.
  */
 #include "oneshot.h"
 #include "question.h"
@@ -56,6 +57,8 @@ static const struct {
     {"GLRECORDEXPIREGOOD", "greylag_glrecordexpiregood=", false},
     {"GLLOGLEVEL", "greylag_glloglevel=", false},
     {"GLEXPLICIT", "greylag_glexplicit=", false},
+    {"RELAYCLIENT", "greylag_relayclient=", false},
+    {"SMTPAUTHUSER", "sasl_username=", false},
 };
 
 /* Neither the daemon nor the one-shot would do anything for these. */
@@ -65,6 +68,12 @@ static bool is_exempt(void)
 
     return !is_set("GREYLISTING") || is_set("RELAYCLIENT") || has_value("SMTPAUTHUSER")
         || (is_ours != NULL && strcmp(is_ours, "0") == 0);
+}
+
+/* One of our users writes to somebody, who is to be let in when he answers. */
+static bool is_to_be_learned(void)
+{
+    return is_set("GREYLAG_LEARN") && (is_set("RELAYCLIENT") || has_value("SMTPAUTHUSER"));
 }
 
 /* False where the daemon must not be asked: something is missing, is configured elsewhere, does
@@ -203,8 +212,18 @@ static void decide(const char *own_name)
         put(STDOUT_FILENO, &command, ends_at);
 }
 
+static void teach(void)
+{
+    struct text request = TEXT_IN(buffers.request);
+
+    if (build_request(&request))
+        tell_daemon(&request);
+}
+
 int main(int argc, char **argv)
 {
+    if (is_to_be_learned())
+        teach();
     if (is_exempt())
         _exit(0);
     begin();

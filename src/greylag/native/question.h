@@ -21,7 +21,8 @@ enum {
 /* How a question to the daemon ended. LATE: the whole time is used up. */
 enum outcome { ANSWERED, UNREACHABLE, HUNG_UP, GARBAGE, LATE };
 
-static inline void find_socket(struct sockaddr_un *address)
+/* False where GREYLAG_SOCKET is too long: the socket compiled in stands in its place. */
+static inline bool name_socket(struct sockaddr_un *address)
 {
     struct text path = {address->sun_path, sizeof address->sun_path - 1, 0, false};
     const char *named = getenv("GREYLAG_SOCKET");
@@ -30,10 +31,16 @@ static inline void find_socket(struct sockaddr_un *address)
     if (named != NULL && *named != '\0') {
         add_string(&path, named);
         if (!path.cut)
-            return;
-        log_line(LEVEL_WARN, "GREYLAG_SOCKET is too long", ": using the socket compiled in");
+            return true;
     }
     memcpy(address->sun_path, SOCKET_PATH, sizeof SOCKET_PATH);
+    return !path.cut;
+}
+
+static inline void find_socket(struct sockaddr_un *address)
+{
+    if (!name_socket(address))
+        log_line(LEVEL_WARN, "GREYLAG_SOCKET is too long", ": using the socket compiled in");
 }
 
 /* Never a standard descriptor, which may be closed: what is written there must not go here. */
@@ -125,6 +132,21 @@ static inline bool is_reply(const char *reply, size_t length)
         if (reply[i] < 0x20 || reply[i] > 0x7e)
             return false;
     return true;
+}
+
+/* Sends what nobody waits for the answer of: at once and in one piece, or not at all. */
+static inline void tell_daemon(const struct text *request)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int descriptor = unix_socket(SOCK_STREAM);
+    ssize_t sent;
+
+    if (descriptor < 0 || !name_socket(&address))
+        return;
+    if (connect(descriptor, (const struct sockaddr *)&address, sizeof address) < 0)
+        return;
+    sent = send(descriptor, request->bytes, request->used, MSG_NOSIGNAL);
+    (void)sent; /* a daemon that has only a part of it takes it for none */
 }
 
 /* One question. The socket stays open until the process ends or executes. */

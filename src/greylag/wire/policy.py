@@ -162,6 +162,8 @@ def read_plugin_attempt(request: Request) -> Attempt:
         client_address=request.get(b"client_address"),
         sender=request.get(b"sender"),
         recipient=request.get(b"recipient"),
+        relay=request.get(b"greylag_relayclient") is not None,
+        authenticated=bool(request.get(b"sasl_username")),
         further=further_recipient(accepted, commands),
         overrides=_variables(request),
         told=request,
