@@ -5,16 +5,22 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
+from greylag.core.accesslist import Entry
 from greylag.core.client import parse_address
 from greylag.core.connection import HOLD, Connection, precheck_connection
-from greylag.core.engine import decide
-from greylag.core.policy import Policy
+from greylag.core.engine import decide, needs
+from greylag.core.evidence import Evidence, Kind
+from greylag.core.identity import Pool, PoolKind, of_address
+from greylag.core.policy import SPARING, Greylist, IdentityBy, Policy, with_evidence
 from greylag.core.question import Question
 from greylag.core.record import CLOCK_TOLERANCE, Record, applied
-from greylag.core.triplet import Triplet, triplet_of
+from greylag.core.sparing import TRUST_TAKES, further
+from greylag.core.subject import Domain
+from greylag.core.suffixes import Suffixes
+from greylag.core.triplet import Triplet, kind_of, trapped_of, triplet_of, trust_of
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
-from greylag.service.policies import held
+from greylag.service.policies import Policies, held
 from tests.strategies import PROPERTY, mapped_pairs, raw_addresses
 
 POLICY = Policy()
@@ -201,3 +207,98 @@ def test_the_policy_of_a_connection_lets_something_pass() -> None:
         assert policy.fault() is None
         assert policy.delay == hold
         assert not policy.explicit
+
+
+LIST = """\
+// ===BEGIN ICANN DOMAINS===
+org
+// ===END ICANN DOMAINS===
+// ===BEGIN PRIVATE DOMAINS===
+// ===END PRIVATE DOMAINS===
+"""
+HERE = b"\xc0\x00\x02\x11"
+ANY = trust_of(of_address(HERE), "")
+TRUSTED = Record(NOW - 2 * TRUST_TAKES, NOW, NOW + 9, passed=20)
+SPARED = with_evidence(replace(SPARING, dns=True, dnswl=True))
+NAMES = replace(SPARED, identity=IdentityBy.SPF_OR_NAME, suffixes=Suffixes(LIST))
+SUSPICIOUS = replace(SPARED, greylist=Greylist.SUSPICIOUS, dnsbl=True)
+ENTRY = Entry(Domain("192.0.2.0"), 0)
+POOL = Pool(PoolKind.NAME, "example.org").packed
+GOOD: Evidence = {Kind.NAMES: ("mx.example.org",), Kind.DNSBL: ()}
+
+
+def asked(policy: Policy, evidence: Evidence | None = None, **facts: Entry) -> Question:
+    question = precheck_connection(PLAIN, held(policy, HOLD))
+    assert isinstance(question, Question)
+    return replace(question, evidence=evidence or {}, **facts)
+
+
+@pytest.mark.parametrize(
+    ("policy", "evidence", "others", "facts", "reason"),
+    [
+        (SPARED, {}, {}, {}, "new"),
+        (SPARED, {}, {}, {"provider": ENTRY}, "provider"),
+        (SPARED, {}, {ANY: TRUSTED}, {}, "trusted"),
+        (SPARED, {}, {ANY: replace(TRUSTED, passed=19)}, {}, "new"),
+        (SPARED, {}, {trust_of(of_address(b"\xc0\x00\x02\x12"), ""): TRUSTED}, {}, "new"),
+        (SPARED, {}, {trust_of(of_address(HERE), "example.org"): TRUSTED}, {}, "new"),
+        (SPARED, {}, {trapped_of(HERE): TRUSTED}, {}, "new"),
+        (SPARED, {Kind.DNSWL: ("wl.example.net",)}, {}, {}, "dnswl"),
+        (SPARED, {Kind.DNSWL: None}, {}, {}, "new"),
+        (NAMES, GOOD, {trust_of(POOL, ""): TRUSTED}, {}, "trusted"),
+        (NAMES, {Kind.NAMES: ()}, {trust_of(POOL, ""): TRUSTED}, {}, "new"),
+        (SUSPICIOUS, GOOD, {}, {}, "unsuspicious"),
+        (SUSPICIOUS, {**GOOD, Kind.NAMES: ()}, {}, {}, "new"),
+        (SUSPICIOUS, {**GOOD, Kind.DNSBL: ("bl.example.net",)}, {}, {}, "new"),
+        (SUSPICIOUS, {}, {}, {}, "new"),
+        (replace(SPARED, greylist=Greylist.OBSERVE), {}, {}, {}, "observed"),
+        (POLICY, GOOD, {ANY: TRUSTED}, {}, "new"),
+    ],
+)
+def test_a_first_connection_is_spared_by_what_needs_no_mail(
+    policy: Policy,
+    evidence: Evidence,
+    others: dict[Triplet, Record],
+    facts: dict[str, Entry],
+    reason: str,
+) -> None:
+    assert decide(asked(policy, evidence, **facts), None, NOW, others).reason is Reason(reason)
+
+
+@pytest.mark.parametrize("policy", [SPARED, NAMES, SUSPICIOUS])
+def test_what_needs_a_sender_or_a_recipient_is_not_asked_for(policy: Policy) -> None:
+    question = asked(policy)
+    wanted = needs(question, None, NOW)
+    assert wanted is not None
+    assert Kind.SPF not in wanted.kinds
+    kinds = {kind_of(key) for key in further(question)}
+    assert kinds <= {"trust", "connection"}
+
+
+def test_nobody_earns_trust_by_connections() -> None:
+    """A bot that connects twice has sent no mail: traps and later mail must not take it for one."""
+    question = asked(NAMES)
+    record = Record(NOW - HOLD, NOW, NOW + 9, blocked=1)
+    assert needs(question, record, NOW) is None
+    decision = decide(question, record, NOW)
+    assert decision.reason is Reason.RETRIED
+    assert [kind_of(change.triplet) for change in decision.changes] == ["connection"]
+
+
+def test_a_connection_from_another_network_of_a_pool_meets_its_record() -> None:
+    pooled = replace(asked(NAMES).triplet, network=POOL)
+    first = decide(asked(NAMES, GOOD), None, NOW)
+    assert [change.triplet for change in first.changes] == [asked(NAMES).triplet, pooled]
+    records = {pooled: Record(NOW - HOLD, NOW, NOW + 9, blocked=1)}
+    assert decide(asked(NAMES, GOOD), None, NOW, records).reason is Reason.RETRIED
+    early = {pooled: Record(NOW - HOLD + 1, NOW, NOW + 9, blocked=1)}
+    assert decide(asked(NAMES, GOOD), None, NOW, early).reason is Reason.EARLY
+
+
+def test_the_policy_of_a_hold_time_is_made_once() -> None:
+    policies = Policies(SPARED)
+    one = policies.of_connection(PLAIN)
+    assert policies.of_connection(replace(PLAIN, client_name=b"")) is one
+    assert policies.of_connection(replace(PLAIN, hold=7)).delay == 7
+    many = [policies.of_connection(replace(PLAIN, hold=n)).delay for n in range(1000)]
+    assert many == list(range(1000))

@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from greylag.core.identity import of_address
+from greylag.core.record import Noted
+from greylag.core.triplet import trust_of
+from greylag.store import open_store
 from tests.e2e.plugin import BIN, needed
 from tests.host.server import PYTHON, SMTPD, Client, ConnectionLost, Host, Reply, make_home, running
 from tests.server.daemon import Daemon, serving, write_config
@@ -76,10 +80,11 @@ def set_up(
     daemon: bool,
     tree: Path | None = None,
     program: Sequence[str] = (PYTHON, "-IS", str(SMTPD)),
+    settings: str = "",
 ) -> Iterator[Setup]:
     """Run jgreylist before a program; a tree is named by JGREYLIST_DIR, or to the daemon."""
     needed("tcpserver", "ucspi-tcp")
-    config = write_config(home)
+    config = write_config(home, settings)
     if tree is not None and daemon:
         config.write_text(
             config.read_text().replace(f"sqlite://{home}/greylag.db", f"tree://{tree}")
@@ -118,7 +123,10 @@ WAYS = (
 
 @contextlib.contextmanager
 def set_up_as(
-    way: str, home: Path, program: Sequence[str] = (PYTHON, "-IS", str(SMTPD))
+    way: str,
+    home: Path,
+    program: Sequence[str] = (PYTHON, "-IS", str(SMTPD)),
+    settings: str = "",
 ) -> Iterator[Setup]:
     """Run it in one of the ways in which it can be."""
     tree = None
@@ -126,7 +134,8 @@ def set_up_as(
         tree = home / "tree"
         tree.mkdir(mode=0o700)
     native, daemon = "native" in way, "daemon" in way
-    with set_up(home, native=native, daemon=daemon, tree=tree, program=program) as made:
+    given = {"tree": tree, "program": program, "settings": settings}
+    with set_up(home, native=native, daemon=daemon, **given) as made:  # type: ignore[arg-type]
         yield made
 
 
@@ -136,6 +145,22 @@ def setup(
 ) -> Iterator[Setup]:
     with set_up_as(request.param, tmp_path_factory.mktemp("jgreylist")) as made:
         yield made
+
+
+@pytest.mark.parametrize("way", ["one-shot", "native with daemon", "native with daemon, tree"])
+def test_who_is_trusted_is_let_in_at_once_but_not_by_a_tree(way: str, tmp_path: Path) -> None:
+    """T2: the address, and not its neighbours. A tree keeps networks alone."""
+    now = int(time.time())
+    trust = Noted(trust_of(of_address(bytes((127, 0, 0, 1))), ""), now - 200_000, now + 9000, 20)
+    with contextlib.closing(open_store(f"sqlite://{tmp_path}/greylag.db", timeout=4)) as store:
+        store.apply([trust], {}, now)
+    (tmp_path / "greylag.db").chmod(0o666)
+    with set_up_as(way, tmp_path, settings="policy.trust_all_after = 20\n") as made:
+        if "tree" not in way:
+            assert made.rcpt()[0] == 250
+            assert made.logged("127.0.0.1: OK trusted")
+        assert made.rcpt("127.0.0.10") == FIRST
+        assert made.rcpt("127.0.0.10") == SOON
 
 
 def test_first_too_soon_and_then_a_whole_mail(setup: Setup) -> None:

@@ -38,6 +38,7 @@ from greylag.store.base import (
     COUNTS,
     FIGURES,
     LISTS,
+    NAMES,
     RECIPIENTS,
     TABLES,
     Filter,
@@ -159,7 +160,7 @@ def test_trim_spares_connections_that_passed_t6(store: Store) -> None:
     assert store.load(MET).keys() == set(MET[:2])
 
 
-PARTS = (LISTS, FIGURES, RECIPIENTS, COUNTS, TABLES)
+PARTS = (LISTS, FIGURES, RECIPIENTS, COUNTS, NAMES, TABLES)
 
 
 def backend(store: Store) -> type[Backend]:
@@ -839,3 +840,14 @@ def test_a_search_for_one_name_finds_what_stands_under_it_alone(store: Store) ->
     assert [key for key, _ in store.search(Filter(KEY.network, KEY.network), 100)] == [KEY]
     trust = Filter(POOL, POOL, recipient=trust_of(POOL, "").recipient)
     assert len(list(store.search(trust, 100))) == 2
+
+
+def test_what_stands_under_a_name_is_in_nobodys_way_where_it_is_not_kept(store: Store) -> None:
+    """A tree keeps networks alone: a connection is answered as if nothing were known beside it."""
+    connection = connection_of(b"\xc0\x00\x02\x00", 32)
+    pooled, trust = replace(connection, network=POOL), trust_of(POOL, "")
+    made = [Created(key, NOW, NOW + 120, NOW + 900) for key in (connection, pooled)]
+    store.apply([*made, Noted(trust, NOW, NOW + 900)], {}, NOW)
+    found = store.load([connection, pooled, trust])
+    assert connection in found
+    assert len(found) == (1 if store.lacks(NAMES) else 3)

@@ -2,7 +2,8 @@
 
     1  precheck   the operator's word on this client     allowlisted, denylisted, relay,
                   its address                            no-reverse-dns, invalid-client
-    2  the lists and the record, as for a RCPT (`core.engine`): new, early, retried, known
+    2  the lists and the record, as for a RCPT (`core.engine`): new, early, retried, known,
+       provider, trusted (with any sender domain), dnswl, unsuspicious, observed
 
 A connection has a record as a triplet has. `connection_of` makes its key. The order is that of the
 old program, which did not look at RELAYCLIENT and knew no IPv6 (docs/properties.md, faults 4 and 2

@@ -160,7 +160,7 @@ def needs(
     if question.lists_only or not (kinds or question.wants):
         return None
     if record is not None and record.live(now):
-        if record.passed or not question.policy.trusts or _too_early(question, record, now):
+        if record.passed or not question.earns_trust or _too_early(question, record, now):
             return None
         kinds = kinds & _OF_IDENTITY
     elif spared_at_once(question, others, now) is not None:
@@ -222,7 +222,7 @@ def _passed(question: Question, record: Record, key: Triplet, now: int) -> Decis
     pooled = question.pooled
     if key is question.triplet and pooled is not None:
         changes += (Noted(pooled, now, expires),)
-    if question.policy.trusts and is_named(question):
+    if question.earns_trust and is_named(question):
         domain = question.sender_domain
         identity = of_address(question.client) if pooled is None else pooled.network
         changes += (Noted(trust_of(identity, ""), now, expires),)

@@ -48,6 +48,11 @@ class Question:
         return not self.triplet.sender and not self.connection
 
     @property
+    def earns_trust(self) -> bool:
+        """Tell whether a first pass may earn trust: not that of a connection, without mail yet."""
+        return self.policy.trusts and not self.connection
+
+    @property
     def told_client(self) -> bytes:
         """Return the client's packed address as the mail server told it."""
         return self.carrier or self.client

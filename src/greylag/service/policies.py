@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from greylag.core.attempt import Attempt
 from greylag.core.connection import Connection
-from greylag.core.policy import Policy, with_evidence
+from greylag.core.evidence import Kind
+from greylag.core.policy import IdentityBy, Policy, with_evidence
 from greylag.core.recipients import NO_TABLES, Recipients, Table
 from greylag.core.value import replace
 from greylag.wire.oldplugin import Given, read_variables
@@ -41,6 +42,7 @@ class Policies:
         self._recipients = recipients
         self._find = recipients.find if recipients.tables else None
         self._most = _MOST + len(recipients.tables)
+        self._held: dict[int, Policy] = {}  # by the hold time of connections
         self._known: dict[tuple[tuple[tuple[bytes, bytes], ...], int | None], Policy] = {}
 
     def of(self, attempt: Attempt) -> Policy:
@@ -74,13 +76,26 @@ class Policies:
 
     def of_connection(self, connection: Connection) -> Policy:
         """Return the policy that holds for a connection."""
-        return held(self.policy, connection.hold)
+        hold = connection.hold
+        policy = self._held.get(hold)
+        if policy is None:
+            policy = held(self.policy, hold)
+            if len(self._held) < _MOST:
+                self._held[hold] = policy
+        return policy
 
 
 def held(policy: Policy, hold: int) -> Policy:
-    """Return the policy of connections, with a delay and a retry window of their own."""
+    """Return the policy of connections, with a delay and a retry window of their own.
+
+    They have no sender and no recipient, so SPF, correspondents and traps say nothing of them.
+    """
     window = max(policy.retry_window, hold + AT_LEAST_AFTER_HOLD)
-    return replace(policy, delay=hold, retry_window=window, explicit=False)
+    by = IdentityBy.NONE if policy.identity is IdentityBy.SPF else policy.identity
+    changed = with_evidence(replace(policy, identity=by, correspondents=0, trapped_for=0))
+    evidence = changed.evidence - {Kind.SPF}
+    times = {"delay": hold, "retry_window": window}
+    return replace(changed, **times, explicit=False, evidence=evidence)
 
 
 def tabled(policy: Policy, table: Table) -> tuple[Policy, str]:

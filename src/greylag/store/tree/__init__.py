@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from greylag.store import Backend
-from greylag.store.base import COUNTS, FIGURES, LISTS, RECIPIENTS, TABLES
+from greylag.store.base import COUNTS, FIGURES, LISTS, NAMES, RECIPIENTS, TABLES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Tree(Backend):
         LISTS: "a tree of jgreylist keeps no lists (tcprules are jgreylist's)",
         FIGURES: "a tree of jgreylist keeps no figures",
         RECIPIENTS: "a tree of jgreylist keeps connections, not recipients",
+        NAMES: "a tree of jgreylist keeps networks alone, and nothing of pools and trust",
         COUNTS: "a tree of jgreylist keeps when a client came first and last, and no more",
         TABLES: "a tree is a folder of jgreylist's files, no database with tables",
     }

@@ -19,6 +19,7 @@ from random import sample
 
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.connection import HOLD
+from greylag.core.identity import is_network
 from greylag.core.record import Change, Created, Record
 from greylag.core.triplet import Triplet, connection_of
 from greylag.store.base import (
@@ -96,6 +97,8 @@ class TreeStore(NoLists, NoFigures):
         found = {}
         with self._translated():
             for triplet in triplets:
+                if not is_network(triplet.network):
+                    continue  # a name has no place here (NAMES)
                 times = self._places.find(self._way(triplet))
                 if times is not None:
                     found[triplet] = self._record(times)
@@ -115,7 +118,8 @@ class TreeStore(NoLists, NoFigures):
         made = False
         with self._translated():
             for change in changes:
-                made |= self._apply_one(change, now)
+                if is_network(change.triplet.network):
+                    made |= self._apply_one(change, now)
             if made:
                 self._root.sync()
 
