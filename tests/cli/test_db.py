@@ -124,6 +124,8 @@ def test_check_tells_what_is_wrong_and_adds_indexes(database: Database, tmp_path
             " VALUES ('example.NET ', '9999-12-31 23:59:59', '9999-12-31 23:59:59')"
         ),
         "ALTER TABLE greylisting_data DROP INDEX relay_ip",
+        "ALTER TABLE greylag_records DROP INDEX identity",
+        "ALTER TABLE greylag_entries DROP INDEX name",
     ):
         database.rows(statement)
     code, out, _said = run(tmp_path, database.url, "db", "check", "--json")
@@ -131,6 +133,8 @@ def test_check_tells_what_is_wrong_and_adds_indexes(database: Database, tmp_path
     whats = " | ".join(one["what"] for one in json.loads(out)["findings"])
     for part in (
         "greylisting_data has no index on relay_ip",
+        "greylag_records has no index on identity",
+        "greylag_entries has no index on name",
         "list entry 1 is no address: 'foo': it never matches",
         "list entry 2 has an address and a domain",
         "list entry 2 has host bits: '192.0.2.77/24' means 192.0.2.0/24",
@@ -138,7 +142,7 @@ def test_check_tells_what_is_wrong_and_adds_indexes(database: Database, tmp_path
     ):
         assert part in whats
     code, _out, said = run(tmp_path, database.url, "db", "check", "--add-indexes")
-    assert "1 added" in said
+    assert "3 added" in said
     assert "index" not in run(tmp_path, database.url, "db", "check")[1]
 
 

@@ -160,5 +160,14 @@ INDEXES = {
         ("greylisting_data", "rcpt_to", "rcpt_to(20)"),
         ("greylisting_lists", "ipaddr_start", "ipaddr_start"),
         ("greylisting_lists", "rcpt_to", "rcpt_to(20)"),
+        ("greylag_entries", "network", "network"),
+        ("greylag_entries", "kind", "kind"),
+    )
+} | {
+    # Unique: what is written takes the place of the row that has its key.
+    (table, column): f"ALTER TABLE {table} ADD UNIQUE {column} ({columns})"
+    for table, column, columns in (
+        ("greylag_records", "identity", "identity, sender, recipient"),
+        ("greylag_entries", "name", "name, network, prefix, kind, purpose"),
     )
 }
