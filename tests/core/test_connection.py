@@ -14,7 +14,7 @@ from greylag.core.identity import Pool, PoolKind, of_address
 from greylag.core.policy import SPARING, Greylist, IdentityBy, Policy, with_evidence
 from greylag.core.question import Question
 from greylag.core.record import CLOCK_TOLERANCE, Record, applied
-from greylag.core.sparing import TRUST_TAKES, further
+from greylag.core.sparing import TRUST_TAKES, further, with_known
 from greylag.core.subject import Domain
 from greylag.core.suffixes import Suffixes
 from greylag.core.triplet import Triplet, kind_of, trapped_of, triplet_of, trust_of
@@ -230,7 +230,7 @@ GOOD: Evidence = {Kind.NAMES: ("mx.example.org",), Kind.DNSBL: ()}
 def asked(policy: Policy, evidence: Evidence | None = None, **facts: Entry) -> Question:
     question = precheck_connection(PLAIN, held(policy, HOLD))
     assert isinstance(question, Question)
-    return replace(question, evidence=evidence or {}, **facts)
+    return with_known(replace(question, **facts), evidence or {})
 
 
 @pytest.mark.parametrize(
