@@ -21,8 +21,12 @@ bounded.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from greylag.core.address import normalise
 
+# Who is known writes again: for so many the answer is kept, if they are no longer than this.
+_KEPT, _LONGEST_KEPT = 4096, 256  # pairs; bytes of one
 LONGEST = 512  # bytes of a local part; RFC 5321 allows 64, real ones have up to 200
 
 _DIGITS = b"0123456789"
@@ -51,6 +55,11 @@ _BASE32 = _LETTERS + b"234567"
 
 def stable(sender: bytes, recipient: bytes) -> bytes:
     """Return what stays the same of a sender, or the sender as it is if all of it does."""
+    short = len(sender) + len(recipient) <= _LONGEST_KEPT
+    return _kept(sender, recipient) if short else _stable(sender, recipient)
+
+
+def _stable(sender: bytes, recipient: bytes) -> bytes:
     sender = normalise(sender)
     local, at, domain = sender.rpartition(b"@")
     if local.translate(None, b"-._").isalpha() or not local:
@@ -62,6 +71,9 @@ def stable(sender: bytes, recipient: bytes) -> bytes:
         return sender
     found = _forwarded(lowered, recipient) or _reduced(lowered, domain, recipient)
     return sender if found == lowered else found + at + domain
+
+
+_kept = lru_cache(_KEPT)(_stable)
 
 
 def _is_plain(local: bytes, domain: bytes, recipient: bytes) -> bool:
