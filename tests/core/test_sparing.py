@@ -245,6 +245,44 @@ def test_who_mails_a_trap_is_refused_for_a_day_whatever_he_mails_then() -> None:
     assert (deferring.verdict, deferring.retry_after) == (Verdict.DEFER, DAY)
 
 
+@pytest.mark.parametrize("sender", [b"", b"postmaster@example.org", b"double-bounce@example.org"])
+def test_a_bounce_or_a_probe_to_a_trap_makes_no_good_server_trapped(sender: bytes) -> None:
+    """T32: spammers use the trap as a sender, and the servers that they mail answer it."""
+    records: dict[Triplet, Record] = {}
+    first = answer(asked(facts={"trap": ENTRY}, sender=sender), records)
+    assert first.reason is Reason.NEW
+    write(first, records, T)
+    assert answer(asked(recipient=b"d@example.net"), records).reason is Reason.NEW
+    records = {trapped_of(CLIENT): trusted(1)}
+    assert answer(asked(sender=sender), records).reason is Reason.TRAPPED
+
+
+def test_a_pool_that_has_passed_is_not_refused_for_a_trap() -> None:
+    records = {trust_of(POOL, ""): trusted(1)}
+    assert answer(asked(GOOD, facts={"trap": ENTRY}), records).reason is Reason.NEW
+    records[trapped_of(CLIENT)] = trusted(1)
+    assert answer(asked(GOOD), records).reason is Reason.NEW
+    assert answer(asked(), records).reason is Reason.TRAPPED
+
+
+@pytest.mark.parametrize("client", [b"2002:c000:211::1", b"2001:0:c633:6401::3fff:fdee"])
+def test_an_address_that_a_relay_may_forge_is_spared_nothing_and_harms_nobody(
+    client: bytes,
+) -> None:
+    """T2: anybody can run a relay of 6to4 or Teredo, and use addresses of others in it."""
+    evidence: Evidence = {**GOOD, Kind.DNSWL: ("wl.example.org",)}
+    question = asked(evidence, client=client)
+    assert question.client == CLIENT
+    records = {trust_of(HERE, ""): trusted(99), trust_of(POOL, ""): trusted(99)}
+    assert answer(question, records).reason is Reason.NEW
+    assert question.names == ()
+    assert not question.spf_passed
+    assert answer(replace(question, trap=ENTRY), {}).reason is Reason.NEW
+    passed = answer(question, {question.triplet: WAITING}, T + DELAY)
+    assert passed.changes == (Passed(question.triplet, T + DELAY + LIFETIME),)
+    assert answer(asked(evidence, client=b"64:ff9b::192.0.2.17"), records).reason is Reason.TRUSTED
+
+
 def test_observing_lets_in_what_it_would_have_deferred_and_knows_it_then() -> None:
     policy = replace(POLICY, greylist=Greylist.OBSERVE)
     records: dict[Triplet, Record] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greylag.core.address import Spelling, sender_of
+from greylag.core.client import translated
 from greylag.core.evidence import NO_EVIDENCE, Evidence, Kind
 from greylag.core.names import host_name
 from greylag.core.policy import Policy
@@ -50,7 +51,16 @@ class Question:
     @property
     def earns_trust(self) -> bool:
         """Tell whether a first pass may earn trust: not that of a connection, without mail yet."""
-        return self.policy.trusts and not self.connection
+        return self.policy.trusts and not self.connection and self.host_is_sure
+
+    @property
+    def host_is_sure(self) -> bool:
+        """Tell whether the client is the host of its address.
+
+        Anybody can run a relay of 6to4 or Teredo, and use IPv4 addresses of others. NAT64 is a
+        translator of our own.
+        """
+        return not self.carrier or translated(self.carrier)
 
     @property
     def told_client(self) -> bytes:
@@ -60,6 +70,8 @@ class Question:
     @property
     def names(self) -> tuple[str, ...] | None:
         """Return the confirmed names of the client: () for none, None where they are not known."""
+        if not self.host_is_sure:
+            return ()
         found = self.evidence.get(Kind.NAMES)
         if isinstance(found, tuple):
             return found
@@ -78,6 +90,8 @@ class Question:
 
         A domain that lets everybody use its name vouches for nobody. None: it is not known.
         """
+        if not self.host_is_sure:
+            return False
         found = self.evidence.get(Kind.SPF)
         return None if found is None else bool(getattr(found, "narrow", False))
 

@@ -84,7 +84,9 @@ def with_known(question: Question, evidence: Evidence) -> Question:
 
 def _pool_of(question: Question) -> bytes | None:
     by = question.policy.identity
-    if by is IdentityBy.NONE or not question.evidence or not is_named(question):
+    if by is IdentityBy.NONE or not question.evidence or not question.host_is_sure:
+        return None
+    if not is_named(question):
         return None
     return _by_spf(question) or (_by_name(question) if by is IdentityBy.SPF_OR_NAME else None)
 
@@ -139,7 +141,7 @@ def spared_at_once(question: Question, others: Records, now: int) -> Decision | 
             return Decision(_PASS, Reason.CORRESPONDENT, record=sent)
     if question.provider is not None:
         return Decision(_PASS, Reason.PROVIDER, entry=question.provider)
-    if not question.policy.trusts:
+    if not (question.policy.trusts and question.host_is_sure):
         return None
     return _trusted(question, of_address(question.client), others, now)
 
@@ -149,7 +151,7 @@ def spared(question: Question, others: Records, now: int) -> Decision | None:
     at_once = spared_at_once(question, others, now)
     if at_once is not None:
         return at_once
-    if question.evidence.get(Kind.DNSWL):
+    if question.evidence.get(Kind.DNSWL) and question.host_is_sure:
         return Decision(_PASS, Reason.DNSWL)
     pool = None if question.pooled is None else question.pooled.network
     decision = None if pool is None else _trusted(question, pool, others, now)
@@ -180,21 +182,35 @@ def trapped(question: Question, others: Records, now: int) -> Decision | None:
         return None
     key = trapped_of(question.client)
     record = others.get(key)
-    if question.trap is None and (record is None or not record.live(now)):
+    entry = question.trap if _is_caught(question) else None
+    if entry is None and (record is None or not record.live(now)):
         return None
-    passed = others.get(trust_of(of_address(question.client), ""))
-    if passed is not None and passed.live(now):
-        return None
+    pool = [] if question.pooled is None else [question.pooled.network]
+    for identity in (of_address(question.client), *pool):
+        passed = others.get(trust_of(identity, ""))
+        if passed is not None and passed.live(now):
+            return None
     until = now + policy.trapped_for
     return Decision(
         Verdict.REJECT if policy.trap is Trap.DENY else Verdict.DEFER,
         Reason.TRAPPED,
         retry_after=0 if policy.trap is Trap.DENY else policy.trapped_for,
-        changes=() if question.trap is None else (Noted(key, now, until),),
+        changes=() if entry is None else (Noted(key, now, until),),
         record=record,
-        entry=question.trap,
+        entry=entry,
         client=question.told_client,
     )
+
+
+def _is_caught(question: Question) -> bool:
+    """Tell whether a trap says something of who mails it.
+
+    Spammers use traps as senders, too. Then good servers send bounces to the trap, or ask with a
+    probe whether there is such a mailbox. And a relay of 6to4 can use addresses of others.
+    """
+    sender = question.triplet.sender
+    probes = not sender or sender.startswith(question.policy.probe_senders)
+    return question.host_is_sure and not probes
 
 
 def unsuspicious(question: Question) -> Decision | None:
