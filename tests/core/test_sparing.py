@@ -208,6 +208,21 @@ def test_a_first_pass_earns_trust_for_the_address_or_for_the_pool() -> None:
     assert again.changes == (Passed(KEY, T + LIFETIME),)
 
 
+def test_who_has_passed_often_enough_for_all_domains_earns_no_trust_for_one_more() -> None:
+    key, total, now = KEY, trust_of(HERE, ""), T + DELAY
+    evidence = {**GOOD, Kind.SPF: None}
+    for passes, is_known, earned in (
+        (19, False, [total, BY_DOMAIN]),
+        (20, False, [total]),
+        (20, True, [total, BY_DOMAIN]),
+    ):
+        records = {key: WAITING, total: trusted(passes, until=T + 9999)}
+        if is_known:
+            records[BY_DOMAIN] = trusted(1, until=T + 9999)
+        changes = answer(asked(evidence), records, now).changes
+        assert [change.triplet for change in changes] == [key, *earned]
+
+
 def test_trust_lasts_while_mail_comes() -> None:
     decision = answer(asked(), {BY_DOMAIN: trusted(5)})
     assert decision.changes == (Passed(BY_DOMAIN, T + LIFETIME),)

@@ -12,10 +12,11 @@ import pytest
 from greylag.core.attempt import Attempt
 from greylag.core.engine import precheck
 from greylag.core.figures import DELAYED, EVICTED, STOPPED
-from greylag.core.policy import Policy, Room
+from greylag.core.policy import SPARING, IdentityBy, Policy, Room
 from greylag.core.question import Question
 from greylag.core.record import Record
-from greylag.core.triplet import Triplet
+from greylag.core.triplet import OF_TRUST, Triplet, kind_of
+from greylag.core.value import replace
 from greylag.core.verdict import Reason
 from greylag.server.maintenance import JUMP, PASS_EVERY, STEP_EVERY, Maintenance
 from greylag.service.later import Later
@@ -353,6 +354,26 @@ def test_passed_records_of_one_network_are_capped_t36() -> None:
         assert site.store.count(site.now)[1] <= 1000 + 50
     for client in (VICTIM, elsewhere):
         assert {site.ask(client, friend) for friend in friends} == {Reason.KNOWN}
+
+
+@pytest.mark.parametrize(("all_after", "most"), [(20, 20), (0, 300)])
+def test_trust_of_ever_new_sender_domains_is_bounded_t36(
+    all_after: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One address that retries all: a record for each sender domain would fill the store."""
+    monkeypatch.setattr("greylag.core.sparing.MOST_DOMAINS", 300)
+    policy = replace(SPARING, identity=IdentityBy.NONE, trust_all_after=all_after)
+    site = Site(Room(total=10**6, per_network=2000, passed_per_network=1000))
+    domains = iter(range(10**6))
+    for _ in range(5):
+        senders = [b"a@d%d.example.org" % next(domains) for _ in range(200)]
+        site.ask_all([site.asked(VICTIM, sender, policy) for sender in senders])
+        site.now += POLICY.delay
+        for sender in senders:
+            (reason,) = site.ask_all([site.asked(VICTIM, sender, policy)])
+            assert reason is Reason.RETRIED
+    keys = [key for key, _record in site.store.search(Filter(), 10**6)]
+    assert sum(kind_of(key) == OF_TRUST for key in keys) == most + 1
 
 
 def test_the_process_counts_the_fates_that_the_store_counts() -> None:

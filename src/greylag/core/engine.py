@@ -42,6 +42,7 @@ from greylag.core.record import (
     Record,
 )
 from greylag.core.sparing import (
+    earned,
     is_named,
     observed,
     spared,
@@ -50,7 +51,7 @@ from greylag.core.sparing import (
     unsuspicious,
 )
 from greylag.core.subject import of_recipient
-from greylag.core.triplet import SEVERAL, Triplet, trust_of
+from greylag.core.triplet import SEVERAL, Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
 
@@ -179,7 +180,7 @@ def decide(
     if question.lists_only:  # where the lists were not asked before
         return _let_in(Reason.OTHER_STAGE)
     if record is not None and record.live(now):
-        decision = _by_record(question, record, question.triplet, now)
+        decision = _by_record(question, record, question.triplet, now, others)
     else:
         decision = (
             spared(question, others, now)
@@ -193,10 +194,12 @@ def decide(
     return decision
 
 
-def _by_record(question: Question, record: Record, key: Triplet, now: int) -> Decision:
+def _by_record(
+    question: Question, record: Record, key: Triplet, now: int, others: Records
+) -> Decision:
     """Answer by the record under this key: the triplet, or the same with its pool."""
     if not _too_early(question, record, now):
-        return _passed(question, record, key, now)
+        return _passed(question, record, key, now, others)
     if question.expected is not None:
         return Decision(_PASS, Reason.EXPECTED, record=record, entry=question.expected)
     # Moves neither first_seen nor the expiry: retrying early is neither punished nor
@@ -212,7 +215,9 @@ def _by_record(question: Question, record: Record, key: Triplet, now: int) -> De
     )
 
 
-def _passed(question: Question, record: Record, key: Triplet, now: int) -> Decision:
+def _passed(
+    question: Question, record: Record, key: Triplet, now: int, others: Records
+) -> Decision:
     expires = now + question.policy.lifetime
     changes: tuple[Change, ...] = (Passed(key, expires),)
     if key is not question.triplet:  # from this network it needs no evidence any more
@@ -223,10 +228,8 @@ def _passed(question: Question, record: Record, key: Triplet, now: int) -> Decis
     if key is question.triplet and pooled is not None:
         changes += (Noted(pooled, now, expires),)
     if question.earns_trust and is_named(question):
-        domain = question.sender_domain
         identity = of_address(question.client) if pooled is None else pooled.network
-        changes += (Noted(trust_of(identity, ""), now, expires),)
-        changes += (Noted(trust_of(identity, domain), now, expires),) if domain else ()
+        changes += tuple(Noted(k, now, expires) for k in earned(question, identity, others, now))
     waited = now - record.first_seen
     return Decision(_PASS, Reason.RETRIED, waited=waited, changes=changes, record=record)
 
@@ -237,7 +240,7 @@ def _by_pool(question: Question, others: Records, now: int) -> Decision | None:
     record = None if key is None else others.get(key)
     if key is None or record is None or not record.live(now):
         return None
-    return replace(_by_record(question, record, key, now), pool=key.network)
+    return replace(_by_record(question, record, key, now, others), pool=key.network)
 
 
 def _until(question: Question, record: Record) -> int:
@@ -269,10 +272,8 @@ def _first_contact(question: Question, record: Record | None, now: int) -> Decis
     defer_until = now + policy.delay
     expires = now + policy.retry_window
     client = b"" if question.connection else question.client
-    changes: tuple[Change, ...] = (Created(question.triplet, now, defer_until, expires, client),)
-    pooled = question.pooled
-    if pooled is not None:
-        changes += (Created(pooled, now, defer_until, expires, client),)
+    keys = (question.triplet, *(() if question.pooled is None else (question.pooled,)))
+    changes = tuple(Created(key, now, defer_until, expires, client) for key in keys)
     return Decision(
         Verdict.DEFER,
         Reason.NEW,

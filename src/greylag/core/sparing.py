@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     Records = Mapping[Triplet, Record]
 
 TRUST_TAKES = 86400  # seconds over which first passes have to be spread: not one night's spam
+# First passes of an identity that may each have a domain of their own, where no number of them is
+# enough for all domains.
+MOST_DOMAINS = 10_000
 _PASS = Verdict.PASS
 
 
@@ -169,6 +172,24 @@ def _trusted(question: Question, identity: bytes, others: Records, now: int) -> 
             changes = (Passed(key, now + policy.lifetime),)
             return Decision(_PASS, Reason.TRUSTED, changes=changes, record=record)
     return None
+
+
+def earned(question: Question, identity: bytes, others: Records, now: int) -> tuple[Triplet, ...]:
+    """Return the keys of the trust that a first pass earns for an identity.
+
+    Whoever has passed often enough for all domains needs no record for one more. So a client that
+    comes with ever new sender domains cannot fill the store with them.
+    """
+    total, domain = trust_of(identity, ""), question.sender_domain
+    if not domain:
+        return (total,)
+    key = trust_of(identity, domain)
+    of_domain, of_all = others.get(key), others.get(total)
+    enough = question.policy.trust_all_after or MOST_DOMAINS
+    is_new = of_domain is None or not of_domain.live(now)
+    if is_new and of_all is not None and of_all.live(now) and of_all.passed >= enough:
+        return (total,)
+    return total, key
 
 
 def _lasted(record: Record, now: int) -> bool:
