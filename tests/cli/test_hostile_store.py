@@ -35,6 +35,7 @@ COMMANDS = (
     ("allow", "list", "--all"), ("allow", "list", "--json"), ("deny", "list", "--all", "--json"),
     ("expect", "list"), ("expect", RECIPIENT), ("expect", "end", RECIPIENT),
     ("trap", "list", "--json"), ("trap", "add", RECIPIENT), ("trap", "remove", RECIPIENT),
+    ("trap", "release", CLIENT), ("distrust", "--correspondent", SENDER, RECIPIENT),
     ("deny", "add", "--client-name", "mail.example.org"),
     ("allow", "add", CLIENT), ("deny", "remove", CLIENT), ("allow", "remove", "example.net"),
     ("forget", CLIENT, SENDER, RECIPIENT), ("forget", "--sender", "a", "--dry-run"),

@@ -198,3 +198,47 @@ def test_all_of_it_is_copied(known: Greylag) -> None:
     assert known.json("search", "--correspondents")["total"] == 1
     assert known.json("search", "--trapped")["total"] == 1
     assert known.json("search", "--pools")["total"] == 1
+
+
+def test_a_client_that_mailed_a_trap_can_be_released(known: Greylag) -> None:
+    result = known.run("trap", "release", CLIENT)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "greylag: 192.0.2.1: is not refused for a trap any more\n"
+    assert known.json("search", "--trapped", code=1)["total"] == 0
+    assert "trapped         no\n" in known.run(*CHECK).stdout
+    result = known.run("trap", "release", CLIENT)
+    assert result.exit_code == 1
+    assert result.stderr == "greylag: 192.0.2.1: has mailed no trap\n"
+    assert known.json("trap", "release", CLIENT, code=1) == {"client": CLIENT, "released": False}
+    assert known.json("search", "--trusted")["total"] == 4, "and nothing else ends"
+
+
+def test_an_address_is_released_as_search_shows_it(known: Greylag) -> None:
+    note(known, trapped_of(bytes.fromhex("20010db8") + bytes(11) + b"\1"), 1)
+    shown = known.json("search", "--trapped", "--client", "2001:db8::/32")["trapped"][0]["client"]
+    assert shown == "2001:db8::/64"
+    assert known.json("trap", "release", shown) == {"client": shown, "released": True}
+    for wrong in ("spf:example.org", "192.0.2.0/24", "mail.example.org"):
+        result = known.run("trap", "release", wrong)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("greylag: expected an IPv4 or IPv6 address")
+
+
+def test_a_correspondent_can_be_ended(known: Greylag) -> None:
+    words = ("distrust", "--correspondent", SENDER, RECIPIENT)
+    result = known.run(*words)
+    assert (result.exit_code, result.stdout) == (0, "")
+    told = f"greylag: {SENDER} is no correspondent of {RECIPIENT}"
+    assert result.stderr == f"{told} any more\n"
+    assert known.json("search", "--correspondents", code=1)["total"] == 0
+    result = known.run(*words)
+    assert (result.exit_code, result.stderr) == (1, f"{told}: nothing to end\n")
+    assert known.json(*words, code=1) == {"sender": SENDER, "recipient": RECIPIENT, "ended": 0}
+    assert known.json("search", "--trusted")["total"] == 4, "and nothing else ends"
+
+
+@pytest.mark.parametrize("given", [[SENDER], ["<>", RECIPIENT], [SENDER, ""]])
+def test_what_is_no_correspondent_is_wrong_usage(known: Greylag, given: list[str]) -> None:
+    result = known.run("distrust", "--correspondent", *given)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("greylag: expected ")

@@ -36,6 +36,7 @@ RIGHT = {
     "expect end": "b@example.net",
     "trap add": "b@example.net",
     "trap remove": "b@example.net",
+    "trap release": "192.0.2.1",
     "trap list": "",
     "providers list": "",
     "providers refresh": "google",

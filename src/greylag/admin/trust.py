@@ -10,7 +10,7 @@ import os
 
 from greylag.admin import Progress, unseen
 from greylag.admin.records import Wanted, fitting, forget
-from greylag.admin.typed import WrongValue, typed_client
+from greylag.admin.typed import WrongValue, typed_address, typed_client, typed_recipient
 from greylag.core.client import format_address, host_of, parse_address
 from greylag.core.identity import Pool, PoolKind, is_network, of_address, pool_of
 from greylag.core.names import host_name
@@ -25,6 +25,8 @@ from greylag.core.triplet import (
     TRUSTED,
     Triplet,
     kind_of,
+    sent_of,
+    trapped_of,
     trust_of,
 )
 from greylag.core.value import value
@@ -134,6 +136,28 @@ def distrust(
         found = [key for key, _ in fitting(store, Wanted(of_it, OF_TRUST), progress)]
     forget(store, found, progress)
     return found
+
+
+def typed_trapped(text: str) -> Triplet:
+    """Return the key of who mailed a trap: an address, of IPv6 also as `2001:db8::/64`.
+
+    Raises WrongValue.
+    """
+    client, _carrier = host_of(typed_client(text.removesuffix(_IPV6)))
+    return trapped_of(client)
+
+
+def typed_correspondent(sender: str, recipient: str, policy: Policy) -> Triplet:
+    """Return the key of a sender who may answer to a recipient. Raises WrongValue."""
+    theirs, ours = typed_address(sender), typed_recipient(recipient)
+    if not theirs:
+        raise WrongValue("expected a sender: nobody writes to the null sender")
+    return sent_of(policy.sender_name(theirs, ours), policy.recipient_name(ours))
+
+
+def end(store: Store, key: Triplet) -> bool:
+    """End what was seen of one; tell whether there was anything to end."""
+    return forget(store, list(store.load([key]))) > 0
 
 
 def identity_text(identity: bytes) -> str:

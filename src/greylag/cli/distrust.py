@@ -1,4 +1,4 @@
-"""`greylag distrust`: the trust that a client, or a pool of servers, has earned ends at once."""
+"""`greylag distrust`: the trust that a client, a pool or a correspondent has ends at once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from contextlib import closing
 import click
 
 from greylag.admin import trust
-from greylag.admin.trust import ANY, identity_text, typed_domain, typed_identity
+from greylag.admin.trust import (
+    ANY,
+    identity_text,
+    typed_correspondent,
+    typed_domain,
+    typed_identity,
+)
 from greylag.cli.common import NOTHING, OK, Run, examples, json_option, told_as_usage
 from greylag.cli.forget import SAMPLES
 from greylag.cli.output import progress, say, write_json
+from greylag.cli.shown import addresses_text
 
 
 @click.command(
@@ -19,13 +26,19 @@ from greylag.cli.output import progress, say, write_json
         "greylag distrust 192.0.2.1",
         "greylag distrust spf:example.org",
         "greylag distrust spf:example.org example.org    # with this sender domain alone",
+        "greylag distrust --correspondent sender@example.org user@example.net",
     ),
 )
 @click.argument("identity", metavar="IDENTITY|ADDRESS")
 @click.argument("domain", metavar="[SENDER-DOMAIN]", required=False)
+@click.option(
+    "--correspondent",
+    is_flag=True,
+    help="Give SENDER RECIPIENT instead: this sender may no longer answer without a delay.",
+)
 @json_option
 @click.pass_obj
-def distrust(run: Run, identity: str, domain: str | None) -> int:
+def distrust(run: Run, identity: str, domain: str | None, *, correspondent: bool) -> int:
     """End the trust that a client address, or a pool of servers, has earned.
 
     A pool is named as `greylag search --trusted` does: spf:example.org, name:example.org.
@@ -33,7 +46,12 @@ def distrust(run: Run, identity: str, domain: str | None) -> int:
     With SENDER-DOMAIN only the trust with that domain ends; `any` is the trust with all domains
     together. What is new of it is greylisted again, at once and in all daemons. What has a record
     of its own stays known: `greylag forget` removes that.
+
+    With --correspondent SENDER RECIPIENT, as `greylag search --correspondents` shows them, it ends
+    that SENDER is let in because RECIPIENT wrote to him.
     """
+    if correspondent:
+        return _end_correspondent(run, identity, domain)
     with told_as_usage():
         who = typed_identity(identity)
         of_domain = None if domain is None else typed_domain(domain)
@@ -50,3 +68,20 @@ def distrust(run: Run, identity: str, domain: str | None) -> int:
         names.append(f"{len(ended) - SAMPLES} more")
     say(f"ended the trust in {identity_text(who)} with {', '.join(names)}")
     return OK
+
+
+def _end_correspondent(run: Run, sender: str, recipient: str | None) -> int:
+    if recipient is None:
+        raise click.UsageError("expected --correspondent SENDER RECIPIENT")
+    with told_as_usage():
+        key = typed_correspondent(sender, recipient, run.policy)
+    with closing(run.open_store()) as store:
+        ended = trust.end(store, key)
+    theirs, ours = addresses_text(key)
+    if run.json:
+        write_json({"sender": key.sender, "recipient": key.recipient, "ended": int(ended)})
+    elif ended:
+        say(f"{theirs} is no correspondent of {ours} any more")
+    else:
+        say(f"{theirs} is no correspondent of {ours}: nothing to end")
+    return OK if ended else NOTHING

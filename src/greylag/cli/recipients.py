@@ -9,7 +9,18 @@ import click
 from greylag.admin.entries import read_comment, read_subjects
 from greylag.admin.moments import moment, when
 from greylag.admin.recipients import Taken, mark, marked, take, whole_mailboxes
-from greylag.cli.common import NOTHING, OK, USAGE, CommandError, Group, Run, examples, json_option
+from greylag.admin.trust import end, identity_text, typed_trapped
+from greylag.cli.common import (
+    NOTHING,
+    OK,
+    USAGE,
+    CommandError,
+    Group,
+    Run,
+    examples,
+    json_option,
+    told_as_usage,
+)
 from greylag.cli.listput import refuse
 from greylag.cli.output import say, write_json, write_table
 from greylag.cli.shown import subject_text
@@ -104,7 +115,7 @@ def trap() -> None:
     """Keep traps: mailboxes that nobody writes to who means well.
 
     Who mails one, and has not passed anywhere yet, is not let in for a time (policy.trap and
-    policy.trapped_for).
+    policy.trapped_for). `greylag trap release` lets a client go earlier.
     """
 
 
@@ -132,6 +143,32 @@ def trap_add(run: Run, /, mailboxes: tuple[str, ...], *, comment: str) -> None:
 def trap_remove(run: Run, /, mailboxes: tuple[str, ...]) -> int:
     """Let each ADDRESS be a trap no longer."""
     return _take(run, Purpose.TRAP, mailboxes, "is a trap no longer", "is no trap")
+
+
+@trap.command(
+    "release",
+    short_help="Let a client go that mailed a trap.",
+    epilog=examples("greylag search --trapped", "greylag trap release 192.0.2.1"),
+)
+@click.argument("address")
+@json_option
+@click.pass_obj
+def trap_release(run: Run, /, address: str) -> int:
+    """Refuse the client at ADDRESS no longer for having mailed a trap: its mail is greylisted.
+
+    If it mails a trap again, it is refused again.
+    """
+    with told_as_usage():
+        key = typed_trapped(address)
+    with closing(run.open_store()) as store:
+        released = end(store, key)
+    client = identity_text(key.network)
+    if run.json:
+        write_json({"client": client, "released": released})
+    else:
+        told = "is not refused for a trap any more" if released else "has mailed no trap"
+        say(f"{client}: {told}")
+    return OK if released else NOTHING
 
 
 @trap.command("list", epilog=examples("greylag trap list", "greylag trap list --json"))
