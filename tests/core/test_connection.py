@@ -238,7 +238,9 @@ def asked(policy: Policy, evidence: Evidence | None = None, **facts: Entry) -> Q
     [
         (SPARED, {}, {}, {}, "new"),
         (SPARED, {}, {}, {"provider": ENTRY}, "provider"),
-        (SPARED, {}, {ANY: TRUSTED}, {}, "trusted"),
+        (SPARED, {}, {ANY: TRUSTED}, {}, "new"),
+        (SPARED, {Kind.NAMES: ("mx.example.org",)}, {ANY: TRUSTED}, {}, "trusted"),
+        (with_evidence(SPARING), {}, {ANY: TRUSTED}, {}, "trusted"),
         (SPARED, {}, {ANY: replace(TRUSTED, passed=19)}, {}, "new"),
         (SPARED, {}, {trust_of(of_address(b"\xc0\x00\x02\x12"), ""): TRUSTED}, {}, "new"),
         (SPARED, {}, {trust_of(of_address(HERE), "example.org"): TRUSTED}, {}, "new"),

@@ -98,7 +98,7 @@ BY_DOMAIN = trust_of(HERE, "example.org")
 def test_rule_without_evidence(
     records: dict[Triplet, Record], facts: dict[str, Entry], reason: str
 ) -> None:
-    decision = answer(asked(facts=facts), records)
+    decision = answer(asked(policy=with_evidence(SPARING), facts=facts), records)
     assert decision.reason is Reason(reason)
     assert decision.verdict in decision.reason.verdicts
 
@@ -182,7 +182,9 @@ def test_what_is_known_needs_no_evidence_and_a_first_pass_needs_to_know_who_pass
     assert first_contact.kinds == {Kind.SPF, Kind.NAMES, Kind.DNSBL}
     assert needs(asked({Kind.SPF: None, Kind.NAMES: None}), None, T) is None
     assert needs(question, None, T, SENT) is None
-    assert needs(question, None, T, {BY_DOMAIN: trusted(5)}) is None
+    named = asked({Kind.NAMES: ("mx.example.org",)})
+    assert needs(named, None, T, {BY_DOMAIN: trusted(5)}) is None
+    assert needs(question, None, T, {BY_DOMAIN: trusted(5)}) is not None, "it may be a bot"
     assert needs(asked(facts={"expected": ENTRY}), None, T) is None
 
 
@@ -202,8 +204,8 @@ def test_a_first_pass_earns_trust_for_the_address_or_for_the_pool() -> None:
         Noted(trust_of(POOL, "example.org"), T + DELAY, expires),
     )
     for names in ((), None, ("dsl-192-0-2-17.example.org",)):
-        unnamed = answer(asked({**GOOD, Kind.NAMES: names}), {KEY: WAITING}, T + DELAY)
-        assert unnamed.changes == (Passed(KEY, expires),), "a bot may come again"
+        unnamed = asked({**GOOD, Kind.NAMES: names})
+        assert answer(unnamed, {BY_DOMAIN: trusted(5)}).reason is Reason.NEW, "a bot may come again"
     again = answer(asked(GOOD), {KEY: trusted(1)})
     assert again.changes == (Passed(KEY, T + LIFETIME),)
 
@@ -224,7 +226,7 @@ def test_who_has_passed_often_enough_for_all_domains_earns_no_trust_for_one_more
 
 
 def test_trust_lasts_while_mail_comes() -> None:
-    decision = answer(asked(), {BY_DOMAIN: trusted(5)})
+    decision = answer(asked({Kind.NAMES: ("mx.example.org",)}), {BY_DOMAIN: trusted(5)})
     assert decision.changes == (Passed(BY_DOMAIN, T + LIFETIME),)
 
 
@@ -232,7 +234,7 @@ def test_neighbours_inherit_nothing() -> None:
     """T2: 256 addresses of one /24, of which one has earned trust."""
     records = {trust_of(HERE, name): trusted(99) for name in ("", "example.org")}
     reasons = [
-        answer(asked({Kind.SPF: None}, client=b"192.0.2.%d" % last), records).reason
+        answer(asked({**GOOD, Kind.SPF: None}, client=b"192.0.2.%d" % last), records).reason
         for last in range(256)
     ]
     assert reasons.count(Reason.TRUSTED) == 1
@@ -244,8 +246,9 @@ def test_an_ipv6_address_earns_trust_as_its_64() -> None:
     records: dict[Triplet, Record] = {
         trust_of(of_address(bytes.fromhex("20010db8") + bytes(12)), ""): trusted(20)
     }
-    assert answer(asked(client=b"2001:db8::9"), records).reason is Reason.TRUSTED
-    assert answer(asked(client=b"2001:db8:0:1::9"), records).reason is Reason.NEW
+    names: Evidence = {Kind.NAMES: ("mx.example.org",)}
+    assert answer(asked(names, client=b"2001:db8::9"), records).reason is Reason.TRUSTED
+    assert answer(asked(names, client=b"2001:db8:0:1::9"), records).reason is Reason.NEW
 
 
 def test_who_mails_a_trap_is_refused_for_a_day_whatever_he_mails_then() -> None:
@@ -481,3 +484,18 @@ def test_greylisting_can_be_off() -> None:
     refused = listed(question, [denied], T)
     assert refused is not None
     assert refused.reason is Reason.DENYLISTED
+
+
+def test_who_has_passed_without_a_name_is_not_trapped_though_not_trusted() -> None:
+    records: dict[Triplet, Record] = {KEY: WAITING}
+    unnamed = asked({**GOOD, Kind.NAMES: ()})
+    write(answer(unnamed, records, T + DELAY), records, T + DELAY)
+    other = {"recipient": b"old@example.net", "sender": b"c@example.org"}
+    trap = asked({**GOOD, Kind.NAMES: ()}, facts={"trap": ENTRY}, **other)  # type: ignore[arg-type]
+    assert answer(trap, records, T + DELAY + 1).reason is Reason.NEW
+
+
+def test_who_mailed_a_trap_does_not_get_in_by_what_waits_either() -> None:
+    records = {KEY: WAITING, trapped_of(CLIENT): trusted(1, until=T + DAY)}
+    assert answer(asked(), records, T + DELAY).reason is Reason.TRAPPED
+    assert answer(asked(), {**records, KEY: trusted(1)}).reason is Reason.KNOWN

@@ -29,7 +29,6 @@ from greylag.core.address import Spelling, recipient_of, sender_of
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.client import IPV4_BYTES, host_of, network, parse_address
 from greylag.core.evidence import Kind, Needs
-from greylag.core.identity import of_address
 from greylag.core.policy import Greylist, NullSender, Policy
 from greylag.core.question import Question
 from greylag.core.record import (
@@ -43,7 +42,6 @@ from greylag.core.record import (
 )
 from greylag.core.sparing import (
     earned,
-    is_named,
     observed,
     spared,
     spared_at_once,
@@ -224,12 +222,13 @@ def _passed(
         changes += (Noted(question.triplet, now, expires),)
     if record.passed:
         return Decision(_PASS, Reason.KNOWN, changes=changes, record=record)
+    if (caught := trapped(question, others, now)) is not None:
+        return caught
     pooled = question.pooled
     if key is question.triplet and pooled is not None:
         changes += (Noted(pooled, now, expires),)
-    if question.earns_trust and is_named(question):
-        identity = of_address(question.client) if pooled is None else pooled.network
-        changes += tuple(Noted(k, now, expires) for k in earned(question, identity, others, now))
+    if question.earns_trust:
+        changes += tuple(Noted(k, now, expires) for k in earned(question, others, now))
     waited = now - record.first_seen
     return Decision(_PASS, Reason.RETRIED, waited=waited, changes=changes, record=record)
 

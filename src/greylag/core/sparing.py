@@ -98,7 +98,8 @@ def is_named(question: Question) -> bool:
     """Tell whether the client has a confirmed name that does not look dynamic.
 
     Bots have none: their domains may list each of them in SPF, and each may come again for some of
-    its mail. Where nothing is asked of DNS it is not known, and counts as a yes.
+    its mail. So what they earn does not count. Where nothing is asked of DNS it is not known, and
+    counts as a yes.
     """
     if not question.policy.dns:
         return True
@@ -144,7 +145,7 @@ def spared_at_once(question: Question, others: Records, now: int) -> Decision | 
             return Decision(_PASS, Reason.CORRESPONDENT, record=sent)
     if question.provider is not None:
         return Decision(_PASS, Reason.PROVIDER, entry=question.provider)
-    if not (question.policy.trusts and question.host_is_sure):
+    if not (question.policy.trusts and question.host_is_sure and is_named(question)):
         return None
     return _trusted(question, of_address(question.client), others, now)
 
@@ -174,13 +175,15 @@ def _trusted(question: Question, identity: bytes, others: Records, now: int) -> 
     return None
 
 
-def earned(question: Question, identity: bytes, others: Records, now: int) -> tuple[Triplet, ...]:
-    """Return the keys of the trust that a first pass earns for an identity.
+def earned(question: Question, others: Records, now: int) -> tuple[Triplet, ...]:
+    """Return the keys of the trust that a first pass earns, for the pool or for the address.
 
     Whoever has passed often enough for all domains needs no record for one more. So a client that
     comes with ever new sender domains cannot fill the store with them.
     """
-    total, domain = trust_of(identity, ""), question.sender_domain
+    pooled, domain = question.pooled, question.sender_domain
+    identity = of_address(question.client) if pooled is None else pooled.network
+    total = trust_of(identity, "")
     if not domain:
         return (total,)
     key = trust_of(identity, domain)
