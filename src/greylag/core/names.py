@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 
 from greylag.core.address import canonical_domain
 from greylag.core.client import IPV4_BYTES, format_address, parse_address
@@ -11,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container
 
+_KEPT = 2048  # names that were asked for last: one attempt asks for the same several times
 LONGEST_NAME, LONGEST_LABEL = 253, 63  # RFC 1035, 2.3.4: 255 octets with their lengths
 # RFC 1123, 2.1; and the underscore, which no host may have and many do.
 _HOST_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
@@ -39,10 +41,17 @@ def name_of(text: str) -> str | None:
 
 def host_name(raw: bytes) -> str | None:
     """Return the canonical name of a host or of a mail domain, or None if it is none in DNS."""
+    return _kept(raw) if len(raw) <= LONGEST_NAME else _host_name(raw)
+
+
+def _host_name(raw: bytes) -> str | None:
     name = name_of(canonical_domain(raw).removesuffix("."))
     if name is None or not _HOST_NAME.issuperset(name) or name.rpartition(".")[2].isdigit():
         return None
     return name
+
+
+_kept = lru_cache(_KEPT)(_host_name)
 
 
 def is_below(name: str, domain: str) -> bool:
