@@ -202,6 +202,7 @@ def test_a_first_pass_earns_trust_for_the_address_or_for_the_pool() -> None:
         Noted(POOLED, T + DELAY, expires),
         Noted(trust_of(POOL, ""), T + DELAY, expires),
         Noted(trust_of(POOL, "example.org"), T + DELAY, expires),
+        Noted(trust_of(HERE, ""), T + DELAY, expires),
     )
     for names in ((), None, ("dsl-192-0-2-17.example.org",)):
         unnamed = asked({**GOOD, Kind.NAMES: names})
@@ -499,3 +500,17 @@ def test_who_mailed_a_trap_does_not_get_in_by_what_waits_either() -> None:
     records = {KEY: WAITING, trapped_of(CLIENT): trusted(1, until=T + DAY)}
     assert answer(asked(), records, T + DELAY).reason is Reason.TRAPPED
     assert answer(asked(), {**records, KEY: trusted(1)}).reason is Reason.KNOWN
+
+
+def test_a_server_of_many_domains_is_not_refused_for_what_one_of_them_sends_to_a_trap() -> None:
+    """Each domain is a pool of its own, but the server has passed for others."""
+    records: dict[Triplet, Record] = {}
+    write(answer(asked(GOOD), records), records, T)
+    write(answer(asked(GOOD), records, T + DELAY), records, T + DELAY)
+    later = T + DELAY + 1
+    trap = asked(GOOD, sender=b"a@example.com", facts={"trap": ENTRY})
+    first = answer(trap, records, later)
+    assert first.reason is Reason.NEW
+    write(first, records, later)
+    other = asked(GOOD, sender=b"b@example.net")
+    assert answer(other, records, later).reason is Reason.NEW

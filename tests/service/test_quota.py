@@ -11,10 +11,13 @@ import pytest
 
 from greylag.core.attempt import Attempt
 from greylag.core.engine import precheck
+from greylag.core.evidence import Evidence, Kind
 from greylag.core.figures import DELAYED, EVICTED, STOPPED
-from greylag.core.policy import SPARING, IdentityBy, Policy, Room
+from greylag.core.policy import SPARING, IdentityBy, Policy, Room, with_evidence
 from greylag.core.question import Question
 from greylag.core.record import Record
+from greylag.core.sparing import with_known
+from greylag.core.spf import Outcome, Result
 from greylag.core.triplet import OF_TRUST, Triplet, kind_of
 from greylag.core.value import replace
 from greylag.core.verdict import Reason
@@ -609,3 +612,22 @@ def test_a_clock_that_is_set_right_is_believed_after_an_hour_t30() -> None:
     wall.now += 3600
     assert work.due()
     assert work.jumps == 2
+
+
+def test_waiting_records_of_pools_are_room_t6() -> None:
+    """A flood in the name of domains that list all of it makes two records for each contact."""
+    evidence: Evidence = {
+        Kind.SPF: Outcome(Result.PASS, ("ip4:10.0.0.0/12",), narrow=True),
+        Kind.NAMES: ("mx.example.org",),
+    }
+    policy = with_evidence(replace(SPARING, dns=True))
+    site = Site(Room(total=1000, per_network=200))
+    for start in range(0, 6000, 200):
+        asked = [
+            site.asked(b"10.%d.%d.9" % divmod(number, 250), b"a@example.org", policy)
+            for number in range(start, start + 200)
+        ]
+        site.ask_all([with_known(question, evidence) for question in asked])
+    rows = sum(1 for _ in site.store.search(Filter(), 10**6))
+    assert rows <= 1000 + 2 * 200
+    assert site.quota.waiting == rows

@@ -182,17 +182,20 @@ def earned(question: Question, others: Records, now: int) -> tuple[Triplet, ...]
     comes with ever new sender domains cannot fill the store with them.
     """
     pooled, domain = question.pooled, question.sender_domain
-    identity = of_address(question.client) if pooled is None else pooled.network
+    address = of_address(question.client)
+    identity = address if pooled is None else pooled.network
     total = trust_of(identity, "")
+    # A server may send for many domains: for what one of them sends to a trap, it is not refused.
+    also = (trust_of(address, ""),) if pooled is not None and question.policy.traps else ()
     if not domain:
-        return (total,)
+        return (total, *also)
     key = trust_of(identity, domain)
     of_domain, of_all = others.get(key), others.get(total)
     enough = question.policy.trust_all_after or MOST_DOMAINS
     is_new = of_domain is None or not of_domain.live(now)
     if is_new and of_all is not None and of_all.live(now) and of_all.passed >= enough:
-        return (total,)
-    return total, key
+        return (total, *also)
+    return (total, key, *also)
 
 
 def _lasted(record: Record, now: int) -> bool:

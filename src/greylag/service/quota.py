@@ -108,14 +108,18 @@ class Quota:
 
     def answered(self, question: Question, answered: Answered) -> None:
         """Note an answer that the store has given."""
-        reason = answered.decision.reason
-        if reason is Reason.NEW and answered.decision.changes:
-            self._moved(question.triplet, 1)
+        decision = answered.decision
+        reason = decision.reason
+        if reason is Reason.NEW and decision.changes:
+            for change in decision.changes:  # that of its pool takes room, too
+                self._moved(change.triplet, 1)
             self._waiting.add(question.triplet.network, question.client, 1)
-            if answered.decision.record is not None:  # it was not live, and starts anew
-                self.fates[fate_of(answered.decision.record)] += 1
+            if decision.record is not None:  # it was not live, and starts anew
+                self.fates[fate_of(decision.record)] += 1
         elif reason is Reason.NEW:
             self.fates[EVICTED] += 1
+        elif reason is Reason.RETRIED and decision.pool is not None and question.pooled is not None:
+            self._moved(question.pooled, -1)  # those of the networks before wait until they expire
         elif reason is Reason.RETRIED:
             self._moved(question.triplet, -1)
             self._waiting.add(question.triplet.network, question.client, -1)
