@@ -12,6 +12,7 @@ from greylag.app.dns import DnsSettings
 from greylag.app.policy_options import POLICY_OPTIONS, SPARING_NAMES
 from greylag.core.evidence import Kind
 from greylag.core.policy import SPARING, Greylist, IdentityBy, NullSender, Policy
+from greylag.core.signs import Sign
 from greylag.core.value import replace
 from greylag.core.zones import DNSBL_CODES, Zone, parse_codes
 
@@ -186,3 +187,33 @@ def test_in_place_of_the_old_plugin_nothing_is_spared_unless_greylag_toml_says_s
     assert not policy.spares
     sparing = load_toml(home, "policy.trust_after = 5\n").policy
     assert (sparing.trust_after, sparing.normalise) == (5, False)
+
+
+@pytest.mark.parametrize(
+    ("signs", "needed", "zones", "most"),
+    [
+        ([], 1, False, 0),
+        (["helo", "spf"], 3, False, 2),
+        (["no-name", "dynamic-name"], 2, False, 1),
+        (["dnsbl"], 1, False, 0),
+        (["dnsbl", "helo"], 2, False, 1),
+        ([sign.value for sign in Sign], 5, False, 4),
+        ([sign.value for sign in Sign], 6, True, 5),
+    ],
+)
+def test_more_signs_needed_than_mail_can_show_is_an_error(
+    home: Path, signs: list[str], needed: int, zones: bool, most: int
+) -> None:
+    """Or greylisting would be off, and nobody would know."""
+    dns = '[dns]\nservers = ["192.0.2.53"]\n' + ('dnsbl = ["list.example.org"]\n' if zones else "")
+
+    def text(number: int) -> str:
+        return f'[policy]\ngreylist = "suspicious"\nsigns = {signs}\nsigns_needed = {number}\n{dns}'
+
+    (error,) = errors_of(home, text(needed))
+    places = ", ".join(f"etc-greylag.toml:{line}" for line in (4, 3, 2))
+    told = f"policy.signs_needed is {needed}, and mail can show {most} of policy.signs at most"
+    assert error.startswith(f"{places}: {told}: nothing would be greylisted")
+    assert load_toml(home, text(needed).replace("suspicious", "all"))
+    if most:
+        assert load_toml(home, text(most))

@@ -45,7 +45,7 @@ def test_every_setting_of_a_table(home: Path) -> None:
         identity = "spf"
         trust_after = 3
         trust_all_after = 0
-        signs = ["helo"]
+        signs = ["helo", "spf"]
         signs_needed = 2
         [[recipient]]  # the rest
         match = [".example.net"]
@@ -57,7 +57,8 @@ def test_every_setting_of_a_table(home: Path) -> None:
     changes = (
         *(("greylist", Greylist.SUSPICIOUS), ("delay", 60), ("retry_window", 14400)),
         *(("lifetime", 90 * 86400), ("identity", IdentityBy.SPF), ("trust_after", 3)),
-        *(("trust_all_after", 0), ("signs", frozenset({Sign.HELO})), ("signs_needed", 2)),
+        *(("trust_all_after", 0), ("signs", frozenset({Sign.HELO, Sign.SPF}))),
+        ("signs_needed", 2),
     )
     where = f"{home}/etc-greylag.toml"
     assert one == Table(("example.net", "user@example.org"), changes, f"{where}:4")
@@ -160,3 +161,17 @@ def test_in_new_installations_postmaster_and_abuse_are_never_greylisted_unless_a
     (home / "control" / "greylisting").write_text("")
     assert load_toml(home, "").recipients.tables == ()
     assert load_toml(home, "").policy.greylist is Policy().greylist
+
+
+def test_a_table_under_which_nothing_would_be_greylisted(home: Path) -> None:
+    """More signs needed than mail can show: greylisting would be off, and nobody would know."""
+    policy = 'policy = {signs = ["helo"], signs_needed = 3}\n'
+    table = '[[recipient]]\nmatch = ["example.net"]\n'
+    assert load_toml(home, policy + table)
+    (error,) = errors_of(home, f'{policy}{table}greylist = "suspicious"\n')
+    assert error.startswith("greylag.toml:2: recipient.signs_needed is 3, and ")
+    assert "1 of recipient.signs at most" in error
+    assert load_toml(home, f'{policy}{table}greylist = "suspicious"\nsigns_needed = 1\n')
+    suspicious = f'policy.greylist = "suspicious"\n{table}'
+    (error,) = errors_of(home, f"{suspicious}signs = []\n")
+    assert error.startswith("greylag.toml:2: recipient.signs_needed is 1, and mail can show 0 of ")

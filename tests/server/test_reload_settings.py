@@ -274,7 +274,8 @@ def signs(site: Site) -> None:
 
 
 def signs_needed(site: Site) -> None:
-    needed = {"policy__greylist": '"suspicious"', "policy__signs": '["helo"]'}
+    signs = '["helo", "sender-is-recipient"]'
+    needed = {"policy__greylist": '"suspicious"', "policy__signs": signs}
     site.change(**needed, policy__signs_needed="2")
     assert site.ask(helo_name="[192.0.2.1]") == LET_IN
 

@@ -15,8 +15,9 @@ from greylag.app.options import OPTIONS
 from greylag.app.policy_options import DROP_IN, SPARING_NAMES
 from greylag.app.recipients import DEFAULT_TABLES
 from greylag.app.toml_file import Toml, read_toml
-from greylag.core.policy import NullSender, Policy, Room
+from greylag.core.policy import Greylist, NullSender, Policy, Room
 from greylag.core.recipients import NO_TABLES, Recipients, Table
+from greylag.core.signs import most_signs
 from greylag.core.value import replace, value
 from greylag.core.verdict import Verdict
 from greylag.service.policies import overridden
@@ -150,6 +151,26 @@ def _compare_times(policy: Policy, tables: tuple[Table, ...], errors: list[str])
                 errors += [f"{table.origin}: {fault}"] if fault else []
 
 
+def _compare_signs(
+    policy: Policy, tables: tuple[Table, ...], origins: dict[str, str], errors: list[str]
+) -> None:
+    """Tell where more signs are needed than any mail can show: nothing would be greylisted."""
+    keys = "policy.signs_needed", "policy.signs", "policy.greylist"
+    set_at = [where for key in keys if (where := origins[key]) != "default"]
+    checked = [(policy, ", ".join(dict.fromkeys(set_at)), "policy")] + [
+        (replace(policy, **dict(table.changes)), table.origin, "recipient")
+        for table in tables
+        if table.sets("greylist", "signs", "signs_needed")
+    ]
+    for one, origin, section in checked:
+        if one.greylist is Greylist.SUSPICIOUS and one.signs_needed > most_signs(one):
+            errors.append(
+                f"{origin}: {section}.signs_needed is {one.signs_needed}, and mail can show "
+                f"{most_signs(one)} of {section}.signs at most: nothing would be greylisted "
+                "(a client shows no-name or dynamic-name, and dnsbl needs dns.dnsbl)"
+            )
+
+
 # What differs for those who come from the old plugin, beside its numbers. Nothing spares mail the
 # delay that did not there.
 _OLD_PLUGIN = [
@@ -221,6 +242,7 @@ def _settle(
     values = _values(given)
     origins = {item.key: item.origin for item in given}
     policy, dns = informed(_policy(values), tables, values, origins, errors)
+    _compare_signs(policy, tables, origins, errors)
     fault = policy.fault()
     if fault:
         errors.append(f"{origins['policy.retry_window']}, {origins['policy.delay']}: {fault}")

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from greylag.core.policy import Policy
     from greylag.core.question import Question
 
 
@@ -38,6 +39,13 @@ class Found:
 
     sign: Sign
     source: str
+
+
+def most_signs(policy: Policy) -> int:
+    """Return how many of the signs that count one attempt can show at most."""
+    counted = policy.signs if policy.dnsbl else policy.signs - {Sign.DNSBL}
+    either = {Sign.NO_NAME, Sign.DYNAMIC_NAME}  # who has no name has no dynamic one
+    return len(counted) - (either <= counted)
 
 
 def signs_of(question: Question) -> list[Found]:
