@@ -199,7 +199,46 @@ def test_a_line_that_a_wider_range_hides_is_an_error() -> None:
     """There the first line decides, and here the narrowest range would."""
     table = PostfixTable(ALLOW, None)
     assert table("192.0.2.0/24 REJECT") is None
-    with pytest.raises(ValueError, match="hidden by a wider range"):
+    with pytest.raises(ValueError, match="hidden by a range"):
         table("192.0.2.0/28 OK")
     assert table("198.51.100.0/28 OK") is not None
     assert table("198.51.100.0/24 REJECT") is None
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        ("203.0.113.0/24 OK", "203.0.113.5 REJECT"),
+        ("203.0.113.0/24 DUNNO", "203.0.113.5 REJECT"),
+        ("203.0.113.0/24 DUNNO", "203.0.113.0/28 REJECT"),
+        ("203.0.113.0/24 DUNNO", "203.0.113.0/24 REJECT"),
+        ("203.0.113.0/24 OK", "203.0.113.0/24 REJECT"),
+        ("203.0.113.5/32 OK", "203.0.113.5 REJECT"),
+        ("2001:db8::/32 OK", "2001:db8::5 REJECT"),
+    ],
+)
+def test_what_a_range_hides_is_an_error_however_it_is_written(before: str, line: str) -> None:
+    """An address behind a range of a cidr table is hidden, also where that says nothing."""
+    table = PostfixTable(DENY, None)
+    assert table(before) is None
+    with pytest.raises(ValueError, match="hidden by a range"):
+        table(line)
+    assert table("198.51.100.5 REJECT") is not None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["203.0.113.5 REJECT", "203.0.113.0/24 OK"],
+        ["203.0.113.0/24 REJECT", "203.0.113.5 REJECT"],
+        ["203.0.113 OK", "203.0.113.5 REJECT"],  # as for hash: the narrowest decides there, too
+        ["203.0.113.0/24 OK", "203.0.113.0/28 DUNNO", "203.0.114.5 REJECT"],
+        ["mail.example.org DUNNO", "203.0.113.5 REJECT"],
+    ],
+)
+def test_what_no_range_hides_is_read(lines: list[str]) -> None:
+    table = PostfixTable(DENY, None)
+    assert "REJECT" in "".join(lines)
+    assert len([found for line in lines if (found := table(line))]) == len(
+        [line for line in lines if "REJECT" in line]
+    )

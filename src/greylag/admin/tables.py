@@ -86,7 +86,8 @@ class PostfixTable:
     def __init__(self, which: Which, kind: str | None) -> None:
         self._which = which
         self._kind = kind
-        self._ranges: dict[tuple[bytes, int], bool] = {}  # whether it lets in, by range
+        # By range of a cidr table, whether it lets in. None: it says nothing.
+        self._ranges: dict[tuple[bytes, int], bool | None] = {}
         self.others = 0  # lines for the other list
 
     def __call__(self, line: str) -> Read | None:
@@ -95,11 +96,13 @@ class PostfixTable:
             return None
         key, *rest = line.split(None, 1)
         lets_in = self._action(rest[0].strip() if rest else "")
-        if lets_in is None:
+        if lets_in is None and "/" not in key:
             return None
         subject = self._subject(key)
-        if isinstance(subject, Network) and "/" in key:
+        if isinstance(subject, Network):
             self._refuse_hidden(subject, lets_in, key)
+        if lets_in is None:
+            return None
         if lets_in is not (self._which is ALLOW):
             self.others += 1
             return None
@@ -124,12 +127,21 @@ class PostfixTable:
             return parse_kind(key.removeprefix("."), SENDER_DOMAIN, below=True)
         return _recipient(key.removeprefix("."))
 
-    def _refuse_hidden(self, subject: Network, lets_in: bool, key: str) -> None:
-        """In a cidr table the first line decides; in our lists the narrowest range does."""
-        for prefix in range(subject.prefix):
-            if self._ranges.get((network(subject.packed, prefix), prefix), lets_in) is not lets_in:
-                raise ValueError(_no_entry(key, "hidden by a wider range that stands before it"))
-        self._ranges.setdefault((subject.packed, subject.prefix), lets_in)
+    def _refuse_hidden(self, subject: Network, lets_in: bool | None, key: str) -> None:
+        """In a cidr table the first line decides; in our lists the narrowest range does.
+
+        Ranges with a slash are of a cidr table, so an address behind them is, too. In other tables
+        the narrowest decides as well: there `192.0.2` is a range.
+        """
+        ranged = "/" in key
+        if not ranged and subject.prefix < 8 * len(subject.packed):
+            return
+        for prefix in range(subject.prefix + 1) if self._ranges else ():
+            before = self._ranges.get((network(subject.packed, prefix), prefix), lets_in)
+            if lets_in is not None and before is not lets_in:
+                raise ValueError(_no_entry(key, "hidden by a range that stands before it"))
+        if ranged:
+            self._ranges.setdefault((subject.packed, subject.prefix), lets_in)
 
 
 def _client(text: str, *, partial: tuple[int, ...], name: bool = True) -> Subject:
