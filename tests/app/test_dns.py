@@ -214,6 +214,6 @@ def test_more_signs_needed_than_mail_can_show_is_an_error(
     places = ", ".join(f"etc-greylag.toml:{line}" for line in (4, 3, 2))
     told = f"policy.signs_needed is {needed}, and mail can show {most} of policy.signs at most"
     assert error.startswith(f"{places}: {told}: nothing would be greylisted")
-    assert load_toml(home, text(needed).replace("suspicious", "all"))
+    load_toml(home, text(needed).replace("suspicious", "all"))
     if most:
-        assert load_toml(home, text(most))
+        load_toml(home, text(most))
