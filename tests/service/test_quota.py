@@ -624,7 +624,7 @@ def test_waiting_records_of_pools_are_room_t6() -> None:
     site = Site(Room(total=1000, per_network=200))
     for start in range(0, 6000, 200):
         asked = [
-            site.asked(b"10.%d.%d.9" % divmod(number, 250), b"a@example.org", policy)
+            site.asked(b"10.%d.%d.9" % divmod(number, 250), None, policy)
             for number in range(start, start + 200)
         ]
         site.ask_all([with_known(question, evidence) for question in asked])
