@@ -158,14 +158,15 @@ def needs(
     kinds = question.policy.evidence
     if question.lists_only or not (kinds or question.wants):
         return None
-    if record is not None and record.live(now):
+    is_live = record is not None and record.live(now)
+    if record is not None and is_live:
         if record.passed or not question.earns_trust or _too_early(question, record, now):
             return None
         kinds = kinds & _OF_IDENTITY
-    elif spared_at_once(question, others, now) is not None:
-        return None
     missing = (kinds | question.wants).difference(question.known)
-    return Needs(missing) if missing else None
+    if not missing or (not is_live and spared_at_once(question, others, now) is not None):
+        return None
+    return Needs(missing)
 
 
 def decide(

@@ -145,9 +145,10 @@ def spared_at_once(question: Question, others: Records, now: int) -> Decision | 
             return Decision(_PASS, Reason.CORRESPONDENT, record=sent)
     if question.provider is not None:
         return Decision(_PASS, Reason.PROVIDER, entry=question.provider)
-    if not (question.policy.trusts and question.host_is_sure and is_named(question)):
+    if not (question.policy.trusts and question.host_is_sure):
         return None
-    return _trusted(question, of_address(question.client), others, now)
+    decision = _trusted(question, of_address(question.client), others, now)
+    return decision if decision is not None and is_named(question) else None
 
 
 def spared(question: Question, others: Records, now: int) -> Decision | None:
