@@ -81,7 +81,7 @@ MATCH = 'expected a list such as ["example.net", ".example.net", "user@example.o
         ('[[recipient]]\nmatch = "x"\n', f"2: recipient.match: {MATCH}"),
         (
             '[[recipient]]\nmatch = ["example.net", "a b@"]\n',
-            f"2: recipient.match: {MATCH}: number 2 names no mailbox",
+            f"2: recipient.match: {MATCH}: number 2, 'a b@', names no mailbox",
         ),
         (
             '[[recipient]]\nmatch = ["a@"]\n[[ recipient ]] # two\nmatch = ["b@"]\ndelay = 5\n',
@@ -175,3 +175,34 @@ def test_a_table_under_which_nothing_would_be_greylisted(home: Path) -> None:
     suspicious = f'policy.greylist = "suspicious"\n{table}'
     (error,) = errors_of(home, f"{suspicious}signs = []\n")
     assert error.startswith("greylag.toml:2: recipient.signs_needed is 1, and mail can show 0 of ")
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("*@example.net", "'*@example.net', names no mailbox"),
+        ("info-*@example.net", "'info-*@example.net', names no mailbox"),
+        ("*@", "'*@', names no mailbox"),
+        ("@example.net", "'@example.net', names no mailbox"),
+        ("192.0.2.1", "'192.0.2.1', names no domain"),
+        ("bob@192.0.2.1", "'bob@192.0.2.1', names no domain"),
+        ("bob", "'bob', names no domain ('bob@' is a mailbox of any, '.bob' a domain)"),
+    ],
+)
+def test_what_no_recipient_could_be_is_an_error_that_quotes_it(
+    home: Path, item: str, told: str
+) -> None:
+    (error,) = errors_of(home, f'[[recipient]]\nmatch = ["example.net", "{item}"]\n')
+    assert error == f"greylag.toml:2: recipient.match: {MATCH}: number 2, {told}"
+
+
+def test_what_may_be_a_password_is_not_quoted(home: Path) -> None:
+    """T43: in whatever place it was put."""
+    url = "mysql://greylag:secret@db/mail"
+    (error,) = errors_of(home, f'[[recipient]]\nmatch = ["{url}"]\n')
+    assert "secret" not in error
+
+
+@pytest.mark.parametrize("item", ["bob@", ".bob", "localhost", "bob@localhost", "example.net"])
+def test_names_without_a_dot_that_may_be_meant(home: Path, item: str) -> None:
+    load_toml(home, f'[[recipient]]\nmatch = ["{item}"]\n')

@@ -23,6 +23,7 @@ TABLE_OPTIONS: dict[str, Option] = {
     name: option for option in POLICY_OPTIONS if (name := option.key.partition(".")[2]) in _NAMES
 }
 MATCH = "match"
+_SHOWN = 80  # characters of a wrong value that an error quotes
 # Whoever is refused by mistake writes to them, and waits for the answer.
 SPARED = Table(("postmaster@", "abuse@"), (("greylist", Greylist.OFF),), "default")
 DEFAULT_TABLES: tuple[Table, ...] = (SPARED,)
@@ -51,14 +52,14 @@ def read_table(
         except ValueError as error:
             errors.append((name, f"{SECTION}.{name}: {error}, got {shown(given)}"))
     try:
-        match = _match(raw.get(MATCH))
+        match = _match(raw.get(MATCH), shown)
     except ValueError as error:
         errors.append((MATCH, f"{SECTION}.{MATCH}: {error}"))
         match = ()
     return (None if errors else Table(match, tuple(changes), origin)), errors
 
 
-def _match(raw: object) -> tuple[str, ...]:
+def _match(raw: object, shown: Callable[[object], str]) -> tuple[str, ...]:
     expected = (
         'expected a list such as ["example.net", ".example.net", "user@example.org", "postmaster@"]'
     )
@@ -69,7 +70,9 @@ def _match(raw: object) -> tuple[str, ...]:
         try:
             found.append(pattern_of(item))
         except ValueError as error:
-            raise ValueError(f"{expected}: number {number} {error}") from None
+            # A mailbox may be shown; what may be a URL may not.
+            quoted = shown(item) if set(item) & set(":/") else repr(item[:_SHOWN])
+            raise ValueError(f"{expected}: number {number}, {quoted}, {error}") from None
     return tuple(found)
 
 

@@ -42,17 +42,20 @@ def pattern_of(text: str) -> str:
     if not at:
         local, domain = "", domain.removeprefix(".")
     whole = local + at
-    plain = local.isascii() and local.isprintable() and not set(local) & set(" @")
+    plain = local.isascii() and local.isprintable() and not set(local) & set(" @*")
     if at and not domain:
         if not local or not plain:
             raise ValueError("names no mailbox")
         return whole.lower()
     name = canonical_domain(domain.encode("utf-8", "replace")).removesuffix(".")
-    if not all(label and set(label) <= _HOST_NAME for label in name.split(".")):
+    labels = name.split(".")
+    if not all(label and set(label) <= _HOST_NAME for label in labels) or labels[-1].isdigit():
         raise ValueError("names no domain")
+    if not at and len(labels) == 1 and not text.startswith(".") and name != "localhost":
+        raise ValueError(f"names no domain ('{name}@' is a mailbox of any, '.{name}' a domain)")
     if at:
         mailbox, _domain, spelling = recipient_of(f"{local}@{name}".encode("utf-8", "replace"))
-        if spelling is Spelling.AMBIGUOUS or not plain:
+        if spelling is Spelling.AMBIGUOUS or not local or not plain:
             raise ValueError("names no mailbox")
         return mailbox
     return f".{name}" if text.startswith(".") else name
