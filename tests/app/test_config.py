@@ -525,3 +525,11 @@ def test_a_file_of_the_kernels_that_has_to_be_waited_for_is_no_plain_file(home: 
         os.close(handle)
     with pytest.raises(ConfigError, match="control/greylisting: expected a plain file"):
         load({}, str(home))
+
+
+def test_a_wrong_sign_is_quoted(home: Path) -> None:
+    """It is no password, though an `@` may be a part of a URL that has one."""
+    with pytest.raises(ConfigError) as caught:
+        load_toml(home, 'policy.mailbox_separator = "@"\n')
+    (error,) = caught.value.errors
+    assert error.endswith("""expected one sign such as "+" or "-", or "", got '@'""")

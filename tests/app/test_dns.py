@@ -72,6 +72,13 @@ def test_who_cannot_be_asked(home: Path, text: str) -> None:
     assert found.startswith('etc-greylag.toml:1: dns.servers: expected "system", "off", or a list')
 
 
+def test_it_is_said_how_many_servers_are_too_many(home: Path) -> None:
+    many = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "::1"]
+    (found,) = errors_of(home, f"dns.servers = {many}\n")
+    assert ": at most 3, got " in found
+    load_toml(home, f"dns.servers = {many[:3]}\n")
+
+
 def test_zones_and_the_evidence_that_they_are(home: Path) -> None:
     settings = load_toml(
         home,

@@ -102,8 +102,11 @@ def test_lists_show_kind_origin_and_who_may_be_forged(greylag: Greylag) -> None:
         ("allow add --sender --recipient a@b.example", "--sender and --recipient are two kinds"),
         ("allow add --with-subdomains a.example", "--with-subdomains goes with"),
         ("allow add --sender --with-subdomains a@b.example", "--with-subdomains goes with"),
-        ("deny add --sender --spoofable a@b.example", "--spoofable is for allow add"),
-        ("allow add --recipient --spoofable a@b.example", "--spoofable is for allow add"),
+        ("deny add --sender --spoofable a@b.example", "No such option '--spoofable'"),
+        (
+            "allow add --recipient --spoofable a@b.example",
+            "--spoofable is for --sender and --sender-domain",
+        ),
         ("allow add --sender partner.example", "--sender-domain names a domain"),
         ("allow add --client-name 192.0.2.1", "is an address"),
     ],

@@ -94,4 +94,5 @@ def test_what_is_none_changes_nothing(greylag: Greylag, words: str, told: str) -
     result = greylag.run(*words.split())
     assert result.exit_code == 2
     assert told in result.stderr
+    assert "--domain" not in result.stderr, "they have no such option"
     assert not greylag.database.exists()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greylag.core.accesslist import NEVER, Entry, Purpose
+from greylag.core.kinds import parse_kind
 from greylag.core.policy import Policy
-from greylag.core.subject import RecipientMailbox, Subject
+from greylag.core.subject import RECIPIENT, RecipientMailbox, Subject
 from greylag.core.value import value
 from greylag.store.base import Store
 
@@ -17,6 +18,18 @@ class Taken:
 
     gone: list[Subject]
     missing: list[Subject]
+
+
+def read_mailboxes(texts: Sequence[str]) -> tuple[list[Subject], list[str]]:
+    """Return the mailboxes that the texts name, and an error for each text that names none."""
+    boxes: list[Subject] = []
+    errors: list[str] = []
+    for text in texts:
+        try:
+            boxes.append(parse_kind(text, RECIPIENT, options=False))
+        except ValueError as error:
+            errors.append(str(error))
+    return boxes, errors
 
 
 def whole_mailboxes(subjects: Sequence[Subject], policy: Policy) -> list[Subject]:

@@ -43,8 +43,10 @@ def _servers(raw: object) -> str | tuple[str, ...]:
     """Return whom to ask. A name of a server would have to be asked about itself."""
     if raw in (OFF, SYSTEM):
         return str(raw)
-    if not isinstance(raw, list) or not 0 < len(raw) <= _MOST_SERVERS:
+    if not isinstance(raw, list) or not raw:
         raise ValueError(_EXPECTED)
+    if len(raw) > _MOST_SERVERS:
+        raise ValueError(f"{_EXPECTED}: at most {_MOST_SERVERS}")
     for item in raw:
         if not isinstance(item, str):
             raise ValueError(_EXPECTED)

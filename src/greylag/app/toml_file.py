@@ -134,7 +134,8 @@ def _shown(raw: object, *, secret: bool) -> str:
         text = repr(raw)
     except RecursionError:  # keys within keys, thousands deep
         return type(raw).__name__
-    return (shown_wrong(raw) if secret or "://" in text or "@" in text else text)[:_SHOWN]
+    hidden = secret or "://" in text or ("@" in text and raw != "@")  # a sign is no password
+    return (shown_wrong(raw) if hidden else text)[:_SHOWN]
 
 
 def _sections() -> list[str]:

@@ -15,7 +15,7 @@ from greylag.admin.lists import ALLOW, How, Which, kind_of
 from greylag.admin.moments import moment, when
 from greylag.admin.recipients import whole_mailboxes
 from greylag.cli.common import NOTHING, OK, USAGE, CommandError, Group, Run, examples, json_option
-from greylag.cli.kinds import chosen, kind_options, option_of
+from greylag.cli.kinds import F, chosen, kind_options, option_of
 from greylag.cli.listimport import import_command
 from greylag.cli.listput import confirm, put, refuse, yes_option
 from greylag.cli.output import say, write_json, write_table
@@ -56,6 +56,10 @@ def list_group(which: Which) -> click.Group:
     return group
 
 
+def _unchanged(command: F) -> F:
+    return command
+
+
 def _add(which: Which) -> click.Command:
     @click.command(
         help=f"Put subjects on the {which.name}, all or none.\n\n"
@@ -71,7 +75,7 @@ def _add(which: Which) -> click.Command:
         help="Until when it counts: a time from now such as 7d, or the start of a day in UTC.",
     )
     @kind_options
-    @spoofable_option
+    @(spoofable_option if which is ALLOW else _unchanged)
     @yes_option
     @json_option
     @click.pass_obj
@@ -82,11 +86,11 @@ def _add(which: Which) -> click.Command:
         comment: str | None,
         expires: str | None,
         *,
-        spoofable: bool,
         yes: bool,
+        spoofable: bool = False,
         **kinds: bool,
     ) -> int:
-        found, errors = read_subjects(subjects, *_chosen(which, kinds, spoofable=spoofable))
+        found, errors = read_subjects(subjects, *_chosen(kinds, spoofable=spoofable))
         text, until = _comment_and_end(run, comment, expires, errors)
         found = whole_mailboxes(found, run.policy)
         confirm(which, found, yes=yes)
@@ -95,10 +99,10 @@ def _add(which: Which) -> click.Command:
     return add
 
 
-def _chosen(which: Which, kinds: dict[str, bool], *, spoofable: bool) -> tuple[str | None, bool]:
+def _chosen(kinds: dict[str, bool], *, spoofable: bool) -> tuple[str | None, bool]:
     kind, below = chosen(kinds)
-    if spoofable and not (which is ALLOW and kind in (SENDER, SENDER_DOMAIN)):
-        raise click.UsageError("--spoofable is for allow add --sender and --sender-domain")
+    if spoofable and kind not in (SENDER, SENDER_DOMAIN):
+        raise click.UsageError("--spoofable is for --sender and --sender-domain")
     return kind, below
 
 

@@ -6,9 +6,16 @@ from contextlib import closing
 
 import click
 
-from greylag.admin.entries import read_comment, read_subjects
+from greylag.admin.entries import read_comment
 from greylag.admin.moments import moment, when
-from greylag.admin.recipients import Taken, mark, marked, take, whole_mailboxes
+from greylag.admin.recipients import (
+    Taken,
+    mark,
+    marked,
+    read_mailboxes,
+    take,
+    whole_mailboxes,
+)
 from greylag.admin.trust import end, identity_text, typed_trapped
 from greylag.cli.common import (
     NOTHING,
@@ -26,7 +33,7 @@ from greylag.cli.output import say, write_json, write_table
 from greylag.cli.shown import subject_text
 from greylag.core.accesslist import NEVER, Purpose
 from greylag.core.duration import parse_duration
-from greylag.core.subject import RECIPIENT, Subject
+from greylag.core.subject import Subject
 from greylag.store.base import LISTS
 
 
@@ -180,7 +187,7 @@ def trap_list(run: Run, /) -> None:
 
 
 def _read(run: Run, texts: tuple[str, ...], outcome: str) -> list[Subject]:
-    boxes, errors = read_subjects(texts, RECIPIENT)
+    boxes, errors = read_mailboxes(texts)
     if errors:
         raise CommandError([*errors, outcome], USAGE)
     return whole_mailboxes(boxes, run.policy)

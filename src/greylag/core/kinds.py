@@ -24,10 +24,11 @@ _HOST_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _BELOW = {DOMAIN: DOMAINS, SENDER_DOMAIN: SENDER_DOMAINS}
 
 
-def parse_kind(text: str, kind: str, *, below: bool = False) -> Subject:
+def parse_kind(text: str, kind: str, *, below: bool = False, options: bool = True) -> Subject:
     """Read a subject of a kind (of `core.subject`): a text of the command line, or of a file.
 
-    `below` takes the domains below it, too. Raises ValueError with what was expected.
+    `below` takes the domains below it, too. `options`: what was typed may be meant as another kind,
+    which an option names. Raises ValueError with what was expected.
     """
     text = text.strip()
     kind = _BELOW[kind] if below else kind
@@ -37,7 +38,7 @@ def parse_kind(text: str, kind: str, *, below: bool = False) -> Subject:
     if kind == CLIENT_NAME:
         return named(kind, _client_name(text))
     if kind in (SENDER, RECIPIENT):
-        return named(kind, _mailbox(text, kind))
+        return named(kind, _mailbox(text, kind, options))
     return named(kind, _sender_domain(text, below=below))
 
 
@@ -74,7 +75,7 @@ def _domain_name(text: str) -> str | None:
     return name if sound and not labels[-1].isdigit() else None
 
 
-def _mailbox(text: str, kind: str) -> str:
+def _mailbox(text: str, kind: str, options: bool) -> str:
     whole = "expected a mailbox such as user@example.org"
     if text.startswith("<") and text.endswith(">"):
         text = text[1:-1]
@@ -83,7 +84,7 @@ def _mailbox(text: str, kind: str) -> str:
         raise ValueError(f"{whole}; for the null sender there is the setting policy.null_sender")
     if not at:
         option = "--sender-domain names a domain" if kind == SENDER else "--domain names a domain"
-        raise ValueError(f"{whole}, got {_shown(text)} ({option})")
+        raise ValueError(f"{whole}, got {_shown(text)}" + (f" ({option})" if options else ""))
     name = _domain_name(domain)
     raw = _bytes(f"{local}@{name}")
     mailbox = sender_of(raw) if kind == SENDER else canonical(raw)
