@@ -15,21 +15,26 @@ from tests.servers.machine import Machine, machine
 
 PAGE = Path(__file__).parents[2] / "docs" / "which-mail.md"
 SETTINGS = '[server]\npolicy = ["127.0.0.1:10023"]\n'
-# A submission port as in Debian's master.cf; who may say that somebody has logged in, tests need.
+# Debian's own master.cf with its submission port uncommented, as the page asks for. Who may say that
+# somebody has logged in, and a certificate that the chroot's smtpd can read, tests need.
 SUBMISSION = """
-postconf -M 'submission/inet=submission inet n - y - - smtpd'
-postconf -P 'submission/inet/smtpd_relay_restrictions=permit_mynetworks,reject' \\
-    'submission/inet/smtpd_authorized_xclient_hosts=127.0.0.1' \\
-    'submission/inet/smtpd_recipient_restrictions=' \\
-    'submission/inet/smtpd_peername_lookup=no'
+cp /usr/share/postfix/master.cf.dist /etc/postfix/master.cf
+printf 'postlog unix-dgram n - n - 1 postlogd\\n' >> /etc/postfix/master.cf
+sed -i '/^#submission inet/,/milter_macro/s/^#\\(submission \\|  -o \\)/\\1/' /etc/postfix/master.cf
+[ -e /etc/postfix/own.pem ] || openssl req -x509 -nodes -newkey rsa:2048 -days 2 \
+    -subj /CN=mx.example.net -keyout /etc/postfix/own.pem -out /etc/postfix/own.crt 2> /dev/null
+postconf -e smtpd_tls_cert_file=/etc/postfix/own.crt smtpd_tls_key_file=/etc/postfix/own.pem \
+    smtpd_authorized_xclient_hosts=127.0.0.1
 """
 SUBMITTED = """
-import smtplib, sys
-sender, recipient = sys.argv[1:]
+import smtplib, ssl, sys
+login, sender, recipient = sys.argv[1:]
 with smtplib.SMTP("127.0.0.1", 587, "laptop.example.net", 30) as smtp:
+    smtp.starttls(context=ssl._create_unverified_context())
     smtp.ehlo()
-    print(smtp.docmd("XCLIENT", "LOGIN=alice"))
-    smtp.ehlo()
+    if login:
+        print(smtp.docmd("XCLIENT", "LOGIN=" + login))
+        smtp.ehlo()
     smtp.mail(sender)
     code, text = smtp.rcpt(recipient)
 print(code, text.decode())
@@ -117,13 +122,26 @@ def test_whom_a_user_wrote_to_may_answer_at_once(debian: Machine) -> None:
     (section,) = blocks("Answers to your own users")
     debian.run(section)
     assert mail(debian, "stranger@example.org").startswith("451")
-    told = debian.python(SUBMITTED, "alice@example.net", "friend@example.org")
+    told = debian.python(SUBMITTED, "alice", "alice@example.net", "friend@example.org")
     assert told.splitlines()[-1].startswith("250"), told
     debian.eventually(postfix_page.LOG, "reason=authenticated")
     debian.run("sleep 2")  # it is remembered with what else is written later
     assert mail(debian, "friend@example.org").startswith("250")
     debian.eventually(postfix_page.LOG, "reason=correspondent")
     assert mail(debian, "other@example.org").startswith("451")
+    for recipient in ("friend@example.org", "alice@example.net"):
+        told = debian.python(SUBMITTED, "", "nobody-logged-in@example.com", recipient)
+        assert told.splitlines()[-1].startswith("554 5.7.1"), told
+    assert "nobody-logged-in" not in debian.run(postfix_page.LOG)
+
+
+def test_of_tables_for_some_the_first_holds_so_postmaster_stays_free(debian: Machine) -> None:
+    (tables,) = blocks("Less for some recipients")
+    reload(debian, tables.replace("codes@", "bob@"))
+    debian.run("id bob > /dev/null 2>&1 || useradd --create-home bob")
+    assert mail(debian, "table@example.org", "bob@example.net").startswith("250")
+    assert mail(debian, "table@example.org").startswith("451")
+    assert mail(debian, "table@example.org", "postmaster@example.net").startswith("250")
 
 
 def test_what_is_expected_and_who_is_never_greylisted(debian: Machine) -> None:
