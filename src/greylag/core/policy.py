@@ -95,7 +95,7 @@ class Policy:
     mailbox_separator: str = ""
     # Big senders retry from another network: what says that it is the same sender.
     identity: IdentityBy = IdentityBy.NONE
-    # First passes, over a day or more, after which new mail of a sender's domain from the same
+    # First passes, the first a day ago, after which new mail of a sender's domain from the same
     # identity or address is let in. postgrey 5, whatever the sender. 0: never.
     trust_after: int = 0
     trust_all_after: int = 0  # the same with any sender domain

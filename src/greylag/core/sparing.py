@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Records = Mapping[Triplet, Record]
 
-TRUST_TAKES = 86400  # seconds over which first passes have to be spread: not one night's spam
+TRUST_TAKES = 86400  # seconds since the first of the first passes: not one night's spam
 # First passes of an identity that may each have a domain of their own, where no number of them is
 # enough for all domains.
 MOST_DOMAINS = 10_000
@@ -164,7 +164,7 @@ def spared(question: Question, others: Records, now: int) -> Decision | None:
 
 
 def _trusted(question: Question, identity: bytes, others: Records, now: int) -> Decision | None:
-    """Let in who has passed often enough, over a day or more."""
+    """Let in who has passed often enough, first a day ago or longer."""
     policy, domain = question.policy, question.sender_domain
     wanted = [(policy.trust_after, domain)] if domain else []
     for needed, of_domain in (*wanted, (policy.trust_all_after, "")):
