@@ -15,8 +15,8 @@ from tests.servers.machine import Machine, machine
 
 PAGE = Path(__file__).parents[2] / "docs" / "which-mail.md"
 SETTINGS = '[server]\npolicy = ["127.0.0.1:10023"]\n'
-# Debian's own master.cf with its submission port uncommented, as the page asks for. Who may say that
-# somebody has logged in, and a certificate that the chroot's smtpd can read, tests need.
+# Debian's own master.cf with its submission port uncommented, as the page asks for. Tests need a
+# certificate, and a client who may say that somebody has logged in.
 SUBMISSION = """
 cp /usr/share/postfix/master.cf.dist /etc/postfix/master.cf
 printf 'postlog unix-dgram n - n - 1 postlogd\\n' >> /etc/postfix/master.cf

@@ -59,7 +59,7 @@ class Trust:
 
     @property
     def earliest(self) -> int:
-        """Return the time from which it may hold: the first of the first passes has to be a day old."""
+        """Return the time from which it may hold: the first pass has to be a day old."""
         return self.since + TRUST_TAKES
 
 

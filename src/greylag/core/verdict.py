@@ -106,7 +106,9 @@ class Reason(Enum):
     CORRESPONDENT = _row(
         "correspondent", _PASS, "one of our users wrote to this sender from this mailbox"
     )
-    TRUSTED = _row("trusted", _PASS, "this sender has passed often enough, first a day ago or longer")
+    TRUSTED = _row(
+        "trusted", _PASS, "this sender has passed often enough, first a day ago or longer"
+    )
     PROVIDER = _row("provider", _PASS, "a big sender publishes this address as one of its own")
     DNSWL = _row("dnswl", _PASS, "a DNSWL that the configuration names lists the client")
     TRAPPED = _row(
