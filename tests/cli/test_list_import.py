@@ -239,6 +239,18 @@ def test_replace_by_an_empty_file_removes_nothing(greylag: Greylag) -> None:
     assert greylag.entries() == ["allow 192.0.2.1 [list]"]
 
 
+def test_replace_partly_removes_the_entry_of_a_line_that_became_unreadable(
+    greylag: Greylag,
+) -> None:
+    (greylag.home / "list").write_text("192.0.2.1\n192.0.2.2\n")
+    greylag.run("allow", "import", "list")
+    (greylag.home / "list").write_text("192.0.2.1\n192.0.2.2.\n")
+    result = greylag.run("allow", "import", "--replace", "--partly", "list")
+    assert result.exit_code == 0
+    assert "list: 1 lines were left out" in result.stderr
+    assert greylag.entries() == ["allow 192.0.2.1 [list]"]
+
+
 def test_standard_input_needs_a_name_to_be_replaced(greylag: Greylag) -> None:
     result = greylag.run("allow", "import", "--replace", "-", stdin="192.0.2.1\n")
     assert result.exit_code == 2
