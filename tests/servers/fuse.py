@@ -27,6 +27,9 @@ def _attributes(node: int) -> bytes:
     return struct.pack("<6Q10I", node, 0, *[0] * 4, *[0] * 3, mode, 1, 0, 0, 0, 4096, 0)
 
 
+_PATIENCE = 10  # seconds until the last file is closed, and the kernel ends the connection
+
+
 class Silent:
     """The server of the file system."""
 
@@ -40,7 +43,8 @@ class Silent:
         if _LIBC.mount(b"silent", self._folder, b"fuse", 0, options.encode()):
             os.close(self._device)
             pytest.skip("no FUSE here")
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     @property
     def waiting(self) -> int:
@@ -83,7 +87,9 @@ class Silent:
             with suppress(OSError):
                 self._answer(unique, b"")
         _LIBC.umount2(self._folder, _DETACH)
-        os.close(self._device)
+        self._thread.join(_PATIENCE)
+        if not self._thread.is_alive():  # else it would read from what gets the number next
+            os.close(self._device)
 
 
 @contextmanager
