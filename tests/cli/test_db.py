@@ -247,7 +247,9 @@ def test_who_only_reads_leaves_an_older_schema_as_it_is_p17(tmp_path: Path) -> N
     assert code == 74
     assert "has schema 1: `greylag db init`, or the daemon, makes it 3" in said
     assert path.read_bytes() == before
-    assert run(tmp_path, f"sqlite://{path}", "db", "init")[0] == 0
+    made = (0, "", "greylag: made: schema 3 (it was 1)\n")
+    assert run(tmp_path, f"sqlite://{path}", "db", "init") == made
+    assert run(tmp_path, f"sqlite://{path}", "db", "init")[2] == "greylag: all was there already\n"
     assert run(tmp_path, f"sqlite://{path}", "stats")[0] == 0
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from greylag.core.subject import Network
 from greylag.store.admin import Finding
 from greylag.store.base import StoreError
+from greylag.store.sqlite.file import refuse_planted
 from greylag.store.sqlite.rows import sound_entries
+from greylag.store.sqlite.schema import MIGRATIONS
 from greylag.store.sqlite.sql import ENTRIES
 from greylag.store.sqlite.store import SqliteStore
 
@@ -24,9 +26,22 @@ class SqliteAdmin:
         self._timeout = timeout
 
     def init(self) -> list[str]:
-        there = self._path.exists()
+        before, newest = self._schema(), len(MIGRATIONS)
         SqliteStore(str(self._path), timeout=self._timeout).close()
-        return [] if there else [str(self._path)]
+        if not before:  # no file, or an empty one
+            return [str(self._path)]
+        return [] if before == newest else [f"schema {newest} (it was {before})"]
+
+    def _schema(self) -> int:
+        """Return the schema of what is there, or 0 where it has none."""
+        if not self._path.is_file():
+            return 0
+        try:
+            refuse_planted(str(self._path))
+            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as db:
+                return int(db.execute("PRAGMA user_version").fetchone()[0])
+        except (sqlite3.Error, StoreError, OSError):
+            return 0  # opening it tells why
 
     def check(self) -> list[Finding]:
         if not self._path.exists():

@@ -63,7 +63,7 @@ def _connect(
         if create:
             _create_file(path)
         _refuse_foreign_file(path, create=create)
-        _refuse_planted(path)
+        refuse_planted(path)
         db = sqlite3.connect(path, timeout=timeout, isolation_level=None)
         db.text_factory = _text
         try:
@@ -219,7 +219,7 @@ def _refuse_foreign_file(path: str, *, create: bool) -> None:
     )
 
 
-def _refuse_planted(path: str) -> None:
+def refuse_planted(path: str) -> None:
     """Refuse a link or a pipe where SQLite keeps its other files: root would write through it."""
     for name in (f"{path}-wal", f"{path}-shm", f"{path}-journal"):
         try:
