@@ -96,3 +96,32 @@ def test_what_is_none_changes_nothing(greylag: Greylag, words: str, told: str) -
     assert told in result.stderr
     assert "--domain" not in result.stderr, "they have no such option"
     assert not greylag.database.exists()
+
+
+def test_a_trap_where_there_are_no_traps_is_told_to_have_no_effect(greylag: Greylag) -> None:
+    assert "off" not in greylag.run("trap", "add", "old@example.net").stderr
+    greylag.configure('policy.trapped_for = "off"\n')
+    result = greylag.run("trap", "add", "old@example.net")
+    assert result.exit_code == 0
+    told = "greylag: traps are off (policy.trapped_for), so nobody is refused for it\n"
+    assert result.stderr.endswith(told)
+    assert greylag.json("trap", "add", "old@example.net")["added"] == ["old@example.net"]
+
+
+def test_a_mailbox_that_the_denylist_names_is_told_to_wait_in_vain(greylag: Greylag) -> None:
+    """Also where it is its domain; not where the mailbox itself is on the allowlist."""
+    told = "the denylist names it, so mail TO it is refused all the same\n"
+    greylag.run("deny", "add", "--recipient", "bob@example.net")
+    greylag.run("deny", "add", "--yes", "example.org")
+    greylag.run("deny", "add", "--yes", "0.0.0.0/0")  # names clients
+    greylag.run("allow", "add", "--recipient", "eve@example.org")
+    for box in ("bob@example.net", "bob@example.org"):
+        result = greylag.run("expect", box)
+        assert (result.exit_code, result.stderr.count("\n")) == (0, 2)
+        assert result.stderr.endswith(f"greylag: {box}: {told}")
+    for box in ("eve@example.org", "dan@example.net"):
+        assert told not in greylag.run("expect", box).stderr
+    assert greylag.json("expect", "bob@example.net")["added"] == ["bob@example.net"]
+    greylag.at(NOW + 10)
+    greylag.run("deny", "remove", "--recipient", "bob@example.net")
+    assert told not in greylag.run("expect", "bob@example.net").stderr

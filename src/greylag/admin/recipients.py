@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greylag.core.accesslist import NEVER, Entry, Purpose
+from greylag.core.accesslist import NEVER, Entry, Purpose, Seen, last_word
+from greylag.core.client import IPV4_BYTES
 from greylag.core.kinds import parse_kind
 from greylag.core.policy import Policy
-from greylag.core.subject import RECIPIENT, RecipientMailbox, Subject
+from greylag.core.subject import RECIPIENT, RecipientMailbox, Subject, of_recipient
 from greylag.core.value import value
 from greylag.store.base import Store
 
@@ -61,6 +62,22 @@ def mark(
         store.put_entries(
             Entry(box, 0, until, comment, now, purpose=purpose) for box in dict.fromkeys(mailboxes)
         )
+
+
+def refused(store: Store, mailboxes: Sequence[Subject], now: int) -> list[Subject]:
+    """Return the mailboxes that are refused all mail: the denylist names them, or their domain."""
+    return [
+        box
+        for box in mailboxes
+        if isinstance(box, RecipientMailbox) and _is_refused(store, box.name, now)
+    ]
+
+
+def _is_refused(store: Store, name: str, now: int) -> bool:
+    seen = Seen(bytes(IPV4_BYTES), name.rpartition("@")[2], name, names=())
+    of_it = [entry for entry in store.matching(seen) if of_recipient(entry.subject)]
+    word = last_word(of_it, seen, now)
+    return word is not None and word.denies(now)
 
 
 def marked(store: Store, purpose: Purpose, now: int) -> list[Entry]:

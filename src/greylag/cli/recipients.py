@@ -13,6 +13,7 @@ from greylag.admin.recipients import (
     mark,
     marked,
     read_mailboxes,
+    refused,
     take,
     whole_mailboxes,
 )
@@ -88,9 +89,13 @@ def expect_add(run: Run, /, mailboxes: tuple[str, ...], *, span: str, comment: s
         until, text = run.now + parse_duration(span), read_comment(comment)
     except ValueError as error:
         refuse([str(error)])
-    _mark(run, Purpose.EXPECTED, boxes, until, text)
-    for box in boxes if not run.json else ():
+    no_use = _mark(run, Purpose.EXPECTED, boxes, until, text)
+    if run.json:
+        return
+    for box in boxes:
         say(f"{subject_text(box)}: new mail TO it is let in until {moment(until)}")
+    for box in no_use:
+        say(f"{subject_text(box)}: the denylist names it, so mail TO it is refused all the same")
 
 
 @expect.command("list", epilog=examples("greylag expect list", "greylag expect list --json"))
@@ -139,8 +144,12 @@ def trap_add(run: Run, /, mailboxes: tuple[str, ...], *, comment: str) -> None:
     except ValueError as error:
         refuse([str(error)])
     _mark(run, Purpose.TRAP, boxes, NEVER, text)
-    for box in boxes if not run.json else ():
+    if run.json:
+        return
+    for box in boxes:
         say(f"{subject_text(box)}: is a trap now")
+    if not run.policy.traps:
+        say("traps are off (policy.trapped_for), so nobody is refused for it")
 
 
 @trap.command("remove", epilog=examples("greylag trap remove old-address@example.net"))
@@ -193,13 +202,18 @@ def _read(run: Run, texts: tuple[str, ...], outcome: str) -> list[Subject]:
     return whole_mailboxes(boxes, run.policy)
 
 
-def _mark(run: Run, purpose: Purpose, boxes: list[Subject], until: int, comment: str) -> None:
+def _mark(
+    run: Run, purpose: Purpose, boxes: list[Subject], until: int, comment: str
+) -> list[Subject]:
+    """Store it; return those of them that are refused all mail."""
     with closing(run.open_store(create=True)) as store:
         mark(store, purpose, boxes, run.now, until=until, comment=comment)
+        no_use = refused(store, boxes, run.now)
     if run.json:
         names = [subject_text(box) for box in boxes]
         ends = None if until >= NEVER else until
         write_json({"purpose": purpose.value, "added": names, "expires": ends})
+    return no_use
 
 
 def _take(run: Run, purpose: Purpose, texts: tuple[str, ...], done: str, not_there: str) -> int:
