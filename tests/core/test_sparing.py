@@ -514,3 +514,10 @@ def test_a_server_of_many_domains_is_not_refused_for_what_one_of_them_sends_to_a
     write(first, records, later)
     other = asked(GOOD, sender=b"b@example.net")
     assert answer(other, records, later).reason is Reason.NEW
+
+
+def test_a_name_without_an_organisation_makes_no_pool() -> None:
+    evidence: Evidence = {Kind.SPF: None, Kind.NAMES: ("mx.example.test",)}
+    by_name = replace(POLICY, identity=IdentityBy.SPF_OR_NAME, suffixes=Suffixes(LIST))
+    assert pool_of(asked(evidence, by_name)) is None
+    assert pool_of(asked(evidence, replace(by_name, suffixes=None))) is None
