@@ -521,3 +521,13 @@ def test_a_name_without_an_organisation_makes_no_pool() -> None:
     by_name = replace(POLICY, identity=IdentityBy.SPF_OR_NAME, suffixes=Suffixes(LIST))
     assert pool_of(asked(evidence, by_name)) is None
     assert pool_of(asked(evidence, replace(by_name, suffixes=None))) is None
+
+
+def test_a_bounce_earns_trust_for_no_domain() -> None:
+    key = replace(KEY, sender="")
+    bounce = replace(asked(GOOD), triplet=key)
+    changes = answer(bounce, {key: WAITING}, T + DELAY).changes
+    assert [change.triplet for change in changes if change.triplet.recipient == r"\trusted"] == [
+        trust_of(POOL, ""),
+        trust_of(HERE, ""),
+    ]
