@@ -227,9 +227,30 @@ def test_what_a_range_hides_is_an_error_however_it_is_written(before: str, line:
 
 
 @pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        ("203.0.113.5 DUNNO", "203.0.113.0/24 REJECT"),
+        ("203.0.113.0/28 DUNNO", "203.0.113.0/24 REJECT"),
+        ("203.0.113.5 DUNNO", "203.0.113 REJECT"),
+        ("203.0.113 REJECT", "203.0.113.5 DUNNO"),  # as for hash: the narrowest decides
+        ("2001:db8::5 DUNNO", "2001:db8::/32 REJECT"),
+    ],
+)
+def test_a_range_with_an_exception_is_an_error(before: str, line: str) -> None:
+    """Without it, mail that Postfix leaves alone would be refused for good."""
+    table = PostfixTable(DENY, None)
+    table(before)
+    with pytest.raises(ValueError, match="exception"):
+        table(line)
+    assert table("198.51.100.0/24 REJECT") is not None
+
+
+@pytest.mark.parametrize(
     "lines",
     [
         ["203.0.113.5 REJECT", "203.0.113.0/24 OK"],
+        ["203.0.113.5 DUNNO", "203.0.113.0/24 OK", "203.0.114.0/24 REJECT"],
+        ["203.0.113.0/24 REJECT", "203.0.113.5 DUNNO"],  # the first decides in a cidr table
         ["203.0.113.0/24 REJECT", "203.0.113.5 REJECT"],
         ["203.0.113 OK", "203.0.113.5 REJECT"],  # as for hash: the narrowest decides there, too
         ["203.0.113.0/24 OK", "203.0.113.0/28 DUNNO", "203.0.114.5 REJECT"],

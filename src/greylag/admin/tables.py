@@ -88,6 +88,8 @@ class PostfixTable:
         self._kind = kind
         # By range of a cidr table, whether it lets in. None: it says nothing.
         self._ranges: dict[tuple[bytes, int], bool | None] = {}
+        self._around_exceptions: set[Network] = set()  # ranges with a key in them that says nothing
+        self._partial: set[Network] = set()  # `192.0.2` with an action
         self.others = 0  # lines for the other list
 
     def __call__(self, line: str) -> Read | None:
@@ -96,11 +98,12 @@ class PostfixTable:
             return None
         key, *rest = line.split(None, 1)
         lets_in = self._action(rest[0].strip() if rest else "")
-        if lets_in is None and "/" not in key:
+        if lets_in is None and not numeric(key):
             return None
         subject = self._subject(key)
         if isinstance(subject, Network):
             self._refuse_hidden(subject, lets_in, key)
+            self._refuse_exceptions(subject, lets_in, key)
         if lets_in is None:
             return None
         if lets_in is not (self._which is ALLOW):
@@ -126,6 +129,21 @@ class PostfixTable:
                 return parse_kind(key, SENDER)
             return parse_kind(key.removeprefix("."), SENDER_DOMAIN, below=True)
         return _recipient(key.removeprefix("."))
+
+    def _refuse_exceptions(self, subject: Network, lets_in: bool | None, key: str) -> None:
+        """Refuse a range of which a key inside is to be left alone: no entry can say that."""
+        around = [
+            Network(network(subject.packed, prefix), prefix) for prefix in range(subject.prefix + 1)
+        ]
+        ours = lets_in is (self._which is ALLOW)
+        if ours and subject in self._around_exceptions:
+            raise ValueError(_no_entry(key, "a range with an exception (DUNNO) in it"))
+        if lets_in is None and not self._partial.isdisjoint(around):
+            raise ValueError(_no_entry(key, "an exception from a range that stands before it"))
+        if lets_in is None:
+            self._around_exceptions.update(around[:-1])
+        elif ours and "/" not in key and subject.prefix < 8 * len(subject.packed):
+            self._partial.add(subject)
 
     def _refuse_hidden(self, subject: Network, lets_in: bool | None, key: str) -> None:
         """In a cidr table the first line decides; in our lists the narrowest range does.
