@@ -3,43 +3,63 @@
 # test   set everything up and pass every check: lint, types, all tests
 # check  lint, types and unit tests alone: fast
 # test-in  the same on another release of Debian, in a chroot: make test-in RELEASE=trixie (root)
+# test-packages-in  build and try the Debian package in chroots: RELEASE=trixie (root)
 # soak   the big sizes of the tests
 # bench  the figures that README quotes
 # native the C plugins for `greylag serve`, into build/native (fuzz: one minute of hostile input)
 # docs   the documentation as a site and as man pages
+# dist   wheel, source distribution and Debian package, into dist/
 # clean  remove what these made
 
 PYTHON ?= /usr/bin/python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install -c constraints.txt
-SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md
+SOURCES := $(shell find src contrib -type f -not -name '*.pyc') pyproject.toml README.md
 VENV := python3-venv:/usr/lib/python3*/ensurepip/__init__.py
 RUNTIME := $(VENV) ucspi-tcp:tcpserver
 TESTING := $(RUNTIME) faketime:faketime postfix:postfix mariadb-server:mariadbd galera-4:/usr/lib/galera/libgalera_smm.so \
 	rsync:rsync iproute2:ip openssl:openssl gcc:cc libc6-dev:/usr/include/stdio.h \
-	musl-tools:musl-gcc systemd:/lib/systemd/systemd procps:pgrep \
-	knot:knotd unbound:unbound daemontools:svscan daemontools-run:/lib/systemd/system/daemontools-run.service
+	musl-tools:musl-gcc systemd:/lib/systemd/systemd procps:pgrep groff-base:groff \
+	logrotate:logrotate shellcheck:shellcheck \
+	postgrey:postgrey sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm db-util:db_dump \
+	libdbd-mysql-perl:/usr/lib/*/perl5/*/DBD/mysql.pm \
+	knot:knotd unbound:unbound chromium:chromium prometheus:promtool daemontools:svscan daemontools-run:/lib/systemd/system/daemontools-run.service
 BENCH := $(RUNTIME) gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc postgrey:postgrey \
 	sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm \
 	libdbd-mysql-perl:/usr/lib/*/perl5/*/DBD/mysql.pm mariadb-server:mariadbd \
 	knot:knotd unbound:unbound
-SERVERS := tests/server tests/e2e tests/host
+# What builds and checks the Debian package.
+DEB := build-essential:/usr/share/build-essential debhelper:dh dh-python:dh_python3 pybuild-plugin-pyproject:/usr/share/doc/pybuild-plugin-pyproject \
+	lintian:lintian $(foreach p,click hatchling rich,python3-$(p):/usr/lib/python3/dist-packages/$(p))
+# What `make test` runs beside all other tests: most of the time these wait for servers.
+DAEMONS := tests/server tests/web
+PROCESSES := tests/e2e tests/host
+# These alone must reach every line and branch of core and wire: what other tests reach, they reach
+# by chance, and tell nothing of what it should do.
+MEASURED := tests/core tests/wire
 
 .NOTPARALLEL:
-.PHONY: fuzz install run test cluster-test check soak bench docs clean lint venv-package runtime-packages test-packages bench-packages test-in chroot-packages
+.PHONY: dist dist-packages fuzz install run test cluster-test check soak bench docs clean lint venv-package runtime-packages test-packages bench-packages test-in test-packages-in chroot-packages
 
 install: venv-package .venv/installed
 
 run: runtime-packages .venv/installed
 	$(BIN)/python -m tests.host.demo
 
-# Two runs at once: the tests that mostly wait for servers, and all others, which mostly compute.
+# Three runs at once: two that mostly wait for servers, and one that mostly computes.
 test: test-packages lint
 	@mkdir -p build
-	$(BIN)/python -m pytest --cov --cov-report=term $(SERVERS:%=--ignore=%) >build/others.log 2>&1 & \
-	others=$$!; trap "kill $$others" INT TERM; $(BIN)/python -m pytest $(SERVERS); servers=$$?; \
-	echo "All other tests:"; wait $$others; others=$$?; cat build/others.log; \
-	test $$servers = 0 && test $$others = 0
+	@rm -f build/not-covered
+	@$(BIN)/python -m pytest $(PROCESSES) >build/processes.log 2>&1 & processes=$$!; \
+	( $(BIN)/python -m pytest --cov --cov-report=term $(MEASURED) || touch build/not-covered; \
+	exec $(BIN)/python -m pytest $(patsubst %,--ignore=%,$(DAEMONS) $(PROCESSES) $(MEASURED)) ) \
+		>build/others.log 2>&1 & others=$$!; \
+	trap "kill $$processes $$others" INT TERM; \
+	$(BIN)/python -m pytest $(DAEMONS); failed=$$?; \
+	echo "Tests of processes:"; wait $$processes || failed=1; cat build/processes.log; \
+	echo "All other tests:"; wait $$others || failed=1; cat build/others.log; \
+	[ ! -e build/not-covered ] || failed=1; \
+	exit $$failed
 
 check: lint
 	$(BIN)/python -m pytest -q tests/test_house.py tests/test_docs.py tests/core tests/wire tests/store tests/service tests/admin tests/app
@@ -47,6 +67,11 @@ check: lint
 # Three nodes of Galera; `make test` has them too.
 cluster-test: test-packages .venv/dev
 	$(BIN)/python -m pytest --no-cov tests/server/test_cluster.py tests/core/test_cluster.py
+
+# The Debian package, built and tried in chroots of a release.
+test-packages-in: chroot-packages .venv/dev
+	GREYLAG_SOAK=1 GREYLAG_RELEASE="$(RELEASE)" $(BIN)/python -m pytest --no-cov tests/e2e/test_packages.py \
+		tests/e2e/test_packages_readme.py
 
 test-in: chroot-packages
 	@tools/test-in "$(RELEASE)"
@@ -64,11 +89,16 @@ bench: bench-packages .venv/installed
 	$(BIN)/python -m bench.jgreylist
 	$(BIN)/python -m bench.lists
 	$(BIN)/python -m bench.size
+	$(BIN)/python -m bench.history
 	$(BIN)/python -m bench.world
+
+dist: dist-packages .venv/dev
+	@tools/dist $(BIN)/python dist
 
 docs: .venv/docs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs/html
-	$(BIN)/python -m sphinx -q -W --keep-going -b man docs build/docs/man
+	$(BIN)/python tools/man_pages.py build/docs/man
+	@$(BIN)/python tools/reading_ease.py
 	@echo "site: build/docs/html/index.html  man pages: build/docs/man"
 
 lint: .venv/dev
@@ -86,7 +116,11 @@ runtime-packages:
 	@tools/debian-packages $(foreach p,$(RUNTIME),"$(p)")
 
 test-packages:
-	@tools/debian-packages $(foreach p,$(TESTING),"$(p)")
+	@tools/debian-packages $(foreach p,$(TESTING) $(DEB),"$(p)")
+	@tools/unpacked runit
+
+dist-packages:
+	@tools/debian-packages $(foreach p,$(DEB),"$(p)")
 
 chroot-packages:
 	@tools/debian-packages debootstrap:debootstrap git:git
@@ -97,7 +131,7 @@ chroot-packages:
 	@touch $@
 
 .venv/installed: .venv/created constraints.txt $(SOURCES)
-	$(PIP) '.[daemon,mysql]'
+	$(PIP) '.[daemon,mysql,web]'
 	$(PIP) --force-reinstall --no-deps .
 	@touch $@
 

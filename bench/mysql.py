@@ -45,13 +45,18 @@ PART = 10_000  # rows in one statement
 
 
 def mariadb(folder: Path) -> contextlib.AbstractContextManager[int]:
-    """Return a new server, to run until the end of a block; its socket is `db/s` in the folder."""
+    """Return a server, to run until the end of a block; its socket is `db/s` in the folder.
+
+    It is a new one, where there is none of a run before.
+    """
     home = folder / "db"
-    home.mkdir()
+    is_new = not home.exists()
+    home.mkdir(exist_ok=True)
     shutil.chown(home, "mysql")
     own = ["--no-defaults", "--user=mysql", f"--datadir={home}/data"]
     install = ["mariadb-install-db", *own, "--auth-root-authentication-method=normal"]
-    subprocess.run([*install, "--skip-test-db"], check=True, capture_output=True)
+    if is_new:
+        subprocess.run([*install, "--skip-test-db"], check=True, capture_output=True)
     options = [f"--socket={home}/s", f"--pid-file={home}/pid", f"--log-error={home}/err"]
     options += ["--skip-networking", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=1"]
     return process(

@@ -100,7 +100,7 @@ class Store:
     def empty_memory(self) -> None:
         """Have the daemon drop what it holds, as after a restart."""
         with contextlib.closing(open_store(self.url, timeout=10)) as store:
-            store.forget(())
+            store.forget((), int(time.time()))
         time.sleep(READ_AGAIN)
 
 

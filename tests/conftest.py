@@ -9,11 +9,17 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from greylag.store.mysql.schema import DATA, LISTS
 from tests.servers.mariadb import Database, MariaDb, running
+from tests.strategies import SOAK
 
 _ROOT = "PYTEST_DEBUG_TEMPROOT"
+
+# Before any module of tests is read: what a property does not set for itself is set here.
+settings.register_profile("same", derandomize=not SOAK, deadline=None, database=None)
+settings.load_profile("same")
 
 
 def pytest_configure() -> None:

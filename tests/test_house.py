@@ -21,13 +21,18 @@ FLOORS = {
     "core": set[str](),
     "wire": {"core"},
     "store": {"core"},
+    "show": {"core"},  # bars, charts, durations: what commands and pages draw alike
     "service": {"core", "wire", "store"},
     "admin": {"core", "wire", "store", "service"},
+    "simulate": {"core", "wire", "store", "service"},
     "server": {"core", "wire", "store", "service"},
     "app": {"core", "wire", "store", "service", "admin", "server"},
     "plugin": {"core", "wire", "store", "service", "app"},
-    "cli": {"core", "wire", "store", "service", "admin", "server", "app", "plugin"},
-    "web": {"core", "wire", "store", "service", "admin", "server", "app"},
+    "cli": {
+        *("core", "wire", "store", "show", "service", "admin", "simulate", "server", "app"),
+        *("plugin", "web"),
+    },
+    "web": {"core", "wire", "store", "show", "service", "admin", "app"},
 }
 # What a mail server starts for each recipient, and what the daemon is made of.
 STANDARD_LIBRARY_ONLY = ("core", "wire", "store", "service", "admin", "server", "app", "plugin")
@@ -35,6 +40,7 @@ STANDARD_LIBRARY_ONLY = ("core", "wire", "store", "service", "admin", "server", 
 EXTRAS = {"uvloop": "app", "prometheus_client": "server", "pymysql": "store/mysql"}
 PURE_MAY_IMPORT = {"__future__", "collections", "enum", "hashlib", "ipaddress", "typing", "greylag"}
 PURE_MAY_IMPORT |= {"functools", "unicodedata"}  # enum has loaded the first already
+PURE_MAY_IMPORT |= {"binascii"}  # built in
 
 
 def tree_of(path: Path) -> ast.Module:

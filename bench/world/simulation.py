@@ -70,10 +70,14 @@ class Site:
     def __init__(self, found: Settings) -> None:
         self.now = BEGINS
         self._policies = Policies(found.policy)
-        self._store = open_store(found.store_url, timeout=PATIENCE)
+        self.store = open_store(found.store_url, timeout=PATIENCE)
         self._gathering = Gathering(found.dns)
         self._service = Service(
-            lambda: self._store, report=_raise, clock=lambda: self.now, gather=self._gathering
+            lambda: self.store,
+            report=_raise,
+            clock=lambda: self.now,
+            gather=self._gathering,
+            history=True,
         )
 
     def close(self) -> None:
@@ -99,18 +103,31 @@ class Site:
         attempt = Attempt(b"192.0.2.200", user, partner, authenticated=True)
         noted = taught(attempt, self._policies.of(attempt), self.now)
         if noted is not None:  # the daemon writes it with its next batch
-            with self._store.transaction():
-                self._store.apply([noted], Counter(), self.now)
+            with self.store.transaction():
+                self.store.apply([noted], Counter(), self.now)
         return self._answer(attempt)
+
+    def expire(self) -> None:
+        """Delete what is over, as `greylag expire` does."""
+        after = None
+        while (after := self.store.expire(self.now, 1000, after).after) is not None:
+            pass
+
+    def figures(self) -> Counter[str]:
+        """Return what was counted."""
+        found: Counter[str] = Counter()
+        for counted in self.store.figures(0, self.now + 1).values():
+            found.update(counted)
+        return found
 
     def put(self, *entries: Entry) -> None:
         """Put entries on the lists."""
-        self._store.put_entries(entries)
+        self.store.put_entries(entries)
 
     def expect(self, mailbox: bytes, seconds: int) -> None:
         """Say that a mailbox expects mail, as `greylag expect` does."""
         box, until = RecipientMailbox(mailbox.decode()), self.now + seconds
-        mark(self._store, Purpose.EXPECTED, [box], self.now, until=until)
+        mark(self.store, Purpose.EXPECTED, [box], self.now, until=until)
 
     def _answer(self, attempt: Attempt) -> Decision:
         return self._service.answer(precheck(attempt, self._policies.of(attempt)))

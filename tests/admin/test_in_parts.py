@@ -39,11 +39,11 @@ class Watched(MemoryStore):
             self.done.append(number)
 
     @contextmanager
-    def transaction(self, *arguments: Any) -> Iterator[None]:
+    def transaction(self, *arguments: Any, **named: Any) -> Iterator[None]:
         outer, self._inside = self._inside, True
         if not outer:
             self.done.append(0)
-        with super().transaction(*arguments):
+        with super().transaction(*arguments, **named):
             yield
         self._inside = outer
 
@@ -63,10 +63,10 @@ class Watched(MemoryStore):
         self._note(len(given))
         return super().remove_entries(given, *more)
 
-    def forget(self, triplets: Iterable[Triplet]) -> int:
+    def forget(self, triplets: Iterable[Triplet], now: int) -> int:
         given = list(triplets)
         self._note(len(given))
-        return super().forget(given)
+        return super().forget(given, now)
 
     def in_parts(self) -> bool:
         """Tell whether there were several, and none of them long."""
@@ -131,6 +131,6 @@ def test_records_are_forgotten_in_parts_t45() -> None:
     store = Watched()
     keys = [Triplet(bytes((10, n >> 8, n & 255, 0)), "a@example.org", "b") for n in range(MANY)]
     store.merge({key: Record(NOW, NOW, NOW + 9, 1, 0) for key in keys})
-    assert forget(store, keys) == MANY
+    assert forget(store, keys, NOW) == MANY
     assert store.in_parts()
     assert store.count(NOW) == (0, 0)

@@ -168,13 +168,13 @@ def test_a_sender_domain_is_read_or_any() -> None:
 
 def test_trust_ends_with_one_domain_or_whole_and_nothing_else_does() -> None:
     store = kept()
-    assert distrust(store, HERE, "example.com") == [trust_of(HERE, "example.com")]
+    assert distrust(store, HERE, "example.com", NOW) == [trust_of(HERE, "example.com")]
     before, removals = set(found(store, kind=OF_TRUST)), store.removals()
-    ended = distrust(store, HERE)
+    ended = distrust(store, HERE, None, NOW)
     assert ended == [trust_of(HERE, ""), trust_of(HERE, "example.org")]
     assert before - set(found(store, kind=OF_TRUST)) == set(ended)
     assert store.removals() != removals, "or daemons would go on by what they remember"
-    assert distrust(store, HERE) == distrust(store, HERE, "") == []
+    assert distrust(store, HERE, None, NOW) == distrust(store, HERE, "", NOW) == []
     assert found(store) == [CONNECTION, KEY]
     assert found(store, kind=OF_TRAPPED) == [trapped_of(CLIENT), trapped_of(SIXTH)]
 

@@ -11,9 +11,11 @@ from greylag.admin.records import state_of, wanted
 from greylag.admin.typed import WrongValue, typed_client, typed_triplet
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.figures import STOPPED
-from greylag.core.policy import Policy
+from greylag.core.history import Action, Begun, Deferral
+from greylag.core.policy import Greylist, Policy
 from greylag.core.record import Record
 from greylag.core.subject import parse_subject
+from greylag.core.switch import Switch
 from greylag.core.triplet import OF_CONNECTIONS, Triplet, connection_of
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
@@ -158,6 +160,36 @@ def test_a_clock_that_jumped_deletes_nothing_unless_the_admin_is_sure_p18() -> N
     assert len(store.load(many)) == expiry.MANY
     assert expiry.expire(store, later, POLICY.lifetime, dry_run=True).doubt
     assert expiry.expire(store, later, POLICY.lifetime, sure=True).delayed == expiry.MANY
+
+
+def test_a_copy_has_the_switch_and_what_admins_did_once() -> None:
+    old, new = MemoryStore(), MemoryStore()
+    done = [Action(NOW + n, "admin", "allow", f"192.0.2.{n}") for n in range(3)]
+    for action in done[:2]:
+        old.note_action(action)
+    old.set_switch(switch := Switch(Greylist.OFF, NOW + 60, NOW, "admin"))
+    copied = copy(old, new, POLICY, NOW, dry_run=True)
+    assert (copied.actions, copied.switch) == (2, True)
+    assert (new.actions(9), new.switch()) == ([], None)
+    assert copy(old, new, POLICY, NOW) == copied
+    assert (new.actions(9), new.switch()) == (done[1::-1], switch)
+    old.note_action(done[2])
+    copied = copy(old, new, POLICY, NOW)
+    assert (copied.actions, copied.switch, copied.actions_left_out) == (1, False, 0)
+    assert new.actions(9) == done[::-1]
+    new.note_action(replace(done[0], at=NOW + 9))  # it goes on by itself
+    new.set_switch(None)
+    old.note_action(done[1])
+    copied = copy(old, new, POLICY, NOW + 60)
+    assert (copied.actions, copied.switch, copied.actions_left_out) == (0, False, 4)
+    assert len(new.actions(9)) == 4
+
+
+def test_a_copy_says_that_single_mails_are_left_out() -> None:
+    old = MemoryStore()
+    assert not copy(old, MemoryStore(), POLICY, NOW).history_left_out
+    old.remember([Begun(Deferral(KEY, NOW, NOW + 300))], NOW)
+    assert copy(old, MemoryStore(), POLICY, NOW).history_left_out
 
 
 def test_a_copy_tells_what_was_new_and_may_be_made_again() -> None:

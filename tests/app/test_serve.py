@@ -8,7 +8,7 @@ import pytest
 
 from greylag.app.config import load
 from greylag.app.serve import plan_of
-from greylag.core.policy import SPARING, Room, with_evidence
+from greylag.core.policy import SPARING, Kept, Room, with_evidence
 from greylag.core.value import replace
 from greylag.core.verdict import Verdict
 from greylag.server.daemon import Plan
@@ -26,6 +26,8 @@ store.on_failure = "defer"
 store.max_waiting = 20001
 store.max_waiting_per_network = 202
 store.max_passed_per_network = 2003
+history.keep = "7d"
+history.most = 5000
 reply.defer = "451 later"
 reply.header = true
 server.socket = "/run/x/s.sock"
@@ -67,7 +69,7 @@ def test_every_setting_has_its_place_in_the_plan(tmp_path: Path) -> None:
         Endpoint(TcpPlace("2001:db8::1", 10024), PolicyDelegation),
     )
     assert made.limits == Limits(31, 5)
-    assert made.room == Room(20001, 202, 2003)
+    assert made.room == Room(20001, 202, 2003, Kept(7 * 86400, 5000))
     assert (made.log_file, made.log_level, made.log_times) == ("/var/log/x", 5, "always")
     assert made.metrics == TcpPlace("::1", 9123)
     assert made.reception.limits == DialogueLimits(41, 6, 7.0, 8.0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from greylag.cli.main import cli as command
 from greylag.cli.plugins import unreachable
@@ -19,6 +19,7 @@ from greylag.core.record import Created, Passed
 from greylag.core.triplet import Triplet
 from greylag.store import open_store
 from greylag.store.base import Store
+from tests.cli.runner import runner
 
 NOW = 1_800_000_000  # 2027-01-15 08:00:00 UTC
 CLIENT, SENDER, RECIPIENT = "192.0.2.1", "user@example.org", "info@example.net"
@@ -56,7 +57,7 @@ class Greylag:
         self._patch.setattr("greylag.cli.common.time", lambda: now + 0.9)
 
     def run(self, *args: str, stdin: str | None = None) -> Result:
-        result = CliRunner().invoke(command, args, input=stdin, catch_exceptions=False)
+        result = runner().invoke(command, args, input=stdin, catch_exceptions=False)
         assert not FORBIDDEN & set(result.stdout + result.stderr), "T12"
         assert "Traceback" not in result.stderr
         assert all(

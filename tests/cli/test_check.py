@@ -67,7 +67,7 @@ def test_an_early_retry_is_told_when_it_may_pass(greylag: Greylag) -> None:
     result = greylag.run(*CHECK)
     assert "may pass        from 2027-01-15 08:04:00 UTC (in 4m) on\n" in result.stdout
     assert "  first seen    2027-01-15 07:59:00 UTC (60s ago)\n" in result.stdout
-    assert "  forgotten at  2027-01-17 07:59:00 UTC (in 48h)\n" in result.stdout
+    assert "  expires at    2027-01-17 07:59:00 UTC (in 48h)\n" in result.stdout
     assert "  deferred      1\n  let in        0\n" in result.stdout
 
 
@@ -150,6 +150,7 @@ NO_TRUST = "[policy]\ntrust_after = 0\ntrust_all_after = 0\n"
 
 def test_json_schema(greylag: Greylag) -> None:
     record = {
+        "id": "str",
         "kind": "str",
         "client_network": "str",
         "sender": "str",
@@ -166,6 +167,7 @@ def test_json_schema(greylag: Greylag) -> None:
         "reason": "str",
         "meaning": "str",
         "instead": "NoneType",
+        "id": "str",
         "kind": "str",
         "client_address": "str",
         "client_network": "str",
@@ -173,11 +175,13 @@ def test_json_schema(greylag: Greylag) -> None:
         "recipient": "str",
         "record": "NoneType",
         "entry": "NoneType",
+        "silent_entry": "NoneType",
         "retry_after": "int",
         "may_pass_at": "int",
         "at_data": "bool",
         "explicit": "bool",
         "recipient_table": "NoneType",
+        "switch": "NoneType",
         "evidence": {},
         "identity": "NoneType",
         "signs": "NoneType",
@@ -218,6 +222,8 @@ def test_a_connection_alone(greylag: Greylag) -> None:
     assert "reason          new: this client network was not seen before\n" in result.stdout
     assert "may pass        2m after its first connection\n" in result.stdout
     assert not re.search("sender(?! domain)|recipient|attempt|triplet", result.stdout)
+    assert found["id"] is None
+    assert not re.search("^id ", result.stdout, re.MULTILINE)
     key = connection_of(bytes((192, 0, 2, 1)), 24)
     greylag.remember(key, first_seen=NOW - 60, delay=120)
     result = greylag.run("check", "192.0.2.99")
@@ -246,7 +252,7 @@ ADDRESSES = f"client_address={CLIENT} sender={SENDER} recipient={RECIPIENT}"
 def test_the_log_line_is_the_daemons_names_and_all(greylag: Greylag) -> None:
     names = r'client_name=mx.example.org helo="a \x22b\x22 c"'
     told = greylag.json(*CHECK, *NAMES, code=10)
-    line = f"verdict=defer reason=new {ADDRESSES} {names} retry_after=300"
+    line = f"verdict=defer reason=new {ADDRESSES} {names} retry_after=300 id={told['id']}"
     assert told["log_line"] == line
     assert (told["client_name"], told["helo"]) == (NAMES[1], NAMES[3])
     assert f"log line        {line}\n" in greylag.run(*CHECK, *NAMES).stdout
@@ -270,7 +276,7 @@ def test_the_table_that_held_for_the_recipient_is_named(greylag: Greylag) -> Non
     off = greylag.run("check", "192.0.2.1", "a@example.org", "Postmaster@example.net")
     assert off.exit_code == 0
     assert f"settings        [[recipient]] of {greylag.config}:4\n" in off.stdout
-    assert "off: greylisting is off for this recipient" in off.stdout
+    assert "off: greylisting is off: by a setting, or by `greylag off`" in off.stdout
     found = greylag.json("check", "192.0.2.1", "a@example.org", "b@example.net", code=10)
     assert (found["recipient_table"], found["retry_after"]) == (f"{greylag.config}:7", 540)
     found = greylag.json("check", "192.0.2.1", "a@example.org", "b@example.com", code=10)

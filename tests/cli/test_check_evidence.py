@@ -96,7 +96,7 @@ def test_the_identity_whose_record_decided(greylag: Greylag, name_server: str) -
     greylag.remember(Triplet(pool, "a@example.org", RECIPIENT), first_seen=NOW - 100)
     shown = greylag.run("check", "192.0.2.77", "a@example.org", RECIPIENT).stdout
     assert re.search(r"^identity +spf:example.org$", shown, re.MULTILINE)
-    assert shown.endswith("retry_after=200 identity=spf:example.org\n")
+    assert shown.endswith("retry_after=200 id=GD4Q-9M6 identity=spf:example.org\n")
     found = greylag.json("check", "192.0.2.77", "a@example.org", RECIPIENT, code=10)
     assert (found["reason"], found["identity"]) == ("early", "spf:example.org")
 
@@ -123,3 +123,27 @@ def test_what_is_only_observed_and_what_it_would_have_been(greylag: Greylag) -> 
     assert shown.endswith(" instead=new\n")
     found = greylag.json("check", "192.0.2.1", "a@example.org", RECIPIENT)
     assert (found["verdict"], found["reason"], found["instead"]) == ("pass", "observed", "new")
+
+
+def test_an_entry_of_a_sender_that_does_not_speak_is_shown_with_why(
+    greylag: Greylag, name_server: str
+) -> None:
+    set_up(greylag, name_server, "")
+    greylag.run("allow", "add", "--sender", "a@example.org")
+    forged, right = ("check", "192.0.3.9", "a@example.org", RECIPIENT), ("check", "192.0.2.1")
+    shown = greylag.run(*forged).stdout
+    assert re.search(r"\nsilent entry +sender a@example.org on the allowlist\n", shown)
+    assert re.search(r"\n  why +SPF does not vouch for the sender: fail \(-all\)\n", shown)
+    found = greylag.json(*forged, code=10)
+    assert (found["entry"], found["silent_entry"]["kind"]) == (None, "sender")
+    found = greylag.json(*right, "a@example.org", RECIPIENT)
+    assert (found["reason"], found["silent_entry"]) == ("allowlisted", None)
+    assert greylag.json(*right, "b@example.org", RECIPIENT, code=10)["silent_entry"] is None
+    set_up(greylag, 'dns.servers = "off"\n', "")
+    shown = greylag.run(*forged).stdout
+    assert re.search(r"\n  why +DNS is off \(dns.servers\), so SPF never passes\n", shown)
+    greylag.run("deny", "add", "192.0.3.9")
+    assert "silent entry" not in greylag.run(*forged).stdout
+    greylag.run("deny", "remove", "192.0.3.9")
+    greylag.run("allow", "add", "--sender", "a@example.org", "--spoofable")
+    assert "silent entry" not in greylag.run(*forged).stdout

@@ -8,7 +8,8 @@ import pytest
 
 from greylag.app.options import BY_KEY, OPTIONS
 from greylag.app.toml_file import read_toml
-from greylag.cli.config import example_lines, written
+from greylag.app.written import written
+from greylag.cli.config import example_lines
 from tests.cli.conftest import Greylag, shape
 
 
@@ -37,6 +38,7 @@ def test_json(greylag: Greylag) -> None:
         "recipients": [{"match": ["str"], "settings": {"greylist": "str"}, "origin": "str"}],
         "warnings": [],
         "notes": [],
+        "switch": "NoneType",
     }
     values = {item["key"]: item["value"] for item in found["settings"]}
     assert list(values) == list(BY_KEY)
@@ -85,6 +87,38 @@ def test_check_reports_every_error(greylag: Greylag) -> None:
     assert [line.split(": ")[1] for line in told] == [f"{greylag.config}:{n}" for n in (1, 2, 3, 4)]
     found = greylag.json("config", "--check", code=78)
     assert (found["ok"], len(found["errors"])) == (False, 4)
+
+
+TWENTY_ERRORS = """\
+policy.delay = 5
+policy.retry_window = "2 days"
+policy.lifetime = "23m"
+policy.ipv4_prefix = 33
+policy.ipv6_prefix = true
+policy.null_sender = "later"
+policy.explicit = "yes"
+policy.delya = "5m"
+policy.identity = "dkim"
+policy.trust_after = -1
+policy.greylist = "some"
+policy.signs = ["odd"]
+store.url = "sqlite://greylag.db"
+store.timeout = "2m"
+store.on_failure = "reject"
+reply.defer = "550 never"
+reply.deny = "553"
+log.level = "loud"
+server.max_connections = "many"
+sever = "/run/x"
+"""
+
+
+def test_of_twenty_planted_errors_twenty_are_told_with_file_and_line(greylag: Greylag) -> None:
+    greylag.configure(TWENTY_ERRORS)
+    result = greylag.run("config", "--check")
+    assert (result.exit_code, result.stdout) == (78, "")
+    told = [line.split(": ")[1] for line in result.stderr.splitlines()]
+    assert told == [f"{greylag.config}:{number}" for number in range(1, 21)]
 
 
 def test_every_command_reports_every_error(greylag: Greylag) -> None:
@@ -168,3 +202,60 @@ def test_check_tells_what_is_wrong_with_a_table_of_recipients(greylag: Greylag) 
         "4: recipient.trap:",
         "3: recipient.match",
     ]
+
+
+def test_a_setting_is_explained_with_its_value_and_where_that_comes_from(greylag: Greylag) -> None:
+    greylag.configure('policy.delay = "10m"\n')
+    assert greylag.run("config", "explain", "policy.delay").stdout.splitlines() == [
+        "setting       policy.delay",
+        "meaning       how long after the first attempt a retry is let in",
+        f'value         "10m" (from: {greylag.config}:2)',
+        'default       "5m"',
+        'expected      a duration with its unit (s, m, h, d or w), such as "5m" or "36d"',
+        "takes effect  at a reload",
+    ]
+    assert greylag.json("config", "explain", "store.timeout") == {
+        "settings": [
+            {
+                "key": "store.timeout",
+                "meaning": "the longest wait for another program that is writing",
+                "default": "4s",
+                "expected": 'a duration from "1s" to "4s"',
+                "restart": True,
+                "value": "4s",
+                "origin": "default",
+            }
+        ]
+    }
+
+
+def test_all_settings_are_explained_where_none_is_named(greylag: Greylag) -> None:
+    result = greylag.run("config", "explain")
+    named = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("setting ")]
+    assert named == list(BY_KEY)
+    assert all(item["expected"] for item in greylag.json("config", "explain")["settings"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("explain", "policy.dealy"), "Did you mean policy.delay?"),
+        (("explain", "delay"), "Did you mean policy.delay?"),
+        (("explain", "quux"), "unknown setting 'quux': greylag config shows all"),
+        (("policy.delay",), "expected explain and keys"),
+        (("explain", "--check"), "expected explain and keys"),
+    ],
+)
+def test_a_setting_that_is_not_known_tells_what_was_meant(
+    greylag: Greylag, words: tuple[str, ...], told: str
+) -> None:
+    result = greylag.run("config", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert told in result.stderr
+
+
+def test_a_password_is_not_explained_t43(greylag: Greylag) -> None:
+    greylag.configure('[store]\nurl = "mysql://greylag:hunter2@db.example/mail"\n')
+    result = greylag.run("config", "explain", "store.url")
+    assert result.exit_code == 0
+    assert "hunter2" not in result.stdout + result.stderr

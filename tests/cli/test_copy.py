@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from greylag.core.accesslist import NEVER, Entry, Purpose
+from greylag.core.history import Action
 from greylag.core.identity import Pool, PoolKind, of_address
-from greylag.core.policy import Policy
+from greylag.core.policy import Greylist, Policy
 from greylag.core.record import Record
 from greylag.core.subject import RecipientMailbox, SenderDomain, parse_subject
+from greylag.core.switch import Switch
 from greylag.core.triplet import (
     SEVERAL,
     Triplet,
@@ -26,9 +28,10 @@ from greylag.core.triplet import (
 )
 from greylag.core.value import replace
 from greylag.store import open_store
-from greylag.store.base import Filter, Store
+from greylag.store.base import Filter, Store, StoreUnavailable
 from tests.admin.loglines import NOW as LOG_NOW
 from tests.admin.loglines import accepted
+from tests.cli.conftest import Greylag
 from tests.cli.test_db import run
 from tests.servers.mariadb import Database
 
@@ -84,12 +87,29 @@ def test_all_is_copied_and_a_second_time_nothing(
     if not to_mysql:
         source, target = target, source
     fill(source)
-    all_of_it = {"records": {"read": 3, "copied": 3, "left_out": 0}, "entries": 2, "hours": 1}
+    with closing(open_store(source, timeout=4)) as store:
+        store.note_action(Action(NOW, "admin", "off", ""))
+        store.set_switch(Switch(Greylist.OFF, NEVER, NOW, "admin"))
+    all_of_it = {
+        "records": {"read": 3, "copied": 3, "left_out": 0},
+        "entries": 2,
+        "hours": 1,
+        "changes": 1,
+        "switch": True,
+        "history_left_out": False,
+    }
     assert copied(tmp_path, source, target, "--dry-run") == {"dry_run": True, **all_of_it}
     assert contents(target) == ({}, [], {})
     assert copied(tmp_path, source, target) == {"dry_run": False, **all_of_it}
     assert contents(target) == contents(source)
-    nothing = {"records": {"read": 3, "copied": 0, "left_out": 0}, "entries": 0, "hours": 0}
+    nothing = {
+        "records": {"read": 3, "copied": 0, "left_out": 0},
+        "entries": 0,
+        "hours": 0,
+        "changes": 0,
+        "switch": False,
+        "history_left_out": False,
+    }
     assert copied(tmp_path, source, target) == {"dry_run": False, **nothing}
     assert contents(target) == contents(source)
 
@@ -363,3 +383,22 @@ def test_a_mistyped_path_of_a_tree_is_told_by_each_command(tmp_path: Path) -> No
     assert run(tmp_path, url, "search") == (1, "", f"{told}greylag: no record fits\n")
     assert sorted(path.name for path in folder.iterdir()) == ["README", "log"]
     assert not (tmp_path / "x.db").exists()
+
+
+def test_a_copy_that_ends_before_its_end_says_how_it_goes_on(
+    greylag: Greylag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greylag.remember(V4, passed=True)
+    ends = StoreUnavailable("the disk is full")
+    urls = f"sqlite://{greylag.database}", f"sqlite://{greylag.home}/other.db"
+
+    def full(_store: object) -> None:
+        raise ends
+
+    with monkeypatch.context() as patched:
+        patched.setattr("greylag.store.sqlite.store.SqliteStore.entries", full)
+        found = greylag.run("db", "copy", *urls)
+    assert found.exit_code == 75
+    assert "the disk is full" in found.stderr
+    assert "what was copied before stays, and the same command goes on" in found.stderr
+    assert "1 of 1 records" not in greylag.run("db", "copy", *urls).stdout

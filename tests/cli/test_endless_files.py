@@ -181,3 +181,10 @@ def feed(pipe: int, more: bytes) -> None:
             os.write(pipe, more)
         except BlockingIOError:
             sleep(0.001)
+
+
+@pytest.mark.parametrize("text", ["a", "a:", "mysql", "a "])
+def test_a_word_without_an_end_is_refused_at_once(greylag: Greylag, text: str) -> None:
+    """What is said about it is looked through for passwords, and for click's own phrases."""
+    done = run("release", "--", text * (100_000 // len(text)))
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)

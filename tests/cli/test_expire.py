@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from greylag.core.history import Begun, Deferral, Sought
 from greylag.core.triplet import Triplet
-from tests.cli.conftest import NETWORK, NOW, Greylag
+from tests.cli.conftest import KEY, NETWORK, NOW, Greylag
 
 DAY = 86400
 
@@ -30,30 +31,31 @@ def test_forgets_by_fate_and_counts(filled: Greylag) -> None:
     result = filled.run("expire")
     assert result.exit_code == 0
     assert result.stdout == (
-        "forgotten  50\n  stopped  30 never came back\n  delayed  20 had passed\n"
-        "kept       15 (10 waiting, 5 passed)\n"
+        "deleted            50\n  never came back  30\n  had passed       20\n"
+        "kept               15 (10 waiting, 5 passed)\n"
     )
     assert len(filled.keys()) == 15
     found = filled.json("stats")
-    assert (found["stopped"], found["forgotten_after_passing"]) == (30, 20)
+    assert (found["never_came_back"]["count"], found["forgotten_after_passing"]) == (30, 20)
 
 
 def test_json(filled: Greylag) -> None:
-    wanted = {"stopped": 30, "delayed": 20, "kept": {"waiting": 10, "passed": 5}}
+    kept = {"waiting": 10, "passed": 5}
+    wanted = {"never_came_back": 30, "delayed": 20, "kept": kept, "history": 0}
     assert filled.json("expire", "--dry-run") == {"dry_run": True, **wanted}
     assert filled.json("expire") == {"dry_run": False, **wanted}
 
 
 def test_dry_run_changes_nothing(filled: Greylag) -> None:
     before = filled.database.read_bytes()
-    assert "would be forgotten  50\n" in filled.run("expire", "--dry-run").stdout
+    assert "would be deleted   50\n" in filled.run("expire", "--dry-run").stdout
     assert filled.database.read_bytes() == before
 
 
 def test_several_pages(greylag: Greylag) -> None:
     greylag.remember(*keys(2500), first_seen=NOW - 3 * DAY)
     greylag.remember(*keys(1001, "waiting"))
-    assert greylag.json("expire")["stopped"] == 2500
+    assert greylag.json("expire")["never_came_back"] == 2500
     assert len(greylag.keys()) == 1001
 
 
@@ -84,7 +86,7 @@ def test_a_clock_that_was_steady_for_a_day_needs_no_yes_t30(greylag: Greylag) ->
     assert greylag.run("expire").exit_code == 1
     greylag.remember(*keys(1, "yesterday"), first_seen=NOW - DAY - 3600)
     found = greylag.json("expire")
-    assert (found["stopped"], found["delayed"]) == (150, 300)
+    assert (found["never_came_back"], found["delayed"]) == (150, 300)
 
 
 @pytest.mark.parametrize(("old", "young"), [(99, 0), (100, 100), (500, 500), (1, 0)])
@@ -99,7 +101,7 @@ def test_half_of_them_or_a_few_are_ordinary(greylag: Greylag, old: int, young: i
 def test_waiting_records_may_all_be_old(greylag: Greylag) -> None:
     greylag.remember(*keys(500), first_seen=NOW - 3 * DAY)
     greylag.remember(*keys(1, "young"))
-    assert greylag.json("expire")["stopped"] == 500
+    assert greylag.json("expire")["never_came_back"] == 500
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_a_clock_that_jumped_back_forgets_nothing_without_yes(greylag: Greylag) 
     assert result.exit_code == 1
     assert "150 of 150 waiting records are from the future" in result.stderr
     assert len(greylag.keys()) == 150
-    assert greylag.json("expire", "--yes")["stopped"] == 150
+    assert greylag.json("expire", "--yes")["never_came_back"] == 150
 
 
 def test_a_missing_database(greylag: Greylag) -> None:
@@ -151,3 +153,58 @@ def test_a_tree_is_left_to_jgreylist_clean(
     assert result.exit_code == 1
     assert "jgreylist-clean" in result.stderr
     assert record.exists()
+
+
+def deferred(greylag: Greylag, *ages: int) -> None:
+    with greylag.store() as store:
+        begun = [Begun(Deferral(KEY, NOW - age * DAY, NOW - age * DAY + 300)) for age in ages]
+        store.remember(begun, NOW)
+
+
+def ages(greylag: Greylag) -> list[int]:
+    with greylag.store() as store:
+        found = store.deferrals(Sought(), 9999).deferrals
+    return [(NOW - one.first_seen) // DAY for one in found]
+
+
+def test_what_is_too_old_in_the_history_goes_too(greylag: Greylag) -> None:
+    deferred(greylag, 40, 31, 29, 1)
+    assert greylag.json("expire", "--dry-run")["history"] == 0
+    assert ages(greylag) == [1, 29, 31, 40]
+    assert "2 rows deleted\n" in greylag.run("expire").stdout
+    assert ages(greylag) == [1, 29]
+    greylag.configure('history.keep = "2d"')
+    assert greylag.json("expire")["history"] == 1
+    assert ages(greylag) == [1]
+
+
+def test_a_history_that_is_off_is_deleted_t9(greylag: Greylag) -> None:
+    deferred(greylag, 40, 31, 1, 0)
+    greylag.configure('history.keep = "off"')
+    assert greylag.json("expire")["history"] > 4  # and what the days tell of them
+    assert ages(greylag) == []
+
+
+def test_a_history_that_is_all_of_a_later_day_stays_without_yes_t30(greylag: Greylag) -> None:
+    """The clock may have jumped back."""
+    deferred(greylag, -9, -10)
+    assert greylag.json("expire")["history"] == 0
+    assert ages(greylag) == [-10, -9]
+    assert greylag.json("expire", "--yes")["history"] == 2
+    assert ages(greylag) == []
+
+
+def test_of_a_history_that_is_too_large_the_oldest_go(greylag: Greylag) -> None:
+    deferred(greylag, *[2] * 500, *[1] * 800)
+    greylag.configure("history.most = 1000")
+    assert greylag.json("expire")["history"] == 300
+    assert ages(greylag).count(1) == 800
+
+
+def test_a_history_that_is_all_too_old_stays_without_yes_t30(greylag: Greylag) -> None:
+    """The clock may have jumped."""
+    deferred(greylag, 400, 399)
+    assert greylag.json("expire")["history"] == 0
+    assert ages(greylag) == [399, 400]
+    assert greylag.json("expire", "--yes")["history"] == 2
+    assert ages(greylag) == []

@@ -17,7 +17,7 @@ def test_an_exact_triplet(greylag: Greylag) -> None:
     result = greylag.run(*EXACT)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "greylag: forgot 1 record\n")
     assert greylag.keys() == MANY
-    assert greylag.json("stats")["stopped"] == 0
+    assert greylag.json("stats")["never_came_back"]["count"] == 0
 
 
 def test_an_exact_triplet_that_is_not_there(greylag: Greylag) -> None:
@@ -32,7 +32,7 @@ def test_filters_need_yes_without_a_terminal(greylag: Greylag) -> None:
     result = greylag.run("forget", "--client", CLIENT)
     assert result.exit_code == 1
     assert "  192.0.2.0/24 s4@example.org info@example.net\n  ... and 2 more\n" in result.stderr
-    assert result.stderr.endswith(f"greylag: {NO_TERMINAL}\ngreylag: nothing was forgotten\n")
+    assert result.stderr.endswith(f"greylag: {NO_TERMINAL}\ngreylag: nothing was deleted\n")
     assert greylag.keys() == MANY
 
 
@@ -42,6 +42,9 @@ def test_filters_with_yes(greylag: Greylag) -> None:
     greylag.remember(KEY, *MANY)
     result = greylag.run("forget", "--sender", SENDER, "--yes")
     assert (result.exit_code, greylag.keys()) == (0, MANY)
+    with greylag.store() as store:
+        noted = [(one.action, one.subject) for one in store.actions(9)]
+    assert noted == [("forget", "user@example.org info@example.net"), ("forget", "8 records")]
 
 
 @pytest.mark.parametrize("how", [EXACT[1:], ("--client", CLIENT), ("--client", CLIENT, "--yes")])

@@ -14,16 +14,22 @@ import pytest
 
 from greylag.cli.common import INTERNAL_ERROR
 from greylag.core.identity import Pool, PoolKind
-from greylag.store.mysql.schema import ENTRIES, FIGURES, RECORDS
+from greylag.core.shortid import short_id
+from greylag.core.triplet import Triplet
+from greylag.store.mysql.schema import TABLES
 from tests.cli.conftest import EVIL, NETWORK, NOW, RECIPIENT, SENDER, Greylag
 from tests.cli.test_hostile_store import CODES, COMMANDS, SOAK
 from tests.servers.mariadb import Database
 
+OURS = [statement for name, statement in TABLES.items() if name.startswith("greylag_")]
+KEY = Triplet(NETWORK, SENDER, RECIPIENT)
 DATES = ("0000-00-00 00:00:00", "1000-01-01 00:00:00", "9999-12-31 23:59:59", "2026-00-00", None)
 COUNTS = (0, 4294967295, 18446744073709551615, -1, None, "text", b"\xff")
 PACKED = (b"", b"0", NETWORK, b"\xc0\0\2\1", b"\xff" * 16, b"\xff" * 5, "text", None)
 IDENTITIES = (*PACKED, Pool(PoolKind.SPF, "example.org").packed, b"\1" * 17, b"\xff" * 255)
 TEXTS = (EVIL, "", None, b"\xff\xfe\x1b[2J", "x" * 255, "a\nb@c", "[/red]", "\0", SENDER, RECIPIENT)
+TIMES = (*COUNTS, NOW, NOW - NOW % 86400, -(2**63))
+KINDS = ("network", "recipient", "sender-domain", *TEXTS)
 RANGES = ("192.0.2.1", "192.0.2.1/99", "foo", "::/0", "2001:db8::1/129", *TEXTS)
 ROWS: dict[str, tuple[tuple[object, ...], ...]] = {
     "greylisting_data": (PACKED, TEXTS, TEXTS, DATES, DATES, COUNTS, COUNTS, COUNTS, DATES, DATES),
@@ -35,6 +41,14 @@ ROWS: dict[str, tuple[tuple[object, ...], ...]] = {
         COUNTS, TEXTS, COUNTS, COUNTS, COUNTS, TEXTS, TEXTS, COUNTS,
     ),
     "greylag_records": (IDENTITIES, TEXTS, TEXTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS),
+    "greylag_deferrals": (
+        (*COUNTS, short_id(KEY)), PACKED, TEXTS, TEXTS, TIMES, TIMES, PACKED, TEXTS,
+        ("helo spf", *TEXTS), IDENTITIES, COUNTS, COUNTS, COUNTS, ("waiting", "passed", *TEXTS),
+        TIMES, TIMES,
+    ),
+    "greylag_tallies": (KINDS, TIMES, COUNTS, TEXTS, *[COUNTS] * 5),
+    "greylag_days": (KINDS, TIMES, COUNTS, COUNTS),
+    "greylag_actions": (TIMES, TEXTS, ("release", *TEXTS), TEXTS),
     "greylag_figures": (COUNTS, ("pass:known", "waited:60", *TEXTS), COUNTS),
 }  # fmt: skip
 # Types that a foreign hand may have given to the columns: what they then hold is anything.
@@ -47,9 +61,8 @@ def fill(database: Database, number: int) -> None:
     kind = TYPES[number % len(TYPES)]
     with database.server.connect(database.name) as cursor:
         cursor.execute("SET SESSION sql_mode = ''")
-        cursor.execute(FIGURES)
-        cursor.execute(RECORDS)
-        cursor.execute(ENTRIES)
+        for statement in OURS:
+            cursor.execute(statement)
         for table, columns in ROWS.items():
             cursor.execute(f"SHOW COLUMNS FROM {table}")
             names = [row[0] for row in cursor.fetchall() if row[0] != "id"]

@@ -30,7 +30,12 @@ PACKED = (
 COMMANDS = (
     ("check", CLIENT, SENDER, RECIPIENT), ("check", CLIENT, SENDER, RECIPIENT, "--json"),
     ("search",), ("search", "--json"), ("search", "--waiting", "--client", "192.0.0.0/8"),
+    ("search", "--csv"), ("search", "--history"), ("search", "--history", "--csv"),
+    ("search", "--sign", "helo", "--json"), ("whatif", "--delay", "15m", "--since", "36500d"),
     ("stats",), ("stats", "--by-hour", "--since", "36500d"), ("stats", "--json", "--by-hour"),
+    ("stats", "--by", "week", "--since", "36500d"), ("stats", "--by", "network"),
+    ("stats", "--by", "recipient", "--json"), ("top",), ("top", "--json", "--since", "36500d"),
+    ("report",), ("report", "--html", "-"), ("report", "--json", "--since", "36500d"),
     ("expire", "--dry-run"), ("expire", "--yes"), ("expire", "--json"),
     ("allow", "list", "--all"), ("allow", "list", "--json"), ("deny", "list", "--all", "--json"),
     ("expect", "list"), ("expect", RECIPIENT), ("expect", "end", RECIPIENT),

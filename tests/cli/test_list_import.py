@@ -28,7 +28,11 @@ def test_import_a_file(greylag: Greylag, which: str) -> None:
     (greylag.home / "list").write_text(IMPORT, newline="")
     result = greylag.run(which, "import", "list")
     assert result.exit_code == 0
-    assert f"greylag: {which}list: 3 added, 0 replaced, 0 switched\n" in result.stderr
+    other = "deny" if which == "allow" else "allow"
+    assert (
+        f"greylag: {which}list: 3 added, 0 replaced, 0 moved from the {other}list\n"
+        in result.stderr
+    )
     assert greylag.entries() == [
         f"{which} 192.0.2.0/24 [list] said again",
         f"{which} 2001:db8::/32 [list] a comment sign is dropped",

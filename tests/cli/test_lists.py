@@ -28,7 +28,10 @@ def test_add_and_list(greylag: Greylag, which: str) -> None:
         which, "add", "192.0.2.1", "2001:db8::/32", "Example.ORG", "--comment", "c d", "--yes"
     )
     assert (result.exit_code, result.stdout) == (0, "")
-    assert f"greylag: {which}list: 3 added, 0 replaced, 0 switched\n" in result.stderr
+    assert (
+        f"greylag: {which}list: 3 added, 0 replaced, 0 moved from the {OTHER[which]}list\n"
+        in result.stderr
+    )
     assert greylag.entries() == [
         f"{which} {s} c d" for s in ("192.0.2.1", "2001:db8::/32", "example.org")
     ]
@@ -85,7 +88,7 @@ def test_a_subject_on_the_other_list_is_switched(greylag: Greylag, which: str) -
     assert result.stderr == (
         f"greylag: 192.0.2.0/24: was on the {other}list, is on the {which}list now\n"
         f"greylag: client range 192.0.2.0/24: mail FROM it is {EFFECT[which]}\n"
-        f"greylag: {which}list: 0 added, 0 replaced, 1 switched\n"
+        f"greylag: {which}list: 0 added, 0 replaced, 1 moved from the {other}list\n"
     )
     assert greylag.entries() == [f"{which} 192.0.2.0/24"]
 
@@ -366,3 +369,12 @@ def test_what_is_not_done_yet_is_not_told_as_done(greylag: Greylag) -> None:
     said = greylag.run("deny", "add", "example.net").stderr
     assert "mail TO it would be refused\n" in said
     assert "is refused" not in said
+
+
+@pytest.mark.parametrize("which", LISTS)
+def test_a_sender_as_keys_have_it_is_refused(greylag: Greylag, which: str) -> None:
+    """No mail has the sender `list-bounces-#@...`: the number was left out of the key."""
+    result = greylag.run(which, "add", "--sender", "list-bounces-#@club.example")
+    assert result.exit_code == 2
+    assert "`#` stands for what changes from mail to mail" in result.stderr
+    assert greylag.entries() == []

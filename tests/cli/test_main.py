@@ -26,7 +26,12 @@ def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> list[tuple
     return found
 
 
-OUR_OWN = [path for path in commands() if path[0] not in ("qmail", "serve")]  # no data
+WITHOUT_DATA = ("qmail", "serve", "demo")
+OUR_OWN = [
+    path
+    for path in commands()
+    if path[0] not in WITHOUT_DATA and path not in (("web", "serve"), ("web", "passwd"))
+]
 
 
 @pytest.mark.parametrize("path", OUR_OWN, ids=" ".join)
@@ -46,6 +51,12 @@ def test_help_documents_exit_codes_and_variables(greylag: Greylag) -> None:
         assert f"\n    {code} " in text
     assert "GREYLAG_CONFIG" in text
     assert "..." not in text.partition("Commands:")[2].partition("Exit codes")[0]
+
+
+def test_the_line_about_db_names_what_it_has(greylag: Greylag) -> None:
+    line = next(x for x in greylag.run("--help").stdout.splitlines() if x.startswith("  db "))
+    for word in ("check", "copy", "back up", "restore"):
+        assert word in line
 
 
 def test_version(greylag: Greylag) -> None:
@@ -195,9 +206,9 @@ def test_completion_answers(
     monkeypatch.setenv("_GREYLAG_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "greylag allow ")
     monkeypatch.setenv("COMP_CWORD", "2")
-    from click.testing import CliRunner
+    from tests.cli.runner import runner
 
-    result = CliRunner().invoke(cli, prog_name="greylag")
+    result = runner().invoke(cli, prog_name="greylag")
     assert result.stdout.split() == ["plain,add", "plain,import", "plain,list", "plain,remove"]
 
 

@@ -8,8 +8,8 @@ import unicodedata
 
 import pytest
 
-from greylag.cli.output import clean
 from greylag.core.accesslist import NEVER
+from greylag.show.texts import clean
 from tests.cli.conftest import CLIENT, EVIL, FORBIDDEN, NETWORK, NOW, RECIPIENT, SENDER, Greylag
 
 
@@ -78,9 +78,16 @@ def test_times_that_no_calendar_holds(greylag: Greylag, seconds: int) -> None:
         ("allow", "list", "--all"),
         ("deny", "list", "--all"),
         ("stats",),
+        ("stats", "--by", "sender-domain"),
+        ("top",),
+        ("whatif", "--delay", "15m"),
+        ("report",),
+        ("search", "--history"),
     ):
         greylag.run(*arguments)
         greylag.run(*arguments, "--json")
+    greylag.run("search", "--csv")
+    greylag.run("search", "--history", "--csv")
     assert greylag.run("check", CLIENT, SENDER, RECIPIENT).exit_code in (0, 10, 11)
 
 

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from greylag.cli.plugins import KEPT, PLUGINS
+from greylag.admin.folder import KEPT
+from greylag.cli.plugins import PLUGINS
 from greylag.cli.qmail import qmail
+from tests.cli.runner import runner
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 SECRET = b"root:*:\n"
@@ -105,7 +107,7 @@ def in_time() -> Iterator[None]:
 
 
 def run(home: Path, command: str) -> Result:
-    return CliRunner().invoke(qmail, [command, "--qmail-home", str(home)])
+    return runner().invoke(qmail, [command, "--qmail-home", str(home)])
 
 
 def untouched(victim: Path) -> bool:
@@ -126,7 +128,7 @@ def test_install_and_uninstall_write_to_nothing_that_was_planted_t44(
     assert untouched(victim)
     if done.exit_code:
         assert done.exit_code == 1
-        assert len(done.output.splitlines()) == 1
+        assert len(done.stderr.splitlines()) == 1
         assert sorted(path.name for path in folder.iterdir()) == [name]
         return
     for plugin in PLUGINS:
@@ -156,8 +158,8 @@ def test_the_folder_itself_may_be_roots_link_and_nobody_elses_t44(
     before = {path.name: path.stat().st_mtime_ns for path in elsewhere.iterdir()}
     done = run(home, command)
     assert done.exit_code == 1
-    assert len(done.output.splitlines()) == 1
-    assert str(home / "plugins") in done.output
+    assert len(done.stderr.splitlines()) == 1
+    assert str(home / "plugins") in done.stderr
     assert {path.name: path.stat().st_mtime_ns for path in elsewhere.iterdir()} == before
 
 

@@ -199,7 +199,7 @@ def test_a_progress_bar_is_for_terminals_alone(greylag: Greylag) -> None:
     code, shown = on_a_terminal("expire", NO_COLOR="1")
     assert code == 0
     assert "forgetting" in shown
-    assert "forgotten  6000" in shown
+    assert "never came back  6000" in shown
     greylag.remember(*many, first_seen=LONG_AGO)
     assert run("expire").stderr == ""
 

@@ -10,18 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
+from greylag.admin.folder import KEPT
+from greylag.cli import compiling
 from greylag.cli import plugins as module
 from greylag.cli.main import cli
 from greylag.cli.old_names import IN_SBIN
-from greylag.cli.plugins import KEPT, PLUGINS
+from greylag.cli.plugins import NATIVE, PLUGINS
+from tests.cli.runner import runner
 
 OLD = "#!/bin/sh\n# the old program\n"
 
 
 def run(home: Path, command: str, *options: str) -> Result:
-    return CliRunner().invoke(cli, ["qmail", command, "--qmail-home", str(home), *options])
+    return runner().invoke(cli, ["qmail", command, "--qmail-home", str(home), *options])
 
 
 def files(home: Path) -> dict[str, str]:
@@ -106,13 +109,13 @@ def test_dry_run_touches_nothing(tmp_path: Path, command: str) -> None:
     before = sorted(path.name for path in tmp_path.rglob("*"))
     result = run(tmp_path, command, "--dry-run")
     assert result.exit_code == 0
-    assert "greylisting" in result.output
+    assert "greylisting" in result.stdout
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
 def test_a_home_that_is_not_there_is_told(tmp_path: Path) -> None:
     words = ["qmail", "install", "--qmail-home", str(tmp_path / "missing")]
-    result = CliRunner().invoke(cli, words)
+    result = runner().invoke(cli, words)
     assert result.exit_code == 66
     assert "missing' does not exist" in result.stderr
 
@@ -121,7 +124,7 @@ def test_plugins_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "plugins").write_text("a file")
     result = run(tmp_path, "install")
     assert result.exit_code == 1
-    assert str(tmp_path / "plugins") in result.output
+    assert str(tmp_path / "plugins") in result.stderr
 
 
 @pytest.mark.parametrize("python", ["/a path/python3", "/" + "x" * 300])
@@ -132,7 +135,7 @@ def test_an_interpreter_that_no_first_line_can_name(
     monkeypatch.setattr("greylag.cli.qmail.unreachable", lambda _plugins: [])
     result = run(tmp_path, "install")
     assert result.exit_code == 1
-    assert "cannot name an interpreter" in result.output
+    assert "cannot name an interpreter" in result.stderr
     assert not (tmp_path / "plugins").exists()
 
 
@@ -146,7 +149,7 @@ def test_a_folder_that_mail_users_cannot_enter_is_named(
     assert closed in module.unreachable(tmp_path / "plugins")
     refused = run(tmp_path, "install")
     assert refused.exit_code == 1
-    assert str(closed) in refused.output
+    assert str(closed) in refused.stderr
     assert not (tmp_path / "plugins").exists()
     assert run(tmp_path, "install", "--force").exit_code == 0
 
@@ -229,7 +232,7 @@ def test_a_bare_command_tells_that_the_plugin_reads_another_configuration(
         path.write_text(f'store.url = "sqlite://{tmp_path}/x.db"\n')
     words = ["--config", str(theirs), "qmail", "install", "--qmail-home", str(tmp_path)]
     hint = f"greylag: for other commands, set GREYLAG_CONFIG={theirs} or give --config {theirs}\n"
-    assert hint in CliRunner().invoke(cli, words).stderr
+    assert hint in runner().invoke(cli, words).stderr
     told = f"the plugins in {tmp_path}/plugins read {theirs}, and this command {{}}"
     commands = (
         *(["config"], ["config", "--check"], ["check", "192.0.2.1"], ["search"], ["stats"]),
@@ -239,7 +242,7 @@ def test_a_bare_command_tells_that_the_plugin_reads_another_configuration(
     for command in commands:
         for file, wanted in ((ours, True), (theirs, False)):
             words = ["--config", str(file), "--qmail-home", str(tmp_path), *command]
-            said = CliRunner().invoke(cli, words).stderr
+            said = runner().invoke(cli, words).stderr
             assert said.count(told.format(file)) == wanted, said
 
 
@@ -252,10 +255,10 @@ def test_a_plain_install_tells_that_the_plugins_read_other_settings_than_before(
     chosen.write_text(f'store.url = "sqlite://{tmp_path}/x.db"\n')
     words = ["qmail", "install", "--qmail-home", str(tmp_path)]
     told = f"greylag: the plugins read {chosen} before, and now /etc/greylag/greylag.toml\n"
-    with_it = CliRunner().invoke(cli, ["--config", str(chosen), *words])
+    with_it = runner().invoke(cli, ["--config", str(chosen), *words])
     assert told not in with_it.stderr
-    assert told in CliRunner().invoke(cli, words).stderr
-    assert told not in CliRunner().invoke(cli, words).stderr  # they do no longer
+    assert told in runner().invoke(cli, words).stderr
+    assert told not in runner().invoke(cli, words).stderr  # they do no longer
 
 
 def test_a_planted_program_names_no_settings_and_ends_nothing(tmp_path: Path) -> None:
@@ -263,9 +266,40 @@ def test_a_planted_program_names_no_settings_and_ends_nothing(tmp_path: Path) ->
     (tmp_path / "plugins").mkdir()
     planted = tmp_path / "plugins" / "greylisting"
     planted.write_text("setdefault(b'GREYLAG_CONFIG', b'x', 1)\n")
-    done = CliRunner().invoke(cli, ["qmail", "install", "--qmail-home", str(tmp_path)])
+    done = runner().invoke(cli, ["qmail", "install", "--qmail-home", str(tmp_path)])
     assert done.exit_code == 0
     assert "the plugins read" not in done.stderr
+
+
+def test_without_a_compiler_it_says_what_else_can_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(compiling, "PACKAGED", tmp_path / "none")
+    done = run(tmp_path, "install", "--native")
+    assert done.exit_code == 1
+    for way in ("apt-get install gcc", "--oneshot", "--python", "the Debian package"):
+        assert way in done.stderr
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize("socket", ["/run/greylag/greylag.sock", "/run/other/greylag.sock"])
+def test_without_a_compiler_the_packages_own_programs_do_for_the_usual_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, socket: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(compiling, "PACKAGED", tmp_path)
+    for name in set(NATIVE.values()):  # skipifauth is no program of its own there
+        (tmp_path / name).write_bytes(b"\x7fELF of the package")
+    config = tmp_path / "greylag.toml"
+    config.write_text(f'[server]\nsocket = "{socket}"\n')
+    monkeypatch.setenv("GREYLAG_CONFIG", str(config))
+    done = run(tmp_path, "install", "--native")
+    usual = socket.startswith("/run/greylag/")
+    assert done.exit_code == (0 if usual else 1), done.output
+    if usual:
+        written = (tmp_path / "plugins" / "greylisting").read_bytes()
+        assert written.startswith(b"\x7fELF of the package\n# asks at /run/greylag/")
 
 
 def test_native_and_python_exclude_each_other(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from io import StringIO
 
 import pytest
 
 from greylag.core.client import parse_address
+from greylag.core.history import Begun, Deferral, Ended, Event, Outcome
 from greylag.core.policy import Policy
+from greylag.core.shortid import short_id, shown_id
 from greylag.core.triplet import Triplet, connection_of, several_of
 from tests.cli.conftest import KEY, NOW, Greylag, shape
 
@@ -27,6 +31,9 @@ ALL = {
     "d": key("2001:db8::", "bulk@example.com"),
     "e": key("192.0.3.0", "Passed@example.org".lower()),
 }
+
+
+ID = shown_id(short_id(ALL["a"]))
 
 
 @pytest.fixture
@@ -97,11 +104,13 @@ def test_bad_filters_are_wrong_usage(filled: Greylag, command: str, options: lis
 
 def test_the_table(filled: Greylag) -> None:
     lines = filled.run("search", "--limit", "1").stdout.splitlines()
-    assert lines[0].startswith("client network  sender            recipient         first seen  ")
-    assert lines[1].split("  ")[:4] == ["192.0.2.0/24", "", "user@example.org", "info@example.net"]
+    assert lines[0].startswith(
+        "id        client network  sender            recipient         first s"
+    )
+    assert lines[1].split()[:4] == [ID, "192.0.2.0/24", "user@example.org", "info@example.net"]
     assert "2027-01-15 08:00:00 UTC (now)  may pass 2027-01-15 08:05:00 UTC (in 5m)" in lines[1]
     passed = filled.run("search", "--passed").stdout
-    assert "passed, forgotten 2027-02-20 07:59:56 UTC (in 36d)" in passed
+    assert "passed, expires 2027-02-20 07:59:56 UTC (in 36d)" in passed
 
 
 def test_a_cut_is_told(filled: Greylag) -> None:
@@ -127,7 +136,7 @@ def test_states(filled: Greylag) -> None:
 
 def test_json_schema(filled: Greylag) -> None:
     record = {
-        **dict.fromkeys(("kind", "client_network", "sender", "recipient", "state"), "str"),
+        **dict.fromkeys(("id", "kind", "client_network", "sender", "recipient", "state"), "str"),
         **dict.fromkeys(
             ("first_seen", "may_pass_at", "forgotten_at", "deferred_count", "passed_count"), "int"
         ),
@@ -169,8 +178,8 @@ def test_connections_are_told_from_triplets(filled: Greylag) -> None:
     filled.remember(several_of(packed, "", Policy()), first_seen=NOW + 2)
     shown = filled.run("search", "--limit", "2").stdout
     several, connection = (re.split("  +", line) for line in shown.splitlines()[1:])
-    assert several[:3] == ["192.0.2.0/24", "<>", "(several recipients)"]
-    assert connection[:2] == ["192.0.2.0/24", "(connections, for jgreylist)"]
+    assert several[1:4] == ["192.0.2.0/24", "<>", "(several recipients)"]
+    assert connection[:3] == ["-", "192.0.2.0/24", "(connections, for jgreylist)"]
     assert "\\" not in shown
     kinds = [record["kind"] for record in filled.json("search")["records"]]
     assert kinds == ["several", "connection", *["triplet"] * 5]
@@ -181,3 +190,104 @@ def test_connections_are_told_from_triplets(filled: Greylag) -> None:
     assert filled.json("forget", "--connections", "--yes")["forgotten"] == 1
     assert len(filled.keys()) == 6
     assert filled.run("search", "--connections").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--not", "example.com"], "abe"),
+        (["--not", "bulk", "--not", "OTHER@"], "abe"),
+        (["--not", "user@", "--sender", "example.org"], "ce"),
+        (["--since", "2s"], "abc"),
+        (["--since", "2027-01-15"], "abcde"),
+        (["--since", "2027-01-16"], ""),
+    ],
+)
+def test_what_is_not_wanted_and_since_when(filled: Greylag, options: list[str], names: str) -> None:
+    code = 0 if names else 1
+    found = filled.json("search", *options, code=code)["records"]
+    wanted = [ALL[name] for name in names]
+    assert [(one["sender"], one["recipient"]) for one in found] == [
+        (one.sender, one.recipient) for one in wanted
+    ]
+
+
+def test_csv_has_the_columns_of_json_and_no_formula_t12(greylag: Greylag) -> None:
+    greylag.remember(key("192.0.2.0", "=cmd@example.org"), first_seen=NOW)
+    greylag.remember(key("192.0.3.0", "+1@example.org", '"a,b"@example.net'), first_seen=NOW - 1)
+    header, *rows = csv.reader(StringIO(greylag.run("search", "--csv").stdout))
+    assert header == list(greylag.json("search")["records"][0])
+    assert [row[3] for row in rows] == ["'=cmd@example.org", "'+1@example.org"]
+    assert rows[1][4] == '"a,b"@example.net'
+    assert rows[0][header.index("first_seen")] == "2027-01-15T08:00:00Z"
+
+
+MAILS = {
+    "passed": (Outcome.PASSED, ()),
+    "spam": (Outcome.LIKELY_SPAM, ("helo", "no-name")),
+    "lost": (Outcome.UNKNOWN, ("no-name",)),
+    "waits": (Outcome.WAITING, ()),
+}
+
+
+@pytest.fixture
+def with_history(greylag: Greylag) -> Greylag:
+    events: list[Event] = []
+    for age, (name, (outcome, signs)) in reversed(list(enumerate(MAILS.items(), 1))):
+        one, at = key("192.0.2.0", f"a@{name}.example.org"), NOW - 100 * age
+        events.append(Begun(Deferral(one, at, at + 300, signs=signs)))
+        if outcome is not Outcome.WAITING:
+            events.append(Ended(one, at + 90, outcome))
+    with greylag.store() as store:
+        store.remember(events, NOW)
+    greylag.remember(key("192.0.2.0", "a@waits.example.org"), first_seen=NOW - 400)
+    return greylag
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--history"], ["passed", "spam", "lost", "waits"]),
+        (["--outcome", "never"], ["spam", "lost"]),
+        (["--outcome", "passed", "--outcome", "unknown"], ["passed", "lost"]),
+        (["--sign", "helo"], ["spam"]),
+        (["--sign", "no-name", "--not", "@spam"], ["lost"]),
+        (["--history", "--since", "250s"], ["passed", "spam"]),
+        (["--history", "--passed", "--client", "192.0.2.9"], ["passed"]),
+        (["--history", "--sender", "<>"], []),
+    ],
+)
+def test_the_history_is_searched_as_on_the_dashboard(
+    with_history: Greylag, options: list[str], names: list[str]
+) -> None:
+    found = with_history.json("search", *options, code=0 if names else 1)
+    assert [one["sender"] for one in found["deferrals"]] == [f"a@{n}.example.org" for n in names]
+    assert found["complete"]
+
+
+def test_the_history_as_a_table_and_as_csv(with_history: Greylag) -> None:
+    shown = with_history.run("search", "--history", "--outcome", "never", "--limit", "1")
+    assert "never came back: likely spam" in shown.stdout
+    assert "helo no-name" in shown.stdout
+    assert "--limit shows more" in shown.stderr
+    header, row = csv.reader(StringIO(with_history.run("search", "--sign", "helo", "--csv").stdout))
+    assert row[header.index("signs")] == "helo no-name"
+    assert row[header.index("state")] == "likely-spam"
+    assert with_history.run("search", "--history", "--not", "example").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--csv", "--json"],
+        ["--history", "--trusted"],
+        ["--sign", "helo", "--connections"],
+        ["--history", "--waiting", "--passed"],
+        ["--history", "--sender", " "],
+        ["--since", "yesterday"],
+        ["--outcome", "gone"],
+        ["--not", ""],
+    ],
+)
+def test_wrong_uses_of_search(greylag: Greylag, options: list[str]) -> None:
+    assert greylag.run("search", *options).exit_code == 2

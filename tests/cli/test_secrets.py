@@ -43,9 +43,13 @@ WRONG = (
 )
 COMMANDS = (
     ("config",), ("config", "--json"), ("config", "--check"), ("config", "--check", "--json"),
-    ("check", CLIENT, SENDER, RECIPIENT), ("search",), ("stats",), ("expire",),
+    ("check", CLIENT, SENDER, RECIPIENT), ("search",), ("stats",), ("top",), ("report",),
+    ("whatif", "--delay", "15m"), ("search", "--history"),
+    ("expire",),
     ("allow", "list"), ("deny", "add", CLIENT, "--yes"), ("forget", CLIENT, SENDER, RECIPIENT),
     ("db", "init"), ("db", "check"), ("db", "copy", "sqlite:///nowhere/x.db", "tree:///nowhere"),
+    ("doctor",), ("doctor", "--json"), ("export", "none.jsonl"), ("import", "none.jsonl"),
+    ("db", "backup", "none.backup"),
 )  # fmt: skip
 
 

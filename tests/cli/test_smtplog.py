@@ -295,3 +295,21 @@ def test_begun_and_never_accepted_is_told(greylag: Greylag, tmp_path: Path) -> N
     result = greylag.run("import", "smtp-log", str(path))
     assert result.exit_code == 1
     assert "smtpd began 1 mails, but no line of qmgr with the same queue id" in result.stderr
+
+
+def test_an_import_that_ends_before_its_end_says_what_was_added(
+    greylag: Greylag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored stays, and the same command may be run again."""
+    monkeypatch.setattr("greylag.admin.seeding.MOST_FOUND", 2)
+    log = greylag.home / "log"
+    stamp = f"@{2**62 + 10 + NOW - 60:016x}00000000"
+    log.write_text(
+        "".join(f"{stamp} remote=192.0.{n}.1 result=accepted code=250\n" for n in range(5))
+    )
+    found = greylag.run("import", "smtp-log", str(log), str(greylag.home / "missing"))
+    assert found.exit_code == 66
+    assert "4 connections and 0 triplets were added before, and stay" in found.stderr
+    assert len(greylag.keys()) == 4
+    words = ("import", "smtp-log", "--dry-run", str(log), str(greylag.home / "missing"))
+    assert "were added" not in greylag.run(*words).stderr

@@ -10,18 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from greylag.cli import smtpplugins
+from greylag.admin import smtpplugins
+from greylag.admin.folder import KEPT
 from greylag.cli.main import cli
-from greylag.cli.plugins import KEPT, ONESHOTS, PLUGINS
+from greylag.cli.plugins import ONESHOTS, PLUGINS
+from tests.cli.runner import runner
 from tests.e2e.plugin import BIN, needed
 
 OURS = b"plugins/ifauthskip\nplugins/greylisting\n"
 
 
 def run(home: Path, command: str, *options: str) -> Result:
-    return CliRunner().invoke(cli, ["qmail", command, "--qmail-home", str(home), *options])
+    return runner().invoke(cli, ["qmail", command, "--qmail-home", str(home), *options])
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_a_line_that_is_spelt_otherwise_stops_it_p19(home: Path, line: str, tmp_
     run(home, "install")
     result = run(home, "uninstall")
     assert result.exit_code == 1
-    assert "smtpplugins:2: " + text.decode() in result.output
+    assert "smtpplugins:2: " + text.decode() in result.stderr
     assert (home / "plugins" / "greylisting").exists()
 
 
@@ -193,7 +195,7 @@ def test_without_the_right_to_write_nothing_is_done_or_told_as_done(
 
 UNINSTALL = """import sys
 sys.path.append(sys.argv[1])
-from greylag.cli import smtpplugins
+from greylag.admin import smtpplugins
 smtpplugins.SCRIPTS = ()
 from greylag.cli.qmail import qmail
 qmail(["uninstall", "--qmail-home", sys.argv[2]])"""

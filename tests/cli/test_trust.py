@@ -45,7 +45,7 @@ def test_plain_search_forget_and_stats_speak_of_mail_alone(known: Greylag) -> No
     assert known.json("search", "--passed", code=1)["total"] == 0
     for options in (["--passed"], ["--sender", "example"], ["--client", "0.0.0.0/0"]):
         assert known.json("forget", *options, "--yes", code=1)["found"] == 0
-    assert known.json("stats")["records"] == {"waiting": 0, "passed": 0}
+    assert known.json("stats")["records"] == {"waiting": 0, "passed": 0, "counted_at": NOW}
     assert known.json("expire")["kept"] == {"waiting": 0, "passed": 0}
 
 
@@ -131,6 +131,9 @@ def test_distrust_ends_what_search_shows(known: Greylag) -> None:
     assert result.stderr == "greylag: ended the trust in spf:example.org with example.com\n"
     result = known.run("distrust", CLIENT)
     assert result.stderr == "greylag: ended the trust in 192.0.2.1 with any, example.org\n"
+    with known.store() as store:
+        noted = {(one.action, one.subject) for one in store.actions(9)}
+    assert ("distrust", "spf:example.org example.com") in noted
     assert known.json("distrust", CLIENT, code=1) == {
         "identity": CLIENT,
         "ended": 0,
@@ -156,16 +159,20 @@ def test_check_says_how_far_a_client_is(known: Greylag) -> None:
     note(known, trust_of(of_address(bytes((192, 0, 2, 9))), "example.org"), 7)
     said = known.run(*CHECK).stdout
     assert (
-        "trusted         no: 3 of 5 first passes of 192.0.2.1 with example.org,"
-        " since 2027-01-13 08:00:00 UTC (2d ago)\n" in said
+        "trusted         no: 192.0.2.1 has 3 of the 5 first passes it needs with senders of"
+        " example.org, since 2027-01-13 08:00:00 UTC (2d ago)\n" in said
     )
-    assert "trusted         no: 4 of 20 first passes of 192.0.2.1 with any sender domain" in said
+    needs = "of the 20 first passes it needs with senders of any domain"
+    assert f"trusted         no: 192.0.2.1 has 4 {needs}, since " in said
     assert "correspondent   until 2027-01-16 08:00:00 UTC (in 24h)\n" in said
     assert "trapped         until 2027-01-16 08:00:00 UTC (in 24h)\n" in said
     said = known.run("check", "192.0.2.9", SENDER, "other@example.net").stdout
     assert "reason          trusted: " in said
-    assert "trusted         192.0.2.9 with example.org, until 2027-01-16 08:00:00 UTC" in said
-    assert "trusted         no: no first pass of 192.0.2.9 with any sender domain\n" in said
+    assert (
+        "trusted         192.0.2.9 with senders of example.org, until 2027-01-16 08:00:00 UTC"
+        in said
+    )
+    assert f"trusted         no: 192.0.2.9 has none {needs}\n" in said
     assert "correspondent   no\n" in said
     assert "trapped         no\n" in said
 

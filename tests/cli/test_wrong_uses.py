@@ -1,10 +1,11 @@
 """A table of wrong uses: one line that says what is wrong, the documented exit code, no traceback.
 
-The codes are those of docs/commands.md. `Greylag.run` checks that nothing but our own lines comes.
+The codes are those of commands.md. `Greylag.run` checks that nothing but our own lines comes.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from greylag.store.sqlite.store import SqliteStore
-from tests.cli.conftest import Greylag
+from tests.cli.conftest import NOW, Greylag
 from tests.cli.test_main import commands
 
 USAGE, NOTHING, NO_INPUT, STORE, LATER, CONFIG, INTERRUPTED = 2, 1, 66, 74, 75, 78, 130
@@ -21,8 +22,13 @@ NOBODY = 65534
 
 # A right use of each command, which the general failures below are made of.
 RIGHT = {
+    "why": "a@example.org b@example.net",
+    "release": "0000-000",
     "check": "192.0.2.1 a@example.org b@example.net",
     "serve": "",
+    "off": "--for 2h",
+    "on": "",
+    "observe": "--for 7d",
     "allow add": "192.0.2.1",
     "allow remove": "192.0.2.1",
     "allow list": "",
@@ -43,21 +49,42 @@ RIGHT = {
     "providers add": "ours _spf.example.org",
     "providers remove": "google",
     "stats": "",
+    "top": "",
+    "whatif": "--delay 15m",
+    "report": "",
     "search": "",
     "forget": "192.0.2.1 a@example.org b@example.net",
     "distrust": "192.0.2.1",
     "expire": "",
     "import smtp-log": "{log}",
+    "export": "--force {home}/new.jsonl",
+    "import lines": "{exported}",
+    "import postgrey": "{dump}",
+    "import sqlgrey": "{rows}",
+    "import iredapd": "{tracking}",
+    "import milter-greylist": "{tuples}",
+    "import spamdb": "{spamdb}",
     "db init": "",
     "db check": "",
     "db copy": "sqlite://{home}/greylag.db sqlite://{home}/b.db",
+    "db backup": "--force {home}/new.backup",
+    "db restore": "{saved}",
     "config": "",
+    "doctor": "--root {home}",
+    "setup qmail": "--root {home} --dry-run",
+    "setup postfix": "--root {home} --dry-run",
     "qmail install": "--qmail-home {qmail}",
     "qmail uninstall": "--qmail-home {qmail}",
     "completion": "bash",
+    "demo": "",
+    "web serve": "",
+    "web passwd": "alice",
+    "web users": "",
 }
-WITHOUT_SETTINGS = ("completion", "qmail install", "qmail uninstall")
-WITHOUT_STORE = (*WITHOUT_SETTINGS, "config", "serve")
+PEERS = ("exported", "dump", "rows", "tracking", "tuples", "spamdb")
+SETUP = ("setup qmail", "setup postfix", "doctor")  # make settings, or look at any
+WITHOUT_SETTINGS = ("completion", "demo", "qmail install", "qmail uninstall", *SETUP)
+WITHOUT_STORE = (*WITHOUT_SETTINGS, "config", "serve", "web serve", "web passwd", "web users")
 
 WRONG = [
     # typo
@@ -78,7 +105,7 @@ WRONG = [
     ("qmail reinstall", USAGE, "'reinstall'. Did you mean 'install' or 'uninstall'? (see"),
     # words that share a few letters with another are not taken for it
     ("start", USAGE, "'start': there are allow, check, "),
-    ("export", USAGE, "'export': there are allow, check, "),
+    ("outport", USAGE, "'outport': there are allow, check, "),
     ("search --sort x", USAGE, "'--sort': there are --client, --sender, "),
     ("config --set x", USAGE, "'--set': there are --check, "),
     ("completion csh", USAGE, "'csh' is not one of 'bash', 'zsh', 'fish'"),
@@ -130,12 +157,35 @@ WRONG = [
     ("db check --config {tree}", USAGE, "jgreylist's files, no database with tables"),
     ("db init --config {memory}", USAGE, "memory ends with the process"),
     ("db check --config {memory}", USAGE, "memory ends with the process"),
+    ("db backup {home}/new --config {memory}", USAGE, "there is nothing to back up"),
+    ("db restore {saved} --config {tree}", USAGE, "any program copies"),
+    ("db backup", USAGE, "Missing argument 'FILE'"),
+    ("db backup {saved}", NOTHING, "is there already (--force writes over it)"),
+    ("db backup {home}/none/new", NOTHING, "No such file or directory"),
     # a file that is missing, or is something else
+    ("db restore {home}/missing", NO_INPUT, "missing: No such file or directory"),
+    ("db restore {home}", NO_INPUT, "expected a plain file"),
+    ("db restore {lines}", NO_INPUT, "is no whole backup: it is another file"),
     ("allow import {home}/missing", NO_INPUT, "missing': No such file or directory"),
     ("deny import {home}", NO_INPUT, "Is a directory"),
     ("import smtp-log {home}/missing", NO_INPUT, "missing: No such file or directory"),
     ("import smtp-log {home}", NO_INPUT, "Is a directory"),
     ("import smtp-log {broken}", NO_INPUT, "broken.gz: "),
+    ("export", USAGE, "Missing argument 'FILE'"),
+    ("export {lines}", NOTHING, "is there already (--force writes over it)"),
+    ("export {home}/none/new", NOTHING, "No such file or directory"),
+    ("export - --json", USAGE, "--json needs a FILE"),
+    ("import {home}/missing", NO_INPUT, "missing: No such file or directory"),
+    ("import --dry-run {lines}", NO_INPUT, "expected the first line of `greylag export`"),
+    ("import postgrey {home}/missing", NO_INPUT, "missing: No such file or directory"),
+    ("import postgrey {home}", NO_INPUT, "has no postgrey.db and no postgrey_clients.db"),
+    ("import postgrey {lines}", NO_INPUT, "expected what db_dump writes"),
+    ("import sqlgrey {lines}", NO_INPUT, "expected a line of column names, with"),
+    ("import sqlgrey {home}/greylag.db", NO_INPUT, "no such table: connect"),
+    ("import iredapd {home}", NO_INPUT, "Is a directory"),
+    ("import iredapd /dev/null", NOTHING, "there is nothing to take in it"),
+    ("import spamdb /dev/zero", NO_INPUT, "/dev/zero:1: expected a line of at most 64 MiB"),
+    ("import milter-greylist", USAGE, "Missing argument 'SOURCE...'"),
     ("import smtp-log {lines}", NOTHING, "no accepted mail in 1 lines: no line begins with a time"),
     ("--qmail-home {home}/missing stats", NO_INPUT, "missing' does not exist"),
     ("qmail install --qmail-home {home}/missing", NO_INPUT, "missing' does not exist"),
@@ -161,18 +211,37 @@ def names(greylag: Greylag) -> dict[str, str]:
     """Make what the table names."""
     home = greylag.home
     greylag.run("db", "init")
+    greylag.run("db", "backup", str(home / "saved"))
     (home / "qmail").mkdir()
     (home / "lines").write_text("192.0.2.1\n")
     (home / "broken.gz").write_bytes(b"\x1f\x8b broken")
     (home / "log").write_text(
         f"@{2**62 + 10 + 1_799_999_999:016x}00000000 remote=192.0.2.1 result=accepted code=250\n"
     )
+    (home / "exported").write_text(
+        json.dumps({"kind": "greylag-export", "version": 1, "made": NOW})
+        + "\n"
+        + json.dumps({"kind": "end", "lines": 2})
+        + "\n"
+    )
+    (home / "dump").write_text(
+        f"HEADER=END\n {b'192.0.2.0/a@e.org/b@e.net'.hex()}\n {f'{NOW},{NOW}'.encode().hex()}\n"
+    )
+    (home / "rows").write_text(
+        f"sender_name,sender_domain,src,rcpt,first_seen\na,e.org,192.0.2,b@e.net,{NOW}\n"
+    )
+    (home / "tracking").write_text(
+        f"sender,recipient,client_address,init_time\na@e.org,b@e.net,192.0.2.1,{NOW}\n"
+    )
+    (home / "tuples").write_text(f"192.0.2.1\t<a@e.org>\t<b@e.net>\t{NOW}\n")
+    (home / "spamdb").write_text(f"TRAPPED|192.0.2.1|{NOW + 9000}\n")
     (home / "tree.toml").write_text(f'store.url = "tree://{home}/qmail"\n')
     (home / "memory.toml").write_text('store.url = "memory:"\n')
     return {
         "home": str(home),
-        **{name: str(home / name) for name in ("qmail", "lines", "log")},
+        **{name: str(home / name) for name in (*PEERS, "qmail", "lines", "log")},
         "broken": str(home / "broken.gz"),
+        "saved": str(home / "saved"),
         "tree": str(home / "tree.toml"),
         "memory": str(home / "memory.toml"),
     }
@@ -228,7 +297,10 @@ def test_settings_that_are_missing_before_and_behind_each_command(
     assert "missing.toml: no such file" in behind
 
 
-@pytest.mark.parametrize("name", [name for name in RIGHT if name not in WITHOUT_STORE])
+MENDS = ("db restore",)  # puts a sound database in the place of a damaged one
+
+
+@pytest.mark.parametrize("name", [n for n in RIGHT if n not in (*WITHOUT_STORE, *MENDS)])
 def test_a_database_that_is_none(greylag: Greylag, names: dict[str, str], name: str) -> None:
     for path in greylag.home.glob("greylag.db*"):
         path.unlink()
@@ -311,7 +383,7 @@ def test_a_prompt_that_nobody_can_answer(greylag: Greylag) -> None:
     greylag.remember(KEY)
     result = greylag.run("forget", "--sender", "example.org")
     assert result.exit_code == NOTHING
-    assert result.stderr.splitlines()[-1] == "greylag: nothing was forgotten"
+    assert result.stderr.splitlines()[-1] == "greylag: nothing was deleted"
     assert len(greylag.keys()) == 1
 
 

@@ -18,6 +18,7 @@ from greylag.core.accesslist import (
     wants,
 )
 from greylag.core.client import parse_address
+from greylag.core.evidence import Kind
 from greylag.core.subject import (
     ClientName,
     Domain,
@@ -83,6 +84,55 @@ NAMED: list[Subject] = [
     Domain("example.net", below=True),
     Domain("net", below=True),
 ]
+SEEN = Seen(
+    b"\xc0\x00\x02\x07",
+    "sub.example.net",
+    "b@sub.example.net",
+    "a@news.example.org",
+    ("mail.example.org",),
+    spf_passed=True,
+)
+
+
+def test_entries_are_found_by_each_name_of_an_attempt_and_by_its_domains() -> None:
+    entries = [Entry(subject, NEVER, number=n) for n, subject in enumerate(NAMED)]
+    index = AccessIndex(entries)
+    by_client, by_sender = entries[:2], entries[2:5]
+    by_domain = entries[6:]
+    assert set(index.matching(SEEN)) == {*by_client, *by_sender, *by_domain}
+    other = replace(SEEN, names=("mail.example.com",), sender="c@example.org")
+    assert set(index.matching(other)) == {entries[4], *by_domain}
+    mailbox = replace(SEEN, domain="example.net", recipient="b@example.net", names=(), sender="")
+    assert set(index.matching(mailbox)) == set(entries[5:])
+
+
+def test_where_names_are_not_known_one_entry_tells_that_they_are_wanted() -> None:
+    entries = [Entry(subject, NEVER, number=n) for n, subject in enumerate(NAMED[:2])]
+    index = AccessIndex(entries)
+    unnamed = replace(SEEN, names=None)
+    found = index.matching(unnamed)
+    assert len(found) == 1
+    assert wants(found, unnamed, 1) == wants(entries, unnamed, 1) == {Kind.NAMES}
+
+
+def test_ranges_of_big_senders_are_looked_up_apart() -> None:
+    ranges = [
+        Entry(subject, 0, purpose=Purpose.PROVIDER, origin="provider:example")
+        for subject in SUBJECTS[:2]
+    ]
+    index = AccessIndex([*ranges, Entry(SUBJECTS[0], NEVER)])
+    assert set(index.providers(SEEN)) == set(ranges)
+    assert index.matching(SEEN) == [Entry(SUBJECTS[0], NEVER)]
+    elsewhere = replace(SEEN, client=b"\xcb\0\x71\1", domain="example.com")
+    assert index.providers(elsewhere) == index.matching(elsewhere) == []
+
+
+def test_an_index_without_ranges_or_names_answers_for_the_rest() -> None:
+    domains = AccessIndex([Entry(Domain("example.net"), NEVER)])
+    assert domains.providers(SEEN) == domains.matching(SEEN) == []
+    assert domains.matching(replace(SEEN, domain="example.net")) != []
+
+
 ENTRIES = st.builds(
     Entry,
     st.sampled_from([*SUBJECTS, *NAMED]),

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from greylag.core.accesslist import Entry
 from greylag.core.client import parse_address
-from greylag.core.connection import HOLD, Connection, precheck_connection
+from greylag.core.connection import HOLD, Connection, held, precheck_connection
 from greylag.core.engine import decide, needs
 from greylag.core.evidence import Evidence, Kind
 from greylag.core.identity import Pool, PoolKind, of_address
@@ -20,7 +20,7 @@ from greylag.core.suffixes import Suffixes
 from greylag.core.triplet import Triplet, kind_of, trapped_of, triplet_of, trust_of
 from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
-from greylag.service.policies import Policies, held
+from greylag.service.policies import Policies
 from tests.strategies import PROPERTY, mapped_pairs, raw_addresses
 
 POLICY = Policy()

@@ -78,7 +78,8 @@ def test_without_an_answer_mail_is_let_in_or_deferred() -> None:
     reason = Reason.STORE_UNAVAILABLE
     let_in = Decision(Verdict.PASS, reason, client=client)
     assert unanswered(question, Verdict.PASS) == let_in
-    deferred = Decision(Verdict.DEFER, reason, retry_after=60, client=client)
+    shown = question.id
+    deferred = Decision(Verdict.DEFER, reason, retry_after=60, client=client, id=shown)
     assert unanswered(question, Verdict.DEFER) == deferred
 
 

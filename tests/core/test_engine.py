@@ -1,7 +1,7 @@
 """Every rule of the engine as a named case, with what is wanted beside it.
 
-Sources: the old plugin (its faults by the numbers of docs/properties.md) and RFC 6647, as R1 to R23
-(docs/rfc6647.md).
+Sources: the old plugin (its faults by the numbers of properties.md) and RFC 6647, as R1 to R23
+(docs/inside/rfc6647.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from greylag.core.policy import NullSender, Policy
 from greylag.core.record import Blocked, Created, Record
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
-from greylag.core.verdict import Decision
+from greylag.core.verdict import Decision, Verdict
 from tests.core.asking import (
     BLOCKED,
     DELAY,
@@ -310,7 +310,9 @@ def test_rule(given: Given, wanted: Decision, newest_first: bool) -> None:
     changes = tuple(
         replace(c, client=b"") if isinstance(c, Created) else c for c in decision.changes
     )
-    assert replace(decision, entry=None, record=None, client=b"", changes=changes) == wanted
+    shown = replace(decision, entry=None, record=None, client=b"", changes=changes, id="")
+    assert shown == wanted
+    assert bool(decision.id) is (decision.verdict is Verdict.DEFER or decision.waited is not None)
 
 
 def test_a_first_contact_tells_the_whole_address_of_the_client() -> None:

@@ -6,18 +6,24 @@ import pytest
 
 from greylag.core.figures import (
     DELAYED,
+    NEVER,
     STOPPED,
     WAITED_BOUNDS,
     WAITED_SECONDS,
     answer_name,
     fate_of,
     figures_of,
+    has_fate,
     hour_of,
     observed_name,
+    pools_of,
     waited_bucket,
 )
+from greylag.core.identity import Pool, PoolKind, of_address
+from greylag.core.triplet import sent_of, trust_of
+from greylag.core.value import replace
 from greylag.core.verdict import Decision, Reason, Verdict
-from tests.core.asking import KNOWN, WAITING
+from tests.core.asking import KEY, KNOWN, WAITING
 
 
 @pytest.mark.parametrize(
@@ -74,10 +80,21 @@ def test_what_a_decision_counts(decision: Decision, wanted: dict[str, int]) -> N
 def test_no_two_counters_share_a_name() -> None:
     names = [answer_name(verdict, reason) for verdict in Verdict for reason in Reason]
     names += [waited_bucket(bound) for bound in (*WAITED_BOUNDS, WAITED_BOUNDS[-1] + 1)]
-    names += [WAITED_SECONDS, STOPPED, DELAYED, *map(observed_name, Reason)]
+    names += [WAITED_SECONDS, STOPPED, DELAYED, *NEVER.values(), *map(observed_name, Reason)]
     assert len(names) == len(set(names))
 
 
-def test_what_never_passed_was_stopped_and_the_rest_delayed() -> None:
+def test_what_never_passed_never_came_back_and_the_rest_was_delayed() -> None:
     assert fate_of(WAITING) == STOPPED == "fate:stopped"
     assert fate_of(KNOWN) == DELAYED == "fate:delayed"
+
+
+def test_only_what_becomes_of_records_of_a_network_is_counted() -> None:
+    """A pool's stands beside that of a network, and trust or what our users sent is no mail."""
+    pooled = replace(KEY, network=Pool(PoolKind.SPF, "example.org").packed)
+    trust = trust_of(of_address(b"\xc0\0\2\x11"), "example.org")
+    sent = sent_of("a@example.org", "b@example.net")
+    assert has_fate(KEY.network)
+    assert not any(has_fate(key.network) for key in (pooled, trust, sent))
+    assert pools_of([KEY, pooled, KEY, trust, sent]) == 3
+    assert pools_of([KEY]) == pools_of([]) == 0

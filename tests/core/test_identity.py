@@ -7,11 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greylag.core.client import network, parse_address
-from greylag.core.identity import Pool, PoolKind, is_network, pool_of
+from greylag.core.identity import (
+    USERS,
+    Pool,
+    PoolKind,
+    address_of,
+    is_network,
+    of_address,
+    pool_of,
+    prefix_of_address,
+)
+from tests.strategies import PROPERTY
 
 NAMES = st.text(st.characters(min_codepoint=1, max_codepoint=126), min_size=1, max_size=254)
 
 
+@PROPERTY
 @given(NAMES, st.sampled_from(PoolKind))
 def test_a_pool_is_read_back_and_is_no_network(name: str, kind: PoolKind) -> None:
     pool = Pool(kind, name)
@@ -20,6 +31,7 @@ def test_a_pool_is_read_back_and_is_no_network(name: str, kind: PoolKind) -> Non
     assert 16 < len(pool.packed) <= 255
 
 
+@PROPERTY
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_network_or_a_pool_or_neither(identity: bytes) -> None:
     """A database may hold anything."""
@@ -64,3 +76,35 @@ def test_what_is_no_domain_names_no_pool(name: str) -> None:
 )
 def test_what_is_broken_is_no_pool(identity: bytes) -> None:
     assert pool_of(identity) is None
+
+
+@pytest.mark.parametrize(
+    ("client", "bits", "alone"),
+    [
+        (b"192.0.2.17", 32, b"192.0.2.17"),
+        (b"2001:db8::17", 64, b"2001:db8::"),
+        (b"2001:db8:1:2:3:4:5:6", 64, b"2001:db8:1:2::"),
+    ],
+)
+def test_one_client_is_an_address_or_a_64_of_ipv6(client: bytes, bits: int, alone: bytes) -> None:
+    packed = parse_address(client)
+    assert packed is not None
+    assert prefix_of_address(packed) == bits
+    assert address_of(of_address(packed)) == parse_address(alone)
+    assert not is_network(of_address(packed))
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        b"\xc0\0\2\x11",
+        bytes(16),
+        Pool(PoolKind.SPF, "192.0.2.17").packed,
+        Pool(PoolKind.NAME, "example.org").packed,
+        Pool(PoolKind.ADDRESS, "example.org").packed,
+        USERS,
+        b"\xff" * 20,
+    ],
+)
+def test_what_stands_for_no_single_client_has_no_address(identity: bytes) -> None:
+    assert address_of(identity) is None

@@ -1,4 +1,4 @@
-"""The table of docs/reasons.md, "The lists": whom an entry speaks for, and which one decides."""
+"""The table of reasons.md, "The lists": whom an entry speaks for, and which one decides."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from greylag.core.subject import (
 )
 from greylag.core.value import replace
 
-PAGE = Path(__file__).parents[2] / "docs/reasons.md"
+PAGE = Path(__file__).parents[2] / "docs/reference/reasons.md"
 NOW = 1_700_000_000
 
 

@@ -53,6 +53,12 @@ def test_evil_values_keep_their_names(raw: bytes) -> None:
     assert name_of(text_of(name)) == name
 
 
+@pytest.mark.parametrize("name", ["j\u00f6rg@example.org", "a b@example.org", "a\n@example.org"])
+def test_what_is_no_name_of_ours_stands_for_no_address(name: str) -> None:
+    """A row of the old program, or a damaged one."""
+    assert bytes_of(name) is None
+
+
 @PROPERTY
 @given(st.text(st.characters(codec="utf-8"), max_size=40))
 def test_what_the_old_program_wrote_is_found(text: str) -> None:

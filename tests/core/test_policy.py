@@ -5,9 +5,21 @@ from __future__ import annotations
 import pytest
 
 from greylag.core.client import parse_address
-from greylag.core.policy import RECORD_SIZE, NullSender, Policy, Room
+from greylag.core.evidence import Kind
+from greylag.core.policy import (
+    RECORD_SIZE,
+    Greylist,
+    IdentityBy,
+    Kept,
+    NullSender,
+    Policy,
+    Room,
+    with_evidence,
+)
+from greylag.core.signs import Sign
 from greylag.core.triplet import Triplet, triplet_of
-from tests.core.asking import DELAY, LIFETIME, WINDOW
+from greylag.core.value import replace
+from tests.core.asking import DELAY, LIFETIME, WINDOW, T
 
 
 def test_the_values_that_hold_if_nobody_says_otherwise() -> None:
@@ -61,3 +73,43 @@ def test_what_a_record_may_take_t36() -> None:
     longest = Triplet(bytes(16), "a" * 255, "b" * 255)
     assert ordinary.size < RECORD_SIZE < longest.size
     assert Room(total=3).total_size == 3 * RECORD_SIZE
+
+
+SIGNS = frozenset({Sign.SPF, Sign.DNSBL, Sign.HELO})
+ASKING = Policy(dns=True, identity=IdentityBy.NONE)
+SUSPICIOUS = replace(ASKING, greylist=Greylist.SUSPICIOUS, signs=SIGNS)
+
+
+@pytest.mark.parametrize(
+    ("policy", "kinds"),
+    [
+        (ASKING, set()),
+        (replace(ASKING, identity=IdentityBy.SPF), {Kind.SPF, Kind.NAMES}),
+        (replace(ASKING, identity=IdentityBy.SPF_OR_NAME), {Kind.SPF, Kind.NAMES}),
+        (replace(ASKING, trust_after=5), {Kind.NAMES}),  # bots have no name
+        (replace(ASKING, trust_all_after=20), {Kind.NAMES}),
+        (replace(ASKING, dnswl=True), {Kind.DNSWL}),
+        (replace(ASKING, dnsbl=True), set()),  # only a sign needs it
+        (SUSPICIOUS, {Kind.SPF}),
+        (replace(SUSPICIOUS, dnsbl=True), {Kind.SPF, Kind.DNSBL}),
+        (replace(SUSPICIOUS, signs=frozenset({Sign.NO_NAME})), {Kind.NAMES}),
+        (replace(SUSPICIOUS, signs=frozenset({Sign.HELO})), set()),
+        (replace(SUSPICIOUS, identity=IdentityBy.SPF, dnswl=True, dns=False), set()),
+    ],
+)
+def test_dns_is_asked_for_what_the_rules_go_by_and_for_no_more(
+    policy: Policy, kinds: set[Kind]
+) -> None:
+    assert with_evidence(policy) == replace(policy, evidence=frozenset(kinds))
+    assert with_evidence(with_evidence(policy)) == with_evidence(policy)
+
+
+def test_the_history_keeps_what_began_lately_and_nothing_where_it_is_off() -> None:
+    assert Kept(seconds=3600).since(T) == T - 3600
+    assert Kept(seconds=0).since(T) > T + 100 * 365 * 86400
+    assert Room().history == Kept(30 * 86400, 5_000_000)
+
+
+def test_what_admins_did_is_kept_where_the_history_of_mail_is_off() -> None:
+    assert Kept(seconds=3600).actions_since(T) == T - 3600
+    assert Kept(seconds=0).actions_since(T) == T - 30 * 86400

@@ -79,7 +79,7 @@ from greylag.core.verdict import DEBUG, INFO, Decision, Reason, Verdict
 from greylag.server.exporter import DaemonCollector
 from greylag.server.journal import Journal
 from greylag.server.metrics import Metrics
-from greylag.server.daemon import StoreEvents
+from greylag.server.storeevents import StoreEvents
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.service.dns.asking import Asking

@@ -121,3 +121,11 @@ def test_a_name_of_many_labels_costs_little() -> None:
     """In steps of one label, as long as an address may be in SMTP; and a longer one ends, too."""
     assert TABLES.find(b"a@" + b"a." * 120 + b"example.net") == 3
     assert TABLES.find(b"a@" + b"a." * 30_000 + b"example.net") is None
+
+
+def test_what_a_table_sets() -> None:
+    of_delay = Table(("example.org",), (("delay", 60), ("trust_after", 0)), "here")
+    assert of_delay.sets("delay")
+    assert of_delay.sets("signs", "trust_after")
+    assert not of_delay.sets("signs", "lifetime")
+    assert not Table(("example.org",), (), "here").sets("delay")

@@ -9,6 +9,7 @@ from greylag.core.record import (
     Blocked,
     Change,
     Created,
+    Freed,
     Passed,
     Record,
     applied,
@@ -64,6 +65,12 @@ def test_a_record_counts(record: Record, now: int, live: bool) -> None:
         pytest.param(Passed(KEY, T + 1), KNOWN, T, replace(KNOWN, passed=4),
                      id="passed: the latest expiry stays"),
         pytest.param(passed(), None, T, None, id="passed, forgotten meanwhile"),
+        pytest.param(Freed(KEY, T + 9), WAITING, T + 9, replace(WAITING, defer_until=T + 9),
+                     id="freed"),
+        pytest.param(Freed(KEY, T + 301), WAITING, T + 301, WAITING, id="freed: nothing moves on"),
+        pytest.param(Freed(KEY, T), KNOWN, T, KNOWN, id="freed, passed meanwhile"),
+        pytest.param(Freed(KEY, T), WAITING, T + WINDOW, WAITING, id="freed, expired meanwhile"),
+        pytest.param(Freed(KEY, T), None, T, None, id="freed, forgotten meanwhile"),
     ],
 )  # fmt: skip
 def test_a_change(change: Change, before: Record | None, now: int, after: Record | None) -> None:
@@ -73,6 +80,12 @@ def test_a_change(change: Change, before: Record | None, now: int, after: Record
 def test_changes_of_one_moment_commute() -> None:
     """Facts that merge: counts are sums and the expiry is the latest, in any order."""
     changes: list[Change] = [Blocked(KEY), passed(now=T + 300), Passed(KEY, T + 9), SOON]
+    freed: list[Change] = [Freed(KEY, T + 9), Blocked(KEY), Freed(KEY, T + 7), SOON]
+    for some in (freed, freed[::-1]):
+        record: Record | None = WAITING
+        for change in some:
+            record = applied(change, record, T + 10)
+        assert record == replace(WAITING, blocked=3, defer_until=T + 7)
     forth: Record | None = WAITING
     back: Record | None = WAITING
     for one, other in zip(changes, changes[::-1], strict=True):

@@ -12,7 +12,7 @@ from greylag.core.identity import Pool, PoolKind, of_address
 from greylag.core.policy import SPARING, Greylist, IdentityBy, Policy, Trap, with_evidence
 from greylag.core.question import Question
 from greylag.core.record import Blocked, Noted, Passed, Record
-from greylag.core.signs import Sign, signs_of
+from greylag.core.signs import Sign, known_signs, signs_of
 from greylag.core.sparing import TRUST_TAKES, further, taught, with_known
 from greylag.core.spf import Outcome, Result
 from greylag.core.subject import Domain
@@ -365,6 +365,25 @@ def test_signs(evidence: Evidence, helo: bytes, sender: bytes, signs: list[Sign]
     assert answer(blind, {}).reason is Reason.UNSUSPICIOUS
 
 
+@pytest.mark.parametrize(
+    ("evidence", "helo", "signs"),
+    [
+        ({}, b"", ()),
+        ({Kind.NAMES: None, Kind.SPF: None, Kind.DNSBL: None}, b"friend", ("helo",)),
+        ({Kind.SPF: Outcome(Result.TEMPERROR)}, b"", ()),
+        ({Kind.NAMES: (), Kind.SPF: Outcome(Result.FAIL)}, b"", ("no-name", "spf")),
+        ({Kind.DNSBL: ("bl.example.com",)}, b"", ("dnsbl",)),
+    ],
+)
+def test_what_is_not_known_is_no_sign_for_the_history(
+    evidence: Evidence, helo: bytes, signs: tuple[str, ...]
+) -> None:
+    """Whatever counts under the policy: where nothing is asked of DNS, nobody is suspected."""
+    question = asked(evidence, SUSPICIOUS, helo=helo)
+    for policy in (SUSPICIOUS, replace(SUSPICIOUS, signs=frozenset(), dnsbl=False)):
+        assert known_signs(replace(question, policy=policy)) == signs
+
+
 def test_the_name_that_the_mail_server_confirmed_counts_without_a_query() -> None:
     words = Words(client_name=b"name", confirmed=True)
     attempt = Attempt(
@@ -531,3 +550,20 @@ def test_a_bounce_earns_trust_for_no_domain() -> None:
         trust_of(POOL, ""),
         trust_of(HERE, ""),
     ]
+
+
+def test_who_is_trusted_with_a_pool_whose_record_waits_tells_of_it() -> None:
+    question = asked(GOOD)
+    trust = {trust_of(POOL, "example.org"): trusted(5)}
+    assert answer(question, trust).waiting is None
+    found = answer(question, trust | {POOLED: WAITING})
+    assert (found.reason, found.waiting) == (Reason.TRUSTED, POOLED)
+    passed = replace(WAITING, passed=1)
+    assert answer(question, trust | {POOLED: passed}).waiting is None
+    assert answer(question, trust | {POOLED: WAITING}, WAITING.expires).waiting is None
+
+
+def test_what_is_expected_while_its_record_waits_tells_of_it() -> None:
+    found = answer(asked(facts={"expected": ENTRY}), {KEY: WAITING})
+    assert (found.reason, found.waiting) == (Reason.EXPECTED, KEY)
+    assert answer(asked(facts={"expected": ENTRY}), {}).waiting is None

@@ -250,7 +250,7 @@ def test_what_must_stay_apart(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     "sender",
     ["", "@", "bob@example.org", "Bob@Example.ORG", "sales-2@example.org", "bob",
-     "news-20261127@example.org", "order-99@example.org",  # as docs/which-mail.md says
+     "news-20261127@example.org", "order-99@example.org",  # as docs/everyday/which-mail.md says
      "SRS0@example.org", "+SRS=a=bb@example.org", "bob+SRS=a@example.org",
      "bob+SRS=a=bb=example=c@example.org",
      "1-xuser=example.net@example.org", "1-user=example.netx@example.org",

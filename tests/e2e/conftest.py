@@ -14,10 +14,14 @@ from pathlib import Path
 import pytest
 
 from greylag.store.mysql.schema import DATA, LISTS
+from tests.e2e.packaged import Built, build_both
 from tests.e2e.plugin import BIN, Plugin
 from tests.servers.mariadb import MariaDb
 
-ON_BOTH = ("test_plugin", "test_session", "test_many", "test_hostile", "test_native")
+ON_BOTH = (
+    *("test_plugin", "test_session", "test_many", "test_hostile", "test_native"),
+    *("test_switch", "test_release"),
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -76,3 +80,9 @@ def plugin(home: Path, url: str) -> Plugin:
     )
     made.write_toml("")
     return made
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The Debian package, built in a chroot."""
+    return build_both(tmp_path_factory.mktemp("build"))

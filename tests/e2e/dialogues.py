@@ -123,7 +123,7 @@ def stage_in(folder: Path, database: Database | None = None) -> Iterator[Stage]:
     needed("tcpserver", "ucspi-tcp")
     with ExitStack() as stack:
         disk = stack.enter_context(small_disk(folder / "disk", "64m" if SOAK else "2m"))
-        config = write_config(folder, 'policy.delay = "1s"')
+        config = write_config(folder, 'policy.delay = "1s"', 'deadline = "1s"')
         url = f"sqlite://{disk}/greylag.db" if database is None else database.url
         text = config.read_text().replace(f"sqlite://{folder}/greylag.db", url)
         config.write_text(text)

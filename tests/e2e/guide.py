@@ -276,7 +276,8 @@ def cron_cleans(socket: str) -> None:
         sh(line)
     expect((once.exists(), RECORD.exists()), (False, True), "what is left of the tree")
     said = CRON_LOG.read_text()
-    expect("forgotten  1" in said and "removed: 1 came once" in said, True, f"cron's log:\n{said}")
+    gone = "deleted            1" in said and "removed: 1 came once" in said
+    expect(gone, True, f"cron's log:\n{said}")
 
 
 def main() -> None:

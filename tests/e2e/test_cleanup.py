@@ -71,18 +71,18 @@ def test_deletes_what_is_past_and_counts_it_first(home: Path, filled: Database) 
     done = cleanup(home)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        "forgotten  5\n  stopped  3 never came back\n  delayed  2 had passed\n"
-        "kept       1 (1 waiting, 0 passed)\n"
+        "deleted            5\n  never came back  3\n  had passed       2\n"
+        "kept               1 (1 waiting, 0 passed)\n"
     )
     assert left(filled) == ["waits0@example.org"]
     again = cleanup(home, "--json")
-    assert json.loads(again.stdout)["stopped"] == 0
+    assert json.loads(again.stdout)["never_came_back"] == 0
 
 
 def test_dry_run_deletes_nothing(home: Path, filled: Database) -> None:
     before = left(filled)
     done = json.loads(cleanup(home, "--dry-run", "--json").stdout)
-    assert (done["dry_run"], done["stopped"], done["delayed"]) == (True, 3, 2)
+    assert (done["dry_run"], done["never_came_back"], done["delayed"]) == (True, 3, 2)
     assert left(filled) == before
 
 

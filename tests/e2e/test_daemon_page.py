@@ -1,4 +1,4 @@
-"""P20: docs/daemon.md for qmail, run as it stands under Debian's own daemontools and systemd."""
+"""P20: daemon.md for qmail, run as it stands under Debian's own daemontools and systemd."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.plugin import needed
-from tests.e2e.test_readme import blocks, one
+from tests.e2e.test_postfix_page import NO_NETWORK
+from tests.e2e.test_qmail_page import blocks, one, qmail_page
 from tests.servers.machine import Machine, machine
 
 HOST = Path(__file__).parents[1] / "host"
@@ -69,7 +70,7 @@ class Way:
 
 
 def daemontools() -> Way:
-    pieces = blocks("docs/daemon.md", "daemontools and runit")
+    pieces = blocks("docs/running/daemon.md", "daemontools and runit")
     look, log, reload, restart = one(pieces, "svstat").splitlines()
     return Way(
         one(pieces, "mkdir"),
@@ -85,7 +86,7 @@ def daemontools() -> Way:
 
 
 def systemd() -> Way:
-    pieces = blocks("docs/daemon.md", "systemd")
+    pieces = blocks("docs/running/daemon.md", "systemd")
     look, log, reload, restart = one(pieces, "systemctl --no-pager").splitlines()
     return Way(
         one(pieces, "cat"),
@@ -109,15 +110,15 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest.fixture(scope="module")
 def server(way: Way, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """The README up to the run script, the page from there on."""
+    """The page for qmail up to the run script, this page from there on."""
     needed("svscan", "daemontools")
     needed("cc", "gcc")
-    pieces = blocks("README.md", "Five minutes to greylisting on qmail")
-    plugins, switch = one(pieces, "[rcpt]").split("\n\n")
+    pieces = qmail_page()
+    plugins, switch = one(pieces, "[rcpt]"), one(pieces, "export GREYLISTING")
     with machine(tmp_path_factory.mktemp("machine")) as made:
         made.run(SITE)
         made.run(one(pieces, "install -d") + one(pieces, "greylag qmail install"))
-        made.run(f"cat > /var/qmail/control/smtpplugins <<'END'\n{plugins}\nEND\n")
+        made.run(f"cat > /var/qmail/control/smtpplugins <<'END'\n{plugins}END\n")
         made.run(way.supervisor)
         made.run(way.install)
         assert way.look_there in made.eventually(way.look, way.look_there)
@@ -180,9 +181,23 @@ def test_it_has_no_right_that_it_does_not_need(server: Machine, way: Way) -> Non
     assert "NoNewPrivs:\t1\n" in status
 
 
+def test_an_upgrade_as_its_page_says_keeps_what_is_known(server: Machine, way: Way) -> None:
+    """P19: while the daemon is stopped, the one-shot answers."""
+    (commands,) = blocks("docs/everyday/upgrade.md", "qmail")
+    if not way.supervisor:
+        for word, name in (("-d", "stop"), ("-u", "start")):
+            commands = commands.replace(
+                f"svc {word} /etc/service/greylag", f"systemctl {name} greylag"
+            )
+    server.run(NO_NETWORK)
+    server.run(f"PATH=/run/stubs:$PATH\n{commands}")
+    assert server.run("cat /run/stubs/said") == "git pull\nmake install\n"
+    assert mail(server, "second@example.org").startswith("250")
+
+
 def test_taken_out_nothing_is_left_and_mail_goes_on(server: Machine, way: Way) -> None:
-    """P19: the README's order: plugins, daemon, what they wrote, the program."""
-    plugins, rest = blocks("README.md", "Taking it out")
+    """P19: the page's order: plugins, daemon, what they wrote, the program."""
+    plugins, rest = blocks("docs/everyday/taking-out.md", "qmail")
     server.run(plugins)
     server.run(way.remove)
     still = "pgrep -f '[g]reylag.* serve' || echo none"

@@ -81,6 +81,6 @@ def test_no_package_is_removed_for_another(live: Machine) -> None:
 
 def test_the_sendmail_of_another_mail_server_stays(live: Machine) -> None:
     live.run("ln -s /var/qmail/bin/sendmail /usr/sbin/sendmail")
-    said = live.run(f"{TOOL} postfix:/nowhere")
+    said = live.run(f"{TOOL} postfix:/opt/nowhere")
     assert said == "not installed: postfix, because there is another /usr/sbin/sendmail\n"
     assert live.run("readlink /usr/sbin/sendmail") == "/var/qmail/bin/sendmail\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -161,6 +162,34 @@ def test_who_is_trusted_is_let_in_at_once_but_not_by_a_tree(way: str, tmp_path: 
             assert made.logged("127.0.0.1: OK trusted")
         assert made.rcpt("127.0.0.10") == FIRST
         assert made.rcpt("127.0.0.10") == SOON
+
+
+@pytest.mark.parametrize("way", ["one-shot", "native with daemon", "native alone"])
+def test_connections_are_let_in_while_greylisting_is_off(way: str, tmp_path: Path) -> None:
+    def greylag(*words: str) -> None:
+        command = [str(BIN / "greylag"), "--config", str(tmp_path / "greylag.toml"), *words]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+    def until(reply: tuple[int, bytes] | None) -> None:
+        """Connect from ever new networks until that is the answer; None is an accepted RCPT."""
+        end = time.monotonic() + 10
+        for number in itertools.count(20):
+            found = made.rcpt(f"127.0.{number}.1")
+            if found == reply or (reply is None and found[0] == 250):
+                return
+            assert time.monotonic() < end, found
+            time.sleep(0.05)  # there are no more than 255 networks
+
+    with contextlib.closing(open_store(f"sqlite://{tmp_path}/greylag.db", timeout=4)):
+        pass
+    (tmp_path / "greylag.db").chmod(0o666)
+    with set_up_as(way, tmp_path) as made:
+        until(FIRST)
+        greylag("off")
+        until(None)
+        assert made.logged(r"127\.0\.\d+\.1: OK off")
+        greylag("on")
+        until(FIRST)
 
 
 def test_first_too_soon_and_then_a_whole_mail(setup: Setup) -> None:

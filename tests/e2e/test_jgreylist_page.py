@@ -1,4 +1,4 @@
-"""P20: the unit of docs/jgreylist.md, run as it stands: a first connection hears to come back."""
+"""P20: the unit of jgreylist.md, run as it stands: a first connection hears to come back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.e2e.plugin import needed
 from tests.e2e.test_daemon_page import CLIENT, SITE
-from tests.e2e.test_readme import blocks, one
+from tests.e2e.test_qmail_page import blocks, one
 from tests.servers.machine import machine
 
 # The page's own numbers for user and group; qmail-smtpd is the tests' host.
@@ -28,8 +28,8 @@ def test_the_unit_greylists_connections(tmp_path: Path) -> None:
     needed("tcpserver", "ucspi-tcp")
     with machine(tmp_path) as made:
         made.run(SITE + NUMBERS)
-        made.run(one(blocks("docs/jgreylist.md", "Install"), "greylag qmail install"))
-        made.run(one(blocks("docs/jgreylist.md", "systemd"), "cat"))
+        made.run(one(blocks("docs/start/jgreylist.md", "Install"), "greylag qmail install"))
+        made.run(one(blocks("docs/start/jgreylist.md", "systemd"), "cat"))
         verify = "systemd-analyze --man=no verify /etc/systemd/system/qmail-smtpd.service"
         assert made.run(verify) == ""
         made.eventually("journalctl -u qmail-smtpd", "status: 0/40")

@@ -19,10 +19,10 @@ def records(plugin: Plugin) -> list[tuple[str, str, int, int]]:
 def test_deferred_early_let_in(plugin: Plugin) -> None:
     plugin.write_toml('[policy]\ndelay = "2m"\n')
     first = plugin.run()
-    assert first.output == b"E451 4.7.1 Greylisted, please try again in 120 seconds\n"
+    assert first.output == b"E451 4.7.1 Greylisted, please try again in 120 seconds (id 9SWE-4EK)\n"
     assert first.log == (
         "greylisting: verdict=defer reason=new client_address=192.0.2.17 "
-        "sender=a@example.org recipient=b@example.net retry_after=120\n"
+        "sender=a@example.org recipient=b@example.net retry_after=120 id=9SWE-4EK\n"
     )
     assert "reason=early" in plugin.run(**at("+60s")).log
     passed = plugin.run(TCPREMOTEIP="192.0.2.99", **at("+121s"))

@@ -49,6 +49,7 @@ def test_deferred_then_let_in_with_a_header(both: tuple[Postfix, Daemon]) -> Non
         code, text = smtp.rcpt("b@example.net")
         assert code == 450
         assert b"4.7.1 <b@example.net>: Recipient address rejected: Greylisted" in text
+        shown_id = text.partition(b"(id ")[2][:8].decode()
     time.sleep(2)
     with postfix.session() as smtp:
         smtp.mail("a@example.org")
@@ -56,7 +57,9 @@ def test_deferred_then_let_in_with_a_header(both: tuple[Postfix, Daemon]) -> Non
         assert smtp.data(MESSAGE)[0] == 250
     assert daemon.logged("verdict=pass reason=retried client_address=192.0.2.17")
     assert postfix.logged("X-Greylist: delayed")
-    assert "seconds by greylag" in postfix.log
+    assert f"seconds by greylag (id {shown_id})" in postfix.log
+    lines = [line for line in daemon.log.read_text().splitlines() if f" id={shown_id}" in line]
+    assert [line.split("reason=")[1].split()[0] for line in lines] == ["new", "retried"]
 
 
 def test_one_header_a_message_whatever_its_recipients(both: tuple[Postfix, Daemon]) -> None:

@@ -1,6 +1,6 @@
 """Postfix asks elsewhere than the documentation says, or refuses at once: what is greylisted there.
 
-Postfix decides what it tells at each place; docs/postfix.md says what follows (T32).
+Postfix decides what it tells at each place; docs/start/postfix.md says what follows (T32).
 """
 
 from __future__ import annotations

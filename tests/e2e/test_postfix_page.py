@@ -1,4 +1,4 @@
-"""P20: docs/postfix.md, run as it stands, on Postfix as Debian installs it, with its chroot."""
+"""P20: postfix.md, run as it stands, on Postfix as Debian installs it, with its chroot."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.plugin import needed
+from tests.e2e.test_qmail_page import blocks
 from tests.servers.machine import Machine, machine
 
-PAGE = Path(__file__).parents[2] / "docs" / "postfix.md"
+PAGE = Path(__file__).parents[2] / "docs/start/postfix.md"
 # What an admin's Postfix has of its own: a name, a domain, a mailbox.
 SITE = """
 useradd --create-home alice
@@ -43,6 +44,15 @@ with smtplib.SMTP("192.0.2.25", 25, "mail.example.org", 30, (client, 0)) as smtp
     if code == 250 and data:
         code, text = smtp.data(data.encode()) if data != "DATA" else smtp.docmd("DATA")
 print(code, text.decode())
+"""
+# What an upgrade calls, and cannot do without a network.
+NO_NETWORK = """
+mkdir -p /run/stubs
+for name in git make; do
+    printf '#!/bin/sh\\necho %s "$@" >> /run/stubs/said\\n' $name > /run/stubs/$name
+    chmod 755 /run/stubs/$name
+done
+rm -f /run/stubs/said
 """
 LOG = "journalctl -u greylag -o cat"
 MESSAGE = "Subject: hello\r\n\r\nhello\r\n"
@@ -155,6 +165,15 @@ def test_mail_goes_on_without_a_daemon(debian: Machine) -> None:
     debian.run("systemctl stop greylag")
     assert mail(debian, OUTSIDE, "c@example.org", "alice@example.net").startswith("250")
     debian.run("systemctl start greylag")
+
+
+def test_an_upgrade_as_its_page_says_keeps_what_is_known(debian: Machine) -> None:
+    """P19: docs/everyday/upgrade.md; there is no network to fetch and install anything from."""
+    (commands,) = blocks("docs/everyday/upgrade.md", "Postfix")
+    debian.run(NO_NETWORK)
+    debian.run(f"PATH=/run/stubs:$PATH\n{commands}")
+    assert debian.run("cat /run/stubs/said") == "git pull\nmake install\n"
+    assert mail(debian, OUTSIDE, "b@example.org", "alice@example.net").startswith("250")
 
 
 def test_the_socket_in_the_place_of_the_port(debian: Machine) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.e2e.plugin import Plugin, at, needed
-from tests.host.server import Client, Host, make_home, running
+from tests.host.server import Client, Host, bare, make_home, running
 
 PLUGINS = ("plugins/ifauthskip", "plugins/greylisting")
 RULES = '127.0.0.2:allow,RELAYCLIENT=""\n127.0.0.3:allow\n:allow,GREYLISTING=""\n'
@@ -59,7 +59,7 @@ def try_mail(host: Host, source: str = "127.0.0.1", recipient: str = "b@example.
 def test_first_early_and_after_the_delay(plugin: Plugin, host: Host) -> None:
     with session(host) as client:
         client.mail("a@example.org")
-        assert client.rcpt("b@example.net") == DEFERRED
+        assert bare(client.rcpt("b@example.net")) == DEFERRED
         code, text = client.rcpt("b@example.net")
         assert (code, text[:16]) == (451, b"4.7.1 Greylisted")
         assert client.quit()[0] == 221
@@ -112,7 +112,7 @@ def test_a_callout_of_the_null_sender_succeeds_and_a_bounce_waits(host: Host) ->
     with session(host) as client:
         client.mail("")
         assert client.rcpt("b@example.net")[0] == 250
-        assert client.data("Subject: bounce\n\nx\n") == DEFERRED
+        assert bare(client.data("Subject: bounce\n\nx\n")) == DEFERRED
 
 
 def test_a_callout_of_the_null_sender_succeeds(host: Host) -> None:
@@ -133,7 +133,7 @@ def test_in_the_section_pass_a_callout_succeeds_too(plugin: Plugin) -> None:
             client.mail("")
             assert client.rcpt("b@example.net")[0] == 250
             assert client.rcpt("c@example.net")[0] == 451
-            assert client.command("DATA") == DEFERRED
+            assert bare(client.command("DATA")) == DEFERRED
         assert try_mail(host) == 451
 
 
@@ -143,7 +143,7 @@ def test_a_bounce_to_several_is_answered_once_at_data(host: Host) -> None:
         client.mail("")
         assert client.rcpt("b@example.net")[0] == 250
         assert client.rcpt("c@example.net")[0] == 451
-        assert client.command("DATA") == DEFERRED
+        assert bare(client.command("DATA")) == DEFERRED
         assert client.command("NOOP")[0] == 250
         assert client.quit()[0] == 221
 
@@ -162,7 +162,7 @@ def test_fault_1_through_real_smtp(host: Host) -> None:
     """700 quotes in sender and recipient crashed the old plugin: 451 qmail-spp failure."""
     with session(host) as client:
         client.mail(QUOTES + b"@example.org")
-        assert client.rcpt(QUOTES + b"@example.net") == DEFERRED
+        assert bare(client.rcpt(QUOTES + b"@example.net")) == DEFERRED
         client.rset()
         client.mail(b"a@example.org")
         assert client.rcpt(QUOTES + b"x@example.net")[0] == 451
@@ -172,7 +172,7 @@ def test_fault_1_through_real_smtp(host: Host) -> None:
 def test_fault_2_raw_bytes_through_real_smtp(host: Host) -> None:
     with session(host) as client:
         client.mail(b"\xe9\xff\x1b[31m@example.org")
-        assert client.rcpt("\U0001f4a9@example.net") == DEFERRED
+        assert bare(client.rcpt("\U0001f4a9@example.net")) == DEFERRED
     assert b"\x1b" not in host.log.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""P20: docs/which-mail.md, run as it stands, on Postfix as docs/postfix.md sets it up."""
+"""P20: which-mail.md, run as it stands, on Postfix as postfix.md sets it up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e import test_postfix_page as postfix_page
 from tests.e2e.plugin import needed
 from tests.servers.machine import Machine, machine
 
-PAGE = Path(__file__).parents[2] / "docs" / "which-mail.md"
+PAGE = Path(__file__).parents[2] / "docs/everyday/which-mail.md"
 SETTINGS = '[server]\npolicy = ["127.0.0.1:10023"]\n'
 # Debian's own master.cf with its submission port uncommented, as the page asks for. Tests need a
 # certificate, and a client who may say that somebody has logged in.
@@ -29,7 +29,7 @@ postconf -e smtpd_tls_cert_file=/etc/postfix/own.crt smtpd_tls_key_file=/etc/pos
 SUBMITTED = """
 import smtplib, ssl, sys
 login, sender, recipient = sys.argv[1:]
-with smtplib.SMTP("127.0.0.1", 587, "laptop.example.net", 30) as smtp:
+with smtplib.SMTP("127.0.0.1", 587, "laptop.example.net", 100) as smtp:
     smtp.starttls(context=ssl._create_unverified_context())
     smtp.ehlo()
     if login:

@@ -13,14 +13,19 @@ from bench.world.population import GOOD, Population, population
 from bench.world.report import told
 from bench.world.servers import Server
 from bench.world.settings import DEFAULT, PLAIN, SETTINGS, settings
-from bench.world.simulation import Fate
+from bench.world.simulation import Fate, simulate, site
 from bench.world.simulation import fates as simulated
-from bench.world.traffic import Host
+from bench.world.traffic import DAY, Host
 
+from greylag.admin.looking import look
 from greylag.core.client import parse_address
+from greylag.core.figures import NEVER
+from greylag.core.history import NEVER_CAME_BACK, Sought
+from greylag.core.history import Outcome as Outcomes
 from greylag.core.lookups import confirmed_names
 from greylag.core.policy import SPARING, Policy, with_evidence
 from greylag.core.spf import Outcome, Result, check
+from greylag.core.stable import stable
 from greylag.core.value import replace
 from greylag.service.dns.gatherer import run
 from greylag.service.dns.resolver import Resolver
@@ -153,3 +158,29 @@ def test_what_has_to_hold(fates: Fates) -> None:
     assert not wrong, "\n".join(
         f"{claim.text} {claim.note}\n" + "\n".join(map(told, claim.against[:20])) for claim in wrong
     )
+
+
+def test_what_never_came_back_is_put_into_the_right_class(
+    tmp_path: Path, world: Population, resolver: Server
+) -> None:
+    """With real answers of DNS: likely spam is the bots', and nothing good is among it."""
+    with site(SETTINGS[DEFAULT], tmp_path / "site", resolver) as one:
+        found = simulate(world.traffic, one)
+        one.now += 5 * DAY
+        one.expire()
+        likely = one.figures()[NEVER[Outcomes.LIKELY_SPAM]]
+        history = look(one.store, Sought()).deferrals
+    fates = {
+        (stable(mail.sender, mail.recipient).decode().lower(), mail.recipient.decode()): fate
+        for fate in found
+        for mail in [fate.mail]
+    }
+    never = [fates[o.sender_recipient] for o in history if o.outcome in NEVER_CAME_BACK]
+    bad = [fate for fate in never if fate.mail.kind not in GOOD and not fate.passed]
+    assert abs(likely - len(bad)) <= 0.05 * len(bad)
+    called = [fates[o.sender_recipient] for o in history if o.outcome is Outcomes.LIKELY_SPAM]
+    assert sum(fate.mail.kind in GOOD for fate in called) <= 0.01 * len(called)
+    pools_of_names = [
+        o.outcome for o in history if fates[o.sender_recipient].mail.kind == pools.BY_NAME
+    ]
+    assert set(pools_of_names) <= {Outcomes.PASSED, Outcomes.OTHER_WAY}, "no SPF: no pool"

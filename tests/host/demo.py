@@ -94,7 +94,11 @@ def print_next_steps(config: Path) -> None:
     print(f"Ask a first question yourself:\n\n  {environ} {BIN}/greylisting\n")
     print(f"See the records:\n\n  {command} check 127.0.0.1 {SENDER} {RECIPIENT}")
     print(f"  {command} check 192.0.2.17 {SENDER} {RECIPIENT}\n  {command} stats\n")
+    # Where the output is a file, it is kept back; the command below writes at once.
+    print("What the first of these shows:\n", flush=True)
     subprocess.run([*command.split(), "check", "127.0.0.1", SENDER, RECIPIENT], check=False)
+    print("\nSee a month of mail, with the daemon and the dashboard; its address is shown:\n")
+    print(f"  {BIN}/greylag demo")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -33,6 +34,12 @@ NO_SECTIONS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 Text = bytes | str
 Reply = tuple[int, bytes]
+_SHORT_ID = re.compile(rb" \(id [0-9A-Z]{4}-[0-9A-Z]{3}\)")
+
+
+def bare(reply: Reply) -> Reply:
+    """Return a deferral without its short id, which differs from mail to mail."""
+    return reply[0], _SHORT_ID.sub(b"", reply[1])
 
 
 class ConnectionLost(Exception):

@@ -23,7 +23,7 @@ from tests.native.daemon import answering, running
 
 DECISIONS = [
     Decision(Verdict.PASS, Reason.KNOWN),
-    Decision(Verdict.DEFER, Reason.NEW, retry_after=300),
+    Decision(Verdict.DEFER, Reason.NEW, retry_after=300, id="9SWE-4EK"),
     Decision(Verdict.DEFER, Reason.NEW, retry_after=300, at_data=True),
     Decision(Verdict.REJECT, Reason.DENYLISTED, client=bytes((192, 0, 2, 17))),
 ]

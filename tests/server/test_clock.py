@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from greylag.core.accessindex import AccessIndex
 from greylag.core.policy import Room
-from greylag.server.daemon import StoreEvents
 from greylag.server.exporter import DaemonCollector
 from greylag.server.journal import Journal
 from greylag.server.metrics import Metrics
+from greylag.server.storeevents import StoreEvents
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.service.dns.asking import Asking

@@ -8,8 +8,11 @@ import os
 import resource
 import socket
 import stat
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -64,14 +67,19 @@ def test_idle_connections_at_a_port_shut_nobody_else_out_t42(tmp_path: Path) -> 
         with idle(port, MOST + 50):
             assert answered(daemon.socket)
             assert answered(other)
-            with Connection(port) as late:
-                assert late.closed()
             with idle(port, MOST // 4, "127.0.0.2") as others:
                 others[0].sendall(b"request=smtpd_access_policy\n\n")
                 assert others[0].recv(100).startswith(b"action=")
             with idle(port, MOST, "127.0.0.3"):  # now it is full
                 assert answered(daemon.socket)
                 assert answered(other)
+                time.sleep(0.3)
+                assert answered(port)  # its peer has too many, and one of these gives way
+                with closing(
+                    socket.create_connection(("127.0.0.1", port), 20, ("127.0.0.4", 0))
+                ) as new:
+                    new.sendall(b"request=smtpd_access_policy\n\n")
+                    assert new.recv(100).startswith(b"action=")
         told = f"too-many-connections place=127.0.0.1:{port} limit={MOST // 2} peer=127.0.0.1"
         assert daemon.logged(told)
         assert daemon.log.read_text().count("too-many-connections") < 10
@@ -125,6 +133,15 @@ def test_queries_to_dns_have_descriptors_of_their_own() -> None:
     assert used <= 1024 - 128 - 50 * 3
 
 
+def test_of_peers_that_were_not_let_in_nothing_is_kept_t42(tmp_path: Path) -> None:
+    """Whoever has a large range of addresses comes from each of them."""
+    connections, sessions = connected(tmp_path, 1)
+    sessions[0].asked = monotonic() + 60
+    for number in range(100):
+        assert not connections.admit(sessions[1], (f"192.0.2.{number}", 25))
+    assert set(connections._of_peer) == {b""}
+
+
 def test_an_ipv6_peer_is_its_64(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "log"))
     connections = Connections("[::1]:1", journal)
@@ -142,6 +159,68 @@ def test_an_ipv6_peer_is_its_64(tmp_path: Path) -> None:
     connections.leave(sessions[0])
     assert connections.admit(sessions[2], (names[2], 1, 0, 0))
     journal.close()
+
+
+class Wire:
+    """A transport that keeps what was written for so long as is said."""
+
+    def __init__(self) -> None:
+        self.unread, self.is_open = 0, True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def abort(self) -> None:
+        self.is_open = False
+
+
+def connected(folder: Path, number: int) -> tuple[Connections, list[Session]]:
+    """Return a full listener, and its connections: all of them asked long ago."""
+    connections = Connections("s", Journal(str(folder / "log")))
+    connections.use(Limits(), number)
+    codec = PolicyCodec(lambda _request: b"", {})
+    made = [Session(codec, lambda _inquiry, _owe: None, connections) for _ in range(number + 1)]
+    for at, session in enumerate(made):
+        session._transport = Wire()  # type: ignore[assignment]
+        session.asked = monotonic() - 5 + at / 1000
+        if at < number:
+            assert connections.admit(session, None)
+    return connections, made
+
+
+def still_open(sessions: list[Session]) -> list[int]:
+    return [at for at, one in enumerate(sessions[:-1]) if one._transport.is_open]  # type: ignore[union-attr]
+
+
+def test_who_asked_since_or_is_owed_an_answer_gives_no_way_t42(tmp_path: Path) -> None:
+    connections, sessions = connected(tmp_path, 5)
+    sessions[0].asked = monotonic()
+    sessions[1]._owe()
+    sessions[2]._transport.unread = 1  # type: ignore[union-attr]
+    assert connections.admit(sessions[-1], None)
+    assert still_open(sessions) == [0, 1, 2, 4]
+    assert len(list(connections)) == 5
+
+
+def test_who_does_not_read_the_answers_gives_way_t42(tmp_path: Path) -> None:
+    connections, sessions = connected(tmp_path, 2)
+    for session in sessions[:-1]:
+        session._owe()
+    sessions[1].asked = monotonic() - 11
+    assert connections.admit(sessions[-1], None)
+    assert still_open(sessions) == [0]
+
+
+def test_where_all_ask_nobody_gives_way_and_few_are_looked_at(tmp_path: Path) -> None:
+    connections, sessions = connected(tmp_path, 500)
+    for session in sessions:
+        session.asked = monotonic() + 60
+    assert not connections.admit(sessions[-1], None)
+    sessions[499].asked = 0  # behind those that are looked at
+    assert not connections.admit(sessions[-1], None)
+    for _ in range(16):  # each time others are looked at
+        connections.admit(sessions[-1], None)
+    assert still_open(sessions) == list(range(499))
 
 
 def modes(folder: Path) -> list[tuple[int, int]]:

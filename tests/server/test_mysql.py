@@ -12,8 +12,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from greylag.store.mysql.schema import DATA, LISTS
-from tests.server.daemon import Connection, Daemon, serving
+from greylag.store.mysql.schema import DATA, LISTS, TABLES
+from tests.server.daemon import Connection, Daemon, serving, write_config
 from tests.server.test_failure import DEFERRED, LET_IN, until_deferred
 from tests.servers import faults
 from tests.servers.mariadb import PASSWORD, Database, MariaDb, running
@@ -38,10 +38,7 @@ def database(server: MariaDb) -> Iterator[Database]:
 def on(database: Database, folder: Path, text: str = "", server: str = "") -> Iterator[Daemon]:
     """Run a daemon on a database."""
     folder.mkdir(exist_ok=True)
-    config = folder / "greylag.toml"
-    config.write_text(
-        f'{text}\n[store]\nurl = "{database.url}"\n[server]\nsocket = "{folder}/s"\n{server}\n'
-    )
+    config = write_config(folder, text, server, url=database.url)
     with serving(folder, config=config) as running_one:
         yield running_one
 
@@ -72,6 +69,23 @@ def test_why_there_are_no_figures_is_told(database: Database, tmp_path: Path) ->
         assert client.ask().startswith(DEFERRED)
         assert daemon.logged("event=no-figures")
         assert daemon.log.read_text().count("greylag db init --print") == 1
+
+
+def test_why_there_is_no_history_is_told_once(database: Database, tmp_path: Path) -> None:
+    """An account that may not make its tables; those of an older version are there."""
+    old = ["greylag_figures", "greylag_records", "greylag_entries"]
+    with database.server.connect(database.name) as root:
+        for table in old:
+            root.execute(TABLES[table])
+    tables = ["greylisting_data", "greylisting_lists", *old]
+    database.grant_only("SELECT, INSERT, UPDATE, DELETE", tables)
+    with on(database, tmp_path) as daemon, daemon.connect() as client:
+        assert client.ask().startswith(DEFERRED)
+        assert daemon.logged("no history of deferred mail is kept")
+        time.sleep(2.2)
+        assert client.ask().startswith(DEFERRED)
+        assert daemon.log.read_text().count("greylag db init --print") == 1
+        assert "event=history-failed" not in daemon.log.read_text()
 
 
 def test_why_nothing_is_kept_under_a_name_is_told_once_it_would_be(
@@ -158,7 +172,8 @@ def test_a_fault_of_the_database_p1(
     fault: faults.Fault,
 ) -> None:
     """Within the deadline, told once with its cause, recovered from without a restart of ours."""
-    with on(database, tmp_path) as daemon, daemon.connect() as client:
+    quick = 'deadline = "1s"'
+    with on(database, tmp_path, server=quick) as daemon, daemon.connect() as client:
         assert client.ask().startswith(DEFERRED)
         mend = fault(server, database)
         try:
@@ -184,7 +199,8 @@ def test_locks_of_another_account_are_told_as_such_t35(
     server: MariaDb, database: Database, tmp_path: Path, held: faults.Fault
 ) -> None:
     """Who may read our tables may lock them: answers come in time, and the log has the cause."""
-    with on(database, tmp_path) as daemon, daemon.connect() as client:
+    quick = 'deadline = "1s"'
+    with on(database, tmp_path, server=quick) as daemon, daemon.connect() as client:
         assert client.ask().startswith(DEFERRED)
         mend = held(server, database)
         try:

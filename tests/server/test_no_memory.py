@@ -35,6 +35,18 @@ sys.argv = ["greylag", *sys.argv[1:]]
 main()
 """
 
+# The daemon, where one of its threads never lets another run: here in one call that has no end.
+STUCK = """
+import re, sys, threading
+from greylag.cli.main import main
+from greylag.server import watch
+
+watch.SPINS = 1.0
+threading.Timer(1, re.match, ("(a+)+$", "a" * 60 + "b")).start()
+sys.argv = ["greylag", *sys.argv[1:]]
+main()
+"""
+
 
 def fill(daemon: Daemon, clients: contextlib.ExitStack, spare: int) -> None:
     """Use up the address space that is left, and so many bytes, with half requests."""
@@ -99,3 +111,10 @@ def test_a_loop_without_memory_is_an_end_that_is_told_p1(tmp_path: Path) -> None
     ended = subprocess.run(command, check=False, capture_output=True, timeout=60)
     assert ended.stderr.splitlines()[-1:] == [b"greylag: level=fatal event=ended error=MemoryError"]
     assert ended.returncode == os.EX_OSERR
+
+
+def test_a_thread_that_lets_no_other_run_ends_the_process_p1(tmp_path: Path) -> None:
+    """No thread can look after it then, as the one that runs is in the interpreter."""
+    command = [sys.executable, "-c", STUCK, "--config", str(write_config(tmp_path)), "serve"]
+    ended = subprocess.run(command, check=False, capture_output=True, timeout=60)
+    assert ended.returncode == -signal.SIGPROF

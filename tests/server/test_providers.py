@@ -14,11 +14,11 @@ import pytest
 
 from greylag.core.policy import Room
 from greylag.core.value import replace
-from greylag.server.daemon import StoreEvents
 from greylag.server.errands import Errands
 from greylag.server.journal import Journal
 from greylag.server.metrics import Metrics
 from greylag.server.providers import DAY, Refreshing, due
+from greylag.server.storeevents import StoreEvents
 from greylag.server.worker import Worker
 from greylag.service.desk import Desk
 from greylag.service.dns.exchange import Server

@@ -163,10 +163,7 @@ def test_a_record_with_two_names_in_a_tree_t34(tmp_path: Path) -> None:
     (tree / "198" / "051").mkdir(parents=True, mode=0o700)
     (tree / "198" / "051" / "100").touch()
     (tree / "198" / "051" / "101").hardlink_to(tree / "198" / "051" / "100")
-    config = write_config(tmp_path)
-    config.write_text(
-        config.read_text().replace(f"sqlite://{tmp_path}/greylag.db", f"tree://{tree}")
-    )
+    config = write_config(tmp_path, url=f"tree://{tree}")
     with serving(tmp_path, config=config) as daemon:
         passed = strangers_let_in(
             daemon,
@@ -191,9 +188,7 @@ def test_a_count_that_a_column_cannot_hold_t34(database: Database, tmp_path: Pat
             " 'b@example.net', NOW() - INTERVAL 1 DAY, NOW() + INTERVAL 9 DAY, 1, %s)",
             (bytes((198, 51, 100, 7)), most),
         )
-    config = write_config(tmp_path)
-    text = config.read_text().replace(f"sqlite://{tmp_path}/greylag.db", database.url)
-    config.write_text(text)
+    config = write_config(tmp_path, url=database.url)
 
     def full(client: Connection) -> bytes:
         return client.ask(client_address="198.51.100.7", sender="full@example.org")
@@ -225,10 +220,7 @@ def mine(client: Connection) -> bytes:
 
 
 def on(database: Database, folder: Path) -> Path:
-    config = write_config(folder)
-    text = config.read_text().replace(f"sqlite://{folder}/greylag.db", database.url)
-    config.write_text(text)
-    return config
+    return write_config(folder, url=database.url)
 
 
 @pytest.mark.parametrize("number", SIGNALLED)

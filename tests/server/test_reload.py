@@ -77,7 +77,8 @@ def test_a_hundred_broken_reloads_keep_the_old_settings_p10(daemon: Daemon) -> N
             daemon.process.send_signal(signal.SIGHUP)
             for _ in range(100 if SOAK else 10):
                 asked += 1
-                assert client.ask(sender=f"s{asked}@example.org") == DEFERRED
+                answer = client.ask(sender=f"s{asked}@example.org")
+                assert answer.startswith(DEFERRED.partition(b" (id ")[0])  # of the old delay
     assert asked >= (10_000 if SOAK else 1000)
     assert "event=reloaded" not in daemon.log.read_text()
     assert daemon.logged("reason=config-error")

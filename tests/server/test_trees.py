@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.test_failure import small_disk
 from tests.server.daemon import Connection, Daemon, serving, write_config
 from tests.server.test_serve import free_port
 
@@ -113,6 +115,21 @@ def test_what_is_planted_on_the_way_to_one_record_harms_no_others_t34(
         assert asked(served, trees[0], f"203.0.{number}.1") == NEW
     assert served.logged("event=store-refused")
     assert "event=store-failed" not in served.log.read_text()
+
+
+def test_a_part_of_a_tree_that_cannot_be_written_harms_no_others_t34(
+    served: Daemon, trees: list[Path]
+) -> None:
+    """As of a damaged directory: the system's own error, and not one of a planted file."""
+    with small_disk(trees[0] / "198") as part:
+        part.chmod(0o700)
+        subprocess.run(["mount", "-o", "remount,ro", str(part)], check=True)
+        for number in range(20):
+            assert asked(served, trees[0], "198.51.100.1") == NOT_SERVED
+            assert asked(served, trees[0], f"203.0.{number}.1") == NEW
+    assert served.logged("event=store-refused")
+    assert "event=store-failed" not in served.log.read_text()
+    assert {path.name for path in trees[0].iterdir()} == {"198", "203"}
 
 
 def test_only_the_cleaner_removes_records(served: Daemon, trees: list[Path]) -> None:

@@ -20,8 +20,8 @@ from greylag.core.subject import parse_subject
 from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision, Reason
 from greylag.server import store_thread, worker
+from greylag.server.job import Batch, Job
 from greylag.server.maintenance import AFTER_JUMP_AHEAD, Maintenance
-from greylag.server.store_thread import Batch, Job
 from greylag.server.worker import (
     BUSY,
     LISTS_EVERY,
@@ -92,7 +92,8 @@ class Store(MemoryStore):
         self._fail("apply")
         if any(change.triplet.sender in self.refused for change in changes):
             raise StoreRefused("no room in a column")
-        self.batches.append(len(changes))
+        if changes:  # else it is a figure alone
+            self.batches.append(len(changes))
         super().apply(changes, figures, now)
 
     def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
@@ -604,7 +605,7 @@ async def test_what_is_removed_elsewhere_is_asked_for_again() -> None:
         await site.ask("a@example.org")
         await until(lambda: site.worker.queue_length == 0)
         assert isinstance(site.at_desk("a@example.org"), Decision)
-        site.store.forget([asked("a@example.org").triplet])
+        site.store.forget([asked("a@example.org").triplet], NOW)
         await until(lambda: isinstance(site.at_desk("a@example.org"), Question))
         assert await site.ask("a@example.org") == [Reason.NEW]
 

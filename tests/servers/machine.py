@@ -34,7 +34,7 @@ UNITS = (
 )
 # What Debian's packages bring, where they are installed.
 BROUGHT = ("daemontools-run.service",)
-START = 20.0
+START = 60.0
 # The root as well: in a chroot that of the namespace is outside, and there all would be real.
 ENTER = ("nsenter", "--root", "--wd", "--mount", "--net", "--pid", "--cgroup")
 ALONE = (
@@ -118,7 +118,7 @@ class Machine:
         """Run a Python program; return what it printed."""
         inside = self._inside("/usr/bin/python3", "-I", "-c", code, *arguments)
         return subprocess.run(
-            inside, stdout=subprocess.PIPE, text=True, timeout=60, cwd="/", check=True
+            inside, stdout=subprocess.PIPE, text=True, timeout=120, cwd="/", check=True
         ).stdout
 
     def eventually(self, script: str, wanted: str, seconds: float = 20.0) -> str:

@@ -21,7 +21,7 @@ import pymysql
 
 from tests.e2e.plugin import needed
 
-START = 30.0
+START = 90.0
 USER, PASSWORD = "greylisting", "p%?&=:@ 'quoted\""
 _NUMBERS = count()
 
@@ -37,6 +37,7 @@ class MariaDb:
 
     def install(self) -> None:
         """Make the system tables. Takes some seconds; copies of the folder take none."""
+        shutil.rmtree(self.folder / "data", ignore_errors=True)  # of a try that failed
         command = [needed("mariadb-install-db", "mariadb-server"), "--no-defaults"]
         command += [f"--datadir={self.folder}/data", "--auth-root-authentication-method=normal"]
         command += ["--skip-test-db", "--skip-name-resolve", "--user=mysql"]

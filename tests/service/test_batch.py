@@ -9,7 +9,7 @@ import pytest
 
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.attempt import Attempt
-from greylag.core.connection import Connection, precheck_connection
+from greylag.core.connection import Connection, held, precheck_connection
 from greylag.core.engine import precheck
 from greylag.core.figures import EVICTED
 from greylag.core.policy import Policy
@@ -23,7 +23,6 @@ from greylag.service import deciding
 from greylag.service.conflict import TRIES
 from greylag.service.deciding import Deciding
 from greylag.service.later import Later
-from greylag.service.policies import held
 from greylag.store.base import Store, StoreConflict, StoreError, StoreRefused, StoreUnavailable
 from greylag.store.memory import MemoryStore
 from tests.service.asked import decided

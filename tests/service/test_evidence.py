@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -19,12 +19,12 @@ from greylag.core.question import Question
 from greylag.core.record import Record
 from greylag.core.subject import ClientName, RecipientMailbox, parse_subject
 from greylag.core.value import replace
-from greylag.core.verdict import Reason
+from greylag.core.verdict import Decision, Reason
 from greylag.service import Service
 from greylag.service.batch import Answered, decide_batch
 from greylag.service.deciding import Deciding
 from greylag.service.desk import Desk
-from greylag.service.evidence import BUDGET, informed
+from greylag.service.evidence import AT_A_TIME, BUDGET, informed, nothing_kept
 from greylag.service.later import Later
 from greylag.store.base import StoreUnavailable
 from greylag.store.memory import MemoryStore
@@ -154,9 +154,9 @@ class Slowly:
 class Lunar(Site):
     """A worker of a site where evidence is to be had."""
 
-    def __init__(self, gather: Any) -> None:
+    def __init__(self, gather: Any, kept: Any = nothing_kept) -> None:
         super().__init__()
-        self.desk = Desk(clock=lambda: self.now, gather=gather)
+        self.desk = Desk(clock=lambda: self.now, gather=gather, kept=kept)
 
     def begin(self, question: Question) -> asyncio.Future[Answered | None]:
         found = self.desk.look_up(question)
@@ -216,6 +216,64 @@ def test_in_the_daemon_a_gatherer_that_fails_costs_nobody_his_answer() -> None:
         loop.set_exception_handler(lambda _loop, context: seen.append(context))
         async with Lunar(fail) as site:
             answers = [site.begin(asked()), site.begin(asked(b"x@example.org", Policy()))]
+            return [await reason_of(answer) for answer in answers]
+
+    assert asyncio.run(ask()) == [Reason.NEW, Reason.NEW]
+    assert [type(one["exception"]) for one in seen] == [ZeroDivisionError]
+
+
+@running
+async def test_in_the_daemon_what_needs_no_query_is_there_before_the_store_is_asked() -> None:
+    """So the store is asked once, and nobody is asked for what is known."""
+    moon, looked_at = Slowly(), []
+
+    def kept(question: Question, kinds: frozenset[Kind]) -> Evidence:
+        looked_at.append((question.triplet.sender, kinds))
+        return FULL
+
+    async with Lunar(moon, kept) as site:
+        answers = [site.begin(asked()), site.begin(asked(b"x@example.org", Policy()))]
+        assert [await reason_of(answer) for answer in answers] == [Reason.NEW, Reason.NEW]
+        assert isinstance(site.desk.look_up(asked()), Decision), "a known triplet needs nothing"
+    assert looked_at == [("a@example.org", KINDS)]
+    assert moon.waiting == []
+
+
+@running
+async def test_what_takes_long_without_a_query_holds_up_the_loop_for_one_attempt_at_a_time() -> (
+    None
+):
+    """Records of hostile domains take long to read; others are answered meanwhile."""
+
+    def kept(_question: Question, _kinds: frozenset[Kind]) -> Evidence:
+        sleep(1.1 * AT_A_TIME)
+        return FULL
+
+    async with Lunar(Slowly(), kept) as site:
+        answers = [site.begin(asked(b"%d@example.org" % number)) for number in range(3)]
+        assert [await reason_of(answer) for answer in answers] == 3 * [Reason.NEW]
+        sizes = [attempts for _name, attempts in site.events.of("batch_done") if attempts]
+    assert sizes == [1, 1, 1]
+
+
+def test_a_bug_in_what_needs_no_query_costs_its_evidence_alone() -> None:
+    """Others wait for the same batch: they and he are answered."""
+    seen: list[dict[str, Any]] = []
+    moon = Slowly()
+
+    def kept(question: Question, _kinds: frozenset[Kind]) -> Evidence:
+        if question.triplet.sender.startswith("a"):
+            raise ZeroDivisionError
+        return FULL
+
+    async def ask() -> list[Reason]:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: seen.append(context))
+        async with Lunar(moon, kept) as site:
+            answers = [site.begin(asked()), site.begin(asked(b"x@example.org"))]
+            assert await reason_of(answers[1]) is Reason.NEW
+            await until(lambda: moon.waiting)
+            moon.waiting[0](FULL)
             return [await reason_of(answer) for answer in answers]
 
     assert asyncio.run(ask()) == [Reason.NEW, Reason.NEW]

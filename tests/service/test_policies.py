@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from greylag.core.attempt import Attempt
-from greylag.core.connection import Connection
+from greylag.core.connection import Connection, held
 from greylag.core.evidence import Kind
 from greylag.core.policy import Greylist, IdentityBy, Policy
 from greylag.core.recipients import Recipients, Table
 from greylag.core.value import replace
-from greylag.service.policies import Policies, held, overridden
+from greylag.service.policies import Policies, overridden
 from greylag.wire.oldplugin import Given, read_file
 
 ATTEMPT = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")

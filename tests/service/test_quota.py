@@ -13,9 +13,10 @@ from greylag.core.attempt import Attempt
 from greylag.core.engine import precheck
 from greylag.core.evidence import Evidence, Kind
 from greylag.core.figures import DELAYED, EVICTED, STOPPED
+from greylag.core.identity import Pool, PoolKind
 from greylag.core.policy import SPARING, IdentityBy, Policy, Room, with_evidence
 from greylag.core.question import Question
-from greylag.core.record import Record
+from greylag.core.record import Created, Record
 from greylag.core.sparing import with_known
 from greylag.core.spf import Outcome, Result
 from greylag.core.triplet import OF_TRUST, Triplet, kind_of
@@ -494,6 +495,7 @@ def test_a_step_that_fails_is_told_and_tried_again_later() -> None:
     clock = [0.0]
     quota = Quota(Room())
     work = Maintenance(quota, clock=lambda: NOW + clock[0], stopwatch=lambda: clock[0])
+    work.step(MemoryStore())  # the history
     assert work.due()
     assert not work.step(Failing())
     assert work.take_error() == "/var/lib/x.db: database is locked"
@@ -522,6 +524,7 @@ def test_a_session_goes_on_where_the_store_has_answered(error: Exception, goes_o
             raise error
 
     work = Maintenance(Quota(Room()))
+    work.step(MemoryStore())  # the history
     assert work.step(Refusing()) is goes_on
     assert work.take_error() == (str(error) or "MemoryError")
 
@@ -533,6 +536,7 @@ def test_a_walk_tells_how_many_records_there_are() -> None:
     clock = [0.0]
     quota = Quota(Room())
     work = Maintenance(quota, clock=lambda: NOW + clock[0], stopwatch=lambda: clock[0])
+    assert work.step(MemoryStore())  # the history
     assert work.step(site.store)
     before = work.records
     assert not work.due(), "there is a pause between steps"
@@ -546,10 +550,24 @@ def test_a_walk_tells_how_many_records_there_are() -> None:
     assert not work.due()
     clock[0] += 1
     assert work.due()
-    for _ in range(2):
+    for _ in range(3):  # the history again, and the records in two steps
         work.step(site.store)
         clock[0] += STEP_EVERY
     assert work.records == (700, 0), "counted from nothing again"
+
+
+def test_a_walk_counts_the_same_mail_as_the_figures_do() -> None:
+    """A pool's record takes room, but stands beside that of a network, which is counted."""
+    site = Site(Room())
+    site.ask(b"192.0.2.1")
+    [key] = [key for key, _record in site.store.search(Filter(), 9)]
+    pool = replace(key, network=Pool(PoolKind.NAME, "example.net").packed)
+    site.store.apply([Created(pool, NOW, NOW + 300, NOW + 9999)], {}, NOW)
+    work = Maintenance(Quota(Room()), clock=lambda: NOW)
+    for _ in range(2):  # the history, and the records
+        work.step(site.store)
+    assert work.records == site.store.count(NOW) == (1, 0)
+    assert work.quota.waiting == 2
 
 
 @dataclass
@@ -585,7 +603,8 @@ def test_a_clock_that_jumps_pauses_the_walks_p18_t30(jump: int, pause: int) -> N
         clock.now += 1
     assert work.due()
     assert not work.paused
-    work.step(site.store)
+    for _ in range(2):  # the history, and the records
+        work.step(site.store)
     assert work.records is not None
     assert work.take_jump() is None
 

@@ -14,13 +14,28 @@ import pymysql
 import pytest
 
 from greylag.core.accesslist import NEVER, Entry, Purpose, Seen
+from greylag.core.history import (
+    Action,
+    Begun,
+    By,
+    Deferral,
+    Ended,
+    Event,
+    LetIn,
+    Outcome,
+    Released,
+    Sought,
+    Tried,
+)
 from greylag.core.identity import Pool, PoolKind
-from greylag.core.record import Blocked, Created, Noted, Passed, Record
+from greylag.core.policy import Greylist, Kept
+from greylag.core.record import Blocked, Created, Freed, Noted, Passed, Record
 from greylag.core.subject import RecipientMailbox, parse_subject
+from greylag.core.switch import Switch
 from greylag.core.triplet import Triplet, sent_of, trust_of
 from greylag.core.value import replace
 from greylag.store import open_store
-from greylag.store.base import Filter, Store, StoreConflict, StoreError
+from greylag.store.base import HISTORY, Filter, Store, StoreConflict, StoreError
 from greylag.store.mysql import sql as mysql_sql
 from greylag.store.mysql.schema import TABLES, TRIGGERS
 
@@ -47,6 +62,14 @@ OWN = [  # that the old lists cannot express
 ]
 ENTRIES = [Entry(parse_subject(text), 0) for text in ("192.0.2.7", "example.net", "2001:db8::/32")]
 
+EVENTS: list[Event] = [
+    *(Begun(Deferral(key, NOW - 400, NOW - 100)) for key in KEYS[:5]),
+    Tried(A, NOW, 2),
+    Released(BOUNCE, NOW),
+    LetIn(BOUNCE, NOW),
+    Ended(PASSED, NOW, Outcome.PASSED),
+]
+
 
 def born(*triplets: Triplet, at: int = NOW) -> list[Created]:
     return [Created(triplet, at, at + 300, at + 1000) for triplet in triplets]
@@ -56,6 +79,7 @@ def first_contacts(store: Store) -> None:
     """What the daemon does with a batch, after a look at the lists."""
     store.check()
     store.generation()
+    store.glance()
     with store.transaction():
         store.matching(Seen(bytes((192, 0, 2, 7)), "example.net"))
         store.load([*KEYS, *NAMED])
@@ -77,11 +101,19 @@ STEPS: list[Step] = [
     lambda s: s.remove_entries([one.subject for one in ENTRIES[:2]]),
     lambda s: s.put_entries([*OWN, ENTRIES[1]]),
     lambda s: s.remove_entries([OWN[1].subject], Purpose.TRAP),
+    lambda s: s.apply([Freed(key, NOW - 300) for key in (A, BOUNCE)], {"released": 2}, NOW - 200),
     lambda s: s.expire(NOW, 99),
     lambda s: s.thin(CROWD[0].network, passed=False, look=9, part=1, now=NOW, after=None),
     lambda s: s.thin(PASSED.network, passed=True, look=9, part=1, now=NOW, after=None),
     lambda s: s.apply([Noted(key, NOW, NOW + 50) for key in NAMED], {}, NOW),
-    lambda s: s.forget([A, BOUNCE, PASSED, NAMED[2]]),
+    lambda s: s.forget([A, BOUNCE, PASSED, NAMED[2]], NOW),
+    lambda s: s.set_switch(Switch(Greylist.OBSERVE, NOW + 9, NOW, "bob")),
+    lambda s: s.set_switch(None),
+]
+HISTORY_STEPS: list[Step] = [
+    lambda s: s.remember(EVENTS, NOW),
+    lambda s: s.note_action(Action(NOW, "admin", "allow", "192.0.2.7")),
+    lambda s: s.forget_history(Kept(1, 9), NOW + 1, 3),
 ]
 
 
@@ -100,6 +132,10 @@ class World:
             store.apply([Passed(DELAYED, NOW), Passed(PASSED, NOW + 500, 2)], {}, NOW - 1)
             store.apply([Noted(NAMED[2], NOW - 9, NOW - 1)], {}, NOW - 9)
             store.put_entries([*ENTRIES, OWN[1]])
+            store.set_switch(Switch(Greylist.OFF, since=NOW - 1, who="alice"))
+            self.keeps_history = store.lacks(HISTORY) is None
+            if self.keeps_history:
+                store.remember(EVENTS, NOW)
 
     def fails(self) -> bool:
         """Count a call, and tell whether it fails."""
@@ -110,7 +146,13 @@ class World:
         """Return all that is kept, as somebody else sees it."""
         with self.opened() as store:
             entries = [replace(entry, number=0) for entry in store.entries()]
-            return list(store.search(Filter(), 99)), entries, store.figures(0, NEVER)
+            kept = list(store.search(Filter(), 99)), entries, store.figures(0, NEVER)
+            history = [  # `forget` goes by the clock
+                replace(d, number=0, ended=0 if d.outcome is Outcome.FORGOTTEN else d.ended)
+                for d in store.deferrals(Sought(), 99).deferrals
+            ]
+            tallies = [store.tallies(0, NEVER, by, 99) for by in By]
+            return kept, history, tallies, store.actions(99), store.switch()
 
 
 def sqlite(request: Any, patch: pytest.MonkeyPatch) -> Iterator[World]:
@@ -202,7 +244,7 @@ def outcome(world: World, step: Step, number: int) -> tuple[Exception | None, in
 @pytest.mark.parametrize("error", ERRORS)
 def test_every_call_that_fails_p7(world: World, error: str, moment: str) -> None:
     world.error, world.moment, world.fault, faults = error, moment, 0, 0
-    for step in STEPS:
+    for step in [*STEPS, *(HISTORY_STEPS if world.keeps_history else ())]:
         world.put_back()
         before = world.state()
         nothing, calls, after, twice = outcome(world, step, 0)

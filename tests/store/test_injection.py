@@ -81,7 +81,7 @@ def test_every_text_that_reaches_a_store_is_data(store: Store, payload: bytes) -
     assert match.subject in (Domain(text), Domain(canonical_domain(payload)))
     assert match.comment == text
     assert store.remove_entries([Domain(text)]) == 1
-    assert store.forget([key]) == 1
+    assert store.forget([key], NOW) == 1
     assert list(store.load([key, plain])) == [plain]
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from greylag.core.accesslist import NEVER, Entry, Purpose
 from greylag.core.client import last_address, network, parse_address
+from greylag.core.history import Action, Begun, Deferral, Tried
 from greylag.core.identity import Pool, PoolKind, of_address
 from greylag.core.record import Change, Created, Noted
 from greylag.core.subject import (
@@ -84,6 +85,10 @@ def ours(store: Store) -> None:
     changes: list[Change] = [Created(key, NOW, NOW + 300, NOW + 9000) for key in KEYS]
     store.apply([*changes, *(Noted(key, NOW, NOW + 99999) for key in KEYS)], {}, NOW)
     store.put_entries(ENTRIES)
+    client = network(b"\xc0\0\2\x11", 24)
+    deferral = Deferral(Triplet(client, SENDER, RECIPIENT), NOW, NOW + 300, pool=POOL)
+    store.remember([Begun(deferral), Tried(deferral.triplet, NOW + 9)], NOW)
+    store.note_action(Action(NOW, "admin", "allow", "192.0.2.0/24"))
 
 
 def verdicts(database: Database) -> list[object]:
@@ -133,9 +138,10 @@ def test_the_old_programs_verdicts_are_those_without_our_rows(
     ours(store)
     assert len(database.rows("SELECT 1 FROM greylag_records")) == len(KEYS)
     assert len(database.rows("SELECT 1 FROM greylag_entries")) == len(ENTRIES)
+    assert database.rows("SELECT tries FROM greylag_deferrals") == ((1,),)
     assert verdicts(database) == before
     assert database.rows(OLD_TABLES) == sums
-    store.forget(KEYS)
+    store.forget(KEYS, NOW)
     for purpose in Purpose:
         store.remove_entries([e.subject for e in ENTRIES if e.purpose is purpose], purpose)
     assert database.rows("SELECT 1 FROM greylag_entries") == ()

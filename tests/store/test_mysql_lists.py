@@ -7,12 +7,14 @@ from contextlib import closing
 
 import pytest
 
+from greylag.admin.exporting import lines
 from greylag.core.accessindex import AccessIndex
 from greylag.core.accesslist import NEVER, Entry, Seen, last_word
 from greylag.core.client import parse_address
 from greylag.core.subject import parse_subject
 from greylag.store import open_store
 from greylag.store.base import Store
+from greylag.store.mysql.rows import read_entries
 from tests.servers.mariadb import Database
 
 NOW = 1_750_000_000
@@ -38,6 +40,14 @@ def insert(database: Database, rows: Rows) -> None:
                 " VALUES (%s, %s, %s, %s, %s, %s, '9999-12-31 23:59:59')",
                 (text, start, start, int(bits or (32 if text else 0)), domain, until),
             )
+
+
+def test_an_export_has_the_row_that_decides_of_several_for_one_subject(
+    store: Store, database: Database
+) -> None:
+    insert(database, [("192.0.2.7", None, DENY), ("192.0.2.7", None, ALLOW)])
+    found = [line for line in lines(store, NOW) if line["kind"] == "entry"]
+    assert [(line["subject"], line["denied_until"]) for line in found] == [("192.0.2.7", NEVER)]
 
 
 @pytest.mark.parametrize(
@@ -145,3 +155,27 @@ def test_the_name_of_an_imported_file_stands_before_the_comment(
         ("a.txt", "our office"),
         ("a.txt", ""),
     ]
+
+
+@pytest.mark.parametrize("client", ["192.0.2.7", "2001:db8::7"])
+def test_of_neighbours_that_are_listed_one_by_one_few_are_read(
+    store: Store, database: Database, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """Else a list of a whole network makes each question slow until the daemon has read it."""
+    family, bits = client[:-1], 32 if "." in client else 128
+    insert(database, [(f"{family}{n}/{bits}", None, DENY) for n in range(10)])
+    # What the old triggers left in: a range that begins at the address it was made of.
+    insert(database, [(f"{family}9/{bits - 4}", None, ALLOW)])
+    read: list[object] = []
+
+    def reading(row: tuple[object, ...]) -> list[Entry]:
+        read.append(row)
+        return read_entries(row)
+
+    monkeypatch.setattr("greylag.store.mysql.lists.read_entries", reading)
+    packed = parse_address(client.encode())
+    assert packed is not None
+    found = store.matching(Seen(packed, "example.net"))
+    prefixes = sorted(entry.subject.prefix for entry in found)  # type: ignore[union-attr]
+    assert prefixes == [bits - 4, bits, bits, bits, bits]  # ...0, 4 and 6 are where ranges begin
+    assert len(read) == len(prefixes)

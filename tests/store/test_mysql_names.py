@@ -166,7 +166,7 @@ def test_rows_of_both_spellings_are_one_record(store: Store, database: Database)
     assert (key.sender, key.network) == (r"first\x20last@example.org", RELAY)
     assert store.load([key])[key].passed == 3
     assert len(list(store.search(Filter(sender=r"ST\x20LA".lower()), 9))) == 2
-    assert store.forget([key]) == 1
+    assert store.forget([key], NOW) == 1
     assert database.rows("SELECT id FROM greylisting_data") == ()
     assert record.blocked == 1
 

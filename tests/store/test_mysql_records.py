@@ -125,7 +125,7 @@ def test_without_the_table_all_else_works_and_it_is_told_once_t10(
         store.apply([Noted(key, NOW, NOW + 9999) for key in NAMED], {}, NOW)
         store.merge({NAMED[0]: Record(NOW, NOW, NOW + 9)})
         assert store.load(NAMED) == {}
-        assert store.forget([NET, *NAMED]) == 1
+        assert store.forget([NET, *NAMED], NOW) == 1
         assert [key for key, _ in store.search(Filter(), 9)] == []
         assert store.expire(NOW, 9).after is None
         assert store.trim(9, NOW) == 0
@@ -173,7 +173,8 @@ def test_expiry_walks_over_both_tables(store: Store, limit: int) -> None:
     assert (stopped, waiting) == (3, 0)
     assert steps == -(-len(keys) // limit)
     assert store.load(keys).keys() == {NAMED[1]}
-    assert sum(store.figures(0, NOW + 99)[NOW - NOW % 3600].values()) == 3
+    figures = store.figures(0, NOW + 99)[NOW - NOW % 3600]
+    assert figures == {"fate:stopped": 3, "never:unknown": 3}
 
 
 def test_planted_rows_are_nobodys_records(store: Store, database: Database) -> None:
@@ -242,3 +243,13 @@ def test_names_that_differ_in_a_byte_are_keys_of_their_own(store: Store) -> None
     assert {key: one.passed for key, one in store.load(keys).items()} == {
         key: n for n, key in enumerate(keys, 1)
     }
+
+
+def test_names_that_are_text_are_nobodys_t46(store: Store, database: Database) -> None:
+    """Of a column that somebody gave another type: `greylag search` ended with an error of ours."""
+    keep(store, NAMED)
+    database.rows("ALTER TABLE greylag_records MODIFY identity VARCHAR(300) NOT NULL DEFAULT ''")
+    with closing(open_store(database.url, timeout=4)) as opened:
+        assert list(opened.search(Filter(), 10)) == []
+        assert opened.expire(NOW, 10).waiting == 0
+        assert opened.load(NAMED) == {}

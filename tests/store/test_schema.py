@@ -13,6 +13,7 @@ import pytest
 
 from greylag.core.accesslist import NEVER, Purpose
 from greylag.store.base import Filter, StoreError
+from greylag.store.sqlite import historysql
 from greylag.store.sqlite import sql as sqlite_sql
 from greylag.store.sqlite.file import Guard, connect
 from greylag.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
@@ -195,7 +196,8 @@ def test_the_file_says_whose_it_is(tmp_path: Path) -> None:
 
 def statements() -> list[str]:
     """Return every statement of the store."""
-    named = [value for name, value in vars(sqlite_sql).items() if name.isupper() and name[0] != "_"]
+    both = [*vars(sqlite_sql).items(), *vars(historysql).items()]
+    named = [value for name, value in both if name.isupper() and name[0] != "_"]
     texts = [value for value in named if isinstance(value, str)]
     return [*texts, *(sql for value in named if isinstance(value, dict) for sql in value.values())]
 

@@ -17,9 +17,12 @@ import pytest
 
 from greylag.core.accessindex import AccessIndex
 from greylag.core.accesslist import NEVER, Entry, Seen, last_word
+from greylag.core.history import Action, Begun, By, Deferral, Ended, Outcome, Sought, Tried
+from greylag.core.policy import Kept
 from greylag.core.record import Blocked, Created
 from greylag.core.subject import Domain, parse_subject
 from greylag.core.triplet import Triplet
+from greylag.core.value import replace
 from greylag.store import open_store, without_password
 from greylag.store.base import Filter, Store, StoreError, StoreRefused, StoreUnavailable
 from greylag.store.sqlite import sql as sqlite_sql
@@ -51,6 +54,63 @@ def test_durable_where_it_matters(store: Store, path: Path) -> None:
         assert other.execute("SELECT count(*) FROM records").fetchone() == (1,)
     assert isinstance(store, SqliteStore)
     assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def synchronous(store: SqliteStore) -> int:
+    return int(store._db.execute("PRAGMA synchronous").fetchone()[0])
+
+
+def test_a_lazy_transaction_waits_for_no_disk_and_the_next_one_does(path: Path) -> None:
+    full, normal = 2, 1
+    with closing(SqliteStore(str(path))) as store:
+        with store.transaction(lazy=True):
+            assert synchronous(store) == normal
+            store.apply([BORN], {}, NOW)
+            with store.transaction():  # inside it is part of it
+                pass
+        assert synchronous(store) == full
+        with store.transaction():
+            assert synchronous(store) == full
+        with pytest.raises(ZeroDivisionError), store.transaction(lazy=True):
+            _ = 1 / 0
+        assert synchronous(store) == full
+        assert KEY in store.load([KEY])
+
+
+def test_after_a_lazy_transaction_that_could_not_begin_the_next_waits_for_the_disk_p7(
+    path: Path,
+) -> None:
+    with (
+        closing(SqliteStore(str(path), timeout=0.05)) as store,
+        closing(sqlite3.connect(path)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable), store.transaction(lazy=True):
+            raise AssertionError
+        assert synchronous(store) == 2
+        other.close()
+
+
+class Forgetful(sqlite3.Connection):
+    """A connection that once finds no memory for what ends a lazy transaction."""
+
+    fails = False
+
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        if self.fails and sql == "PRAGMA synchronous = FULL":
+            self.fails = False
+            raise MemoryError
+        return super().execute(sql, *args)
+
+
+def test_a_lazy_transaction_that_ends_without_memory_makes_no_other_one_lazy_p7(path: Path) -> None:
+    with closing(SqliteStore(str(path))) as store:
+        store._db.close()
+        store._db = forgetful = Forgetful(path, isolation_level=None)
+        with pytest.raises(MemoryError), store.transaction(lazy=True):
+            forgetful.fails = True
+        with store.transaction():
+            assert synchronous(store) == 2
 
 
 def test_a_transaction_that_fails_leaves_the_state_before_p7(store: Store) -> None:
@@ -420,6 +480,40 @@ def test_a_list_row_of_other_types_keeps_no_other_from_being_read_t46(
         assert len(store.matching(SEEN)) == 1
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(f"{column} = x'ff00'" for column in ("sender", "signs", "name", "tries", "first_seen")),
+        *(f"{column} = 'text'" for column in ("network", "pool", "client", "ended", "last_try")),
+        *(f"{column} = 'colour'" for column in ("outcome", "defer_until", "released")),
+        "outcome = 7",
+        "first_seen = 1.5",
+    ],
+)
+def test_a_row_of_the_history_of_other_types_hides_no_other_t46(path: Path, wrong: str) -> None:
+    one, two = KEY, replace(KEY, sender="c@example.org")
+    begun = [Begun(Deferral(triplet, 1, 2)) for triplet in (one, two)]
+    action = Action(1, "admin", "allow", "192.0.2.7")
+    with closing(SqliteStore(str(path))) as store:
+        store.remember(begun, 1)
+        store.note_action(action)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA writable_schema = ON")  # the tables are strict: only an enemy can
+        db.execute("UPDATE sqlite_master SET sql = replace(sql, 'STRICT', '')")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"UPDATE deferrals SET {wrong} WHERE number = 1")
+        db.execute("INSERT INTO actions SELECT 2, x'ff', at, who, action FROM actions")
+        db.execute("UPDATE tallies SET deferred = 'x', never = x'00', waited = 1.5")
+        db.execute("UPDATE tally_days SET names = 'many'")
+    with closing(SqliteStore(str(path))) as store:
+        assert [d.triplet for d in store.deferrals(Sought(), 9).deferrals] == [two]
+        store.remember([Tried(one, 3), Tried(two, 3), Ended(one, 4, Outcome.PASSED)], 5)
+        assert [d.tries for d in store.deferrals(Sought(), 9).deferrals] == [1]
+        assert store.actions(9) == [action]
+        assert store.tallies(0, 99, By.RECIPIENT, 9)["b@example.net"].passed == 1
+        assert store.forget_history(Kept(1, 9), 10, 9) >= 1
+
+
 @pytest.mark.parametrize("size", [1, 15, 99, 100, 512, 4095, 4096, 4097, 8192, 20_000])
 def test_a_truncated_database_is_refused_whole_and_not_touched_t46(path: Path, size: int) -> None:
     """Not as one record is: it is of no use to anybody. SQLite fills a file of one byte."""
@@ -485,3 +579,19 @@ def test_lists_of_another_file_that_changed_as_often_have_another_generation(
         (tmp_path / "greylag.db").unlink()  # the next one may get the same place on the disk
         (tmp_path / name).touch()
     assert len(seen) == 2
+
+
+def test_an_expired_record_whose_text_is_none_does_not_stop_the_expiry_t46(tmp_path: Path) -> None:
+    """No key finds it: all others go."""
+    path = tmp_path / "greylag.db"
+    with closing(SqliteStore(str(path))) as store:
+        for number in range(3):
+            key = Triplet(bytes((192, 0, 2, number)), f"s{number}@example.org", "b@example.net")
+            store.apply([Created(key, NOW, NOW + 300, NOW + 1000)], {}, NOW)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(
+            "UPDATE records SET sender = CAST(x'61ff40622e63' AS TEXT) WHERE sender LIKE 's1%'"
+        )
+    with closing(SqliteStore(str(path))) as store:
+        assert store.expire(NOW + 1000, 500).stopped == 2
+        assert store.expire(NOW + 1000, 500).after is None

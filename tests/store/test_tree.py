@@ -20,13 +20,12 @@ from hypothesis import strategies as st
 
 from greylag.core.accesslist import Seen
 from greylag.core.client import parse_address
-from greylag.core.connection import Connection, precheck_connection
+from greylag.core.connection import Connection, held, precheck_connection
 from greylag.core.policy import Policy
 from greylag.core.question import Question
-from greylag.core.record import Blocked, Created, Passed
+from greylag.core.record import Blocked, Created, Freed, Passed
 from greylag.core.triplet import Triplet, connection_of
 from greylag.service import Service
-from greylag.service.policies import held
 from greylag.store import check_url, open_store
 from greylag.store.base import Filter, StoreError, StoreRefused, StoreUnavailable, Stretch
 from greylag.store.contacts import Times
@@ -65,6 +64,14 @@ def key(text: bytes, prefix: int | None = None) -> Triplet:
     packed = parse_address(text)
     assert packed is not None
     return connection_of(packed, prefix or (24 if len(packed) == 4 else 64))
+
+
+def test_it_frees_nobody_and_says_so(tree: TreeStore) -> None:
+    came = key(b"192.0.2.1")
+    for freed in (came, Triplet(came.network, "a@example.org", "b@example.net")):
+        with pytest.raises(StoreRefused, match="came first and last, and no more"):
+            tree.apply([born(came), Freed(freed, NOW)], {}, NOW)
+    assert tree.load([came]) == {}
 
 
 def born(triplet: Triplet, at: int = NOW) -> Created:
@@ -284,7 +291,7 @@ def test_search_count_and_forget(tree: TreeStore) -> None:
     thin = tree.thin(keys[2].network, passed=False, look=9, part=1, now=NOW, after=None)
     assert thin == Stretch(0, 0, None)
     assert tree.trim(3, NOW + 200) == 3
-    assert tree.forget(keys) == 2
+    assert tree.forget(keys, NOW) == 2
     assert tree.count(NOW) == (0, 0)
 
 
@@ -348,7 +355,7 @@ def test_clean_removes_what_is_past_and_folders_left_empty(tree: TreeStore, root
 
 def test_remember_takes_the_earlier_and_the_later(tree: TreeStore, root: Path) -> None:
     plant(root / "192/000/002", NOW - 50, NOW - 10)
-    tree.remember([(key(b"192.0.2.1"), Times(NOW - 90, NOW - 20)), (key(b"::1"), Times(1, 2))])
+    tree.put_times([(key(b"192.0.2.1"), Times(NOW - 90, NOW - 20)), (key(b"::1"), Times(1, 2))])
     assert times(root / "192/000/002") == (NOW - 90, NOW - 10)
     assert times(root / "ipv6/0000/0000/00000000") == (1, 2)
 

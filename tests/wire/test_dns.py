@@ -367,6 +367,20 @@ def test_what_is_broken_is_no_reply(name: str) -> None:
     raise AssertionError
 
 
+def test_what_is_not_a_reply_to_this_query_is_none() -> None:
+    """Too short, another number, a query that is sent back, or another operation."""
+    raw = made(A, TRUE)
+    assert asked(A).read(raw) is not None
+    for other in (
+        b"",
+        raw[:11],
+        bytes([raw[0] ^ 1]) + raw[1:],
+        asked(A).wire,
+        raw[:2] + bytes([raw[2] | 0x28]) + raw[3:],
+    ):
+        assert asked(A).read(other) is None
+
+
 def test_a_reply_that_is_cut_short_says_so() -> None:
     raw = made(A, TRUE)
     short = raw[:2] + b"\x83" + raw[3:]

@@ -132,6 +132,10 @@ def test_undecodable_bytes_in_a_text_are_logged_as_they_were() -> None:
     assert format_event({"error": text}) == r'error="/var/\xff"'
 
 
+def test_characters_that_no_encoding_has_are_logged_by_their_numbers() -> None:
+    assert format_event({"error": "a \ud800"}) == r'error="a \x5cud800"'
+
+
 def test_numbers_and_an_empty_event() -> None:
     assert format_event({"retry_after": 300, "waited": 0}) == "retry_after=300 waited=0"
     assert format_event({}) == ""
@@ -208,10 +212,10 @@ def told_names(client_name: bytes, helo: bytes) -> dict[bytes, bytes]:
 
 def test_the_fields_of_a_decision() -> None:
     attempt = Attempt(b"192.0.2.17", b"", b"b@example.net")
-    deferred = Decision(Verdict.DEFER, Reason.NEW, retry_after=300)
+    deferred = Decision(Verdict.DEFER, Reason.NEW, retry_after=300, id="7KQ3-M2F")
     assert decision_line(attempt, deferred) == (
         'verdict=defer reason=new client_address=192.0.2.17 sender="" '
-        "recipient=b@example.net retry_after=300"
+        "recipient=b@example.net retry_after=300 id=7KQ3-M2F"
     )
     entry = Entry(parse_subject("192.0.2.0/24"), 0)
     told = Decision(Verdict.PASS, Reason.RETRIED, waited=0, entry=entry)
@@ -219,7 +223,7 @@ def test_the_fields_of_a_decision() -> None:
     assert decision_line(named, replace(told, entry=None)).endswith(" waited=0")
     assert decision_line(named, deferred) == (
         'verdict=defer reason=new client_address=192.0.2.17 sender="" recipient=b@example.net '
-        'client_name=mx.example.org helo="x ip=192.0.2.1\\x0a" retry_after=300'
+        'client_name=mx.example.org helo="x ip=192.0.2.1\\x0a" retry_after=300 id=7KQ3-M2F'
     )
     assert decision_line(Attempt(None, None, None), told) == (
         'verdict=pass reason=retried client_address="" sender="" recipient="" '

@@ -237,9 +237,12 @@ def test_cut_anywhere_the_same_decisions_p4(batch: int) -> None:
     [
         (Decision(Verdict.PASS, Reason.KNOWN), Replies(), b"action=DUNNO\n\n"),
         (
-            Decision(Verdict.DEFER, Reason.NEW, retry_after=300),
+            Decision(Verdict.DEFER, Reason.NEW, retry_after=300, id="9SWE-4EK"),
             Replies(),
-            b"action=DEFER_IF_PERMIT 4.7.1 Greylisted, please try again in 300 seconds\n\n",
+            (
+                b"action=DEFER_IF_PERMIT 4.7.1 Greylisted, please try again in 300 seconds"
+                b" (id 9SWE-4EK)\n\n"
+            ),
         ),
         (
             Decision(Verdict.DEFER, Reason.NEW),
@@ -318,6 +321,13 @@ def test_a_header_says_how_long_mail_had_to_wait_t14(
 ) -> None:
     decision = Decision(Verdict.PASS, Reason.RETRIED, waited=waited)
     assert write_action(decision, OLD_REPLIES, header=header) == wanted
+
+
+def test_the_header_has_the_id_that_reply_and_log_have() -> None:
+    decision = Decision(Verdict.PASS, Reason.RETRIED, waited=412, id="7KQ3-M2F")
+    assert write_action(decision, Replies(), header=True) == (
+        b"action=PREPEND X-Greylist: delayed 412 seconds by greylag (id 7KQ3-M2F)\n\n"
+    )
 
 
 def test_a_reader_knows_whether_it_is_inside_a_request() -> None:

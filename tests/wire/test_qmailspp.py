@@ -24,7 +24,7 @@ RCPT = {
 }
 ASKED = Attempt(b"192.0.2.17", b"a@example.org", b"b@example.net")
 COMMAND = re.compile(rb"(E|LD)[45][0-9][0-9] [ -~]{1,500}\n")
-DEFER = Decision(Verdict.DEFER, Reason.NEW, retry_after=300)
+DEFER = Decision(Verdict.DEFER, Reason.NEW, retry_after=300, id="9SWE-4EK")
 AT_DATA = Decision(Verdict.DEFER, Reason.NEW, retry_after=300, at_data=True)
 REJECT = Decision(Verdict.REJECT, Reason.DENYLISTED, client=bytes((192, 0, 2, 17)))
 
@@ -115,7 +115,11 @@ def test_ifauthskip_asks_for_a_name(environ: dict[bytes, bytes], wanted: bool) -
         (DEFER, OLD_REPLIES, b"E451 temporary failure (#4.3.0)\n"),
         (AT_DATA, OLD_REPLIES, b"LD451 temporary failure (#4.3.0)\n"),
         (REJECT, OLD_REPLIES, b"E553 sorry, your envelope sender has been denied (#5.7.1)\n"),
-        (DEFER, Replies(), b"E451 4.7.1 Greylisted, please try again in 300 seconds\n"),
+        (
+            DEFER,
+            Replies(),
+            b"E451 4.7.1 Greylisted, please try again in 300 seconds (id 9SWE-4EK)\n",
+        ),
         (REJECT, Replies(), b"E553 5.7.1 Mail from 192.0.2.17 is not accepted here\n"),
     ],
 )

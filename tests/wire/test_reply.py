@@ -20,7 +20,7 @@ from tests.strategies import PROPERTY
 from tests.wire.hostile import VALUES
 
 CLIENT = bytes((192, 0, 2, 17))
-DEFER = Decision(Verdict.DEFER, Reason.NEW, retry_after=300, client=CLIENT)
+DEFER = Decision(Verdict.DEFER, Reason.NEW, retry_after=300, client=CLIENT, id="7KQ3-M2F")
 REJECT = Decision(Verdict.REJECT, Reason.DENYLISTED, client=CLIENT)
 REJECT_DOMAIN = Decision(
     Verdict.REJECT, Reason.DENYLISTED, entry=Entry(Domain("example.net"), denied_until=1)
@@ -32,7 +32,13 @@ WIDEST = IPv6Address("2001:db8:1111:2222:3333:4444:5555:6666").packed
 @pytest.mark.parametrize(
     ("decision", "replies", "wanted"),
     [
-        (DEFER, Replies(), b"451 4.7.1 Greylisted, please try again in 300 seconds"),
+        (DEFER, Replies(), b"451 4.7.1 Greylisted, please try again in 300 seconds (id 7KQ3-M2F)"),
+        (replace(DEFER, retry_after=1), Replies(),
+         b"451 4.7.1 Greylisted, please try again in 1 second (id 7KQ3-M2F)"),
+        (DEFER, Replies(defer="450 {id}{id} {client_address}: {id}"),
+         b"450 7KQ3-M2F7KQ3-M2F 192.0.2.17: 7KQ3-M2F"),
+        (replace(DEFER, id=""), Replies(defer="450 {id}"), b"450 -"),
+        (REJECT, Replies(deny="550 {id}"), b"550 -"),  # though check_template refuses it
         (REJECT, Replies(), b"553 5.7.1 Mail from 192.0.2.17 is not accepted here"),
         (DEFER, OLD_REPLIES, b"451 temporary failure (#4.3.0)"),
         (REJECT_DOMAIN, Replies(), b"553 5.7.1 Mail to this recipient is not accepted here"),
@@ -55,6 +61,7 @@ def test_render(decision: Decision, replies: Replies, wanted: bytes) -> None:
         "499  x",
         "400 ~!",
         "451 4.7.1 {retry_after} {client_address}{client_address}",
+        "451 {id}{id}",
         "451 100% grey",
         "451 " + "x" * (MAX_LENGTH - 4),
         *(Replies().defer, OLD_REPLIES.defer),
@@ -107,6 +114,7 @@ NO_REPLY, BRACES = "expected an SMTP reply", "expected no braces but those of"
         pytest.param("451 {retry{retry_after}_after}", BRACES, id="nested"),
         pytest.param("451 {client{retry_after}_address}", BRACES, id="nested in the other"),
         pytest.param("451 {retry{client_address}_after}", BRACES, id="nested the other way"),
+        pytest.param("451 {i{id}d}", BRACES, id="nested in the shortest"),
     ],
 )
 def test_a_wrong_template_is_refused_with_what_was_expected(text: str, told: str) -> None:
@@ -121,12 +129,20 @@ def test_the_example_in_an_error_would_be_accepted(digit: str) -> None:
     assert check_template(example, digit) == example
 
 
+def test_only_a_deferral_has_an_id() -> None:
+    with pytest.raises(ValueError, match=BRACES):
+        check_template("550 {id}", "5")
+
+
 def test_a_refusal_must_refuse() -> None:
     with pytest.raises(ValueError, match="begins with 5"):
         check_template("451 x", "5")
 
 
-PIECES = ["%A", "%s%n", "{0.__class__}", "{retry_after}", "{client_address}", "\r\n", "\xe9", "x"]
+PIECES = [
+    *("%A", "%s%n", "{0.__class__}", "{retry_after}", "{client_address}", "{id}"),
+    *("\r\n", "\xe9", "x"),
+]
 
 
 @pytest.mark.parametrize("piece", PIECES, ids=ascii)
@@ -149,10 +165,11 @@ def test_templates_of_every_length_make_one_short_line(piece: str) -> None:
 def test_a_placeholder_is_not_cut_into_another_by_the_limit(template: str) -> None:
     """What is over-long is cut after it was filled in, so a reply is never half a placeholder."""
     for fill in range(MAX_LENGTH + 20):
-        text = template.replace("{}", "x" * fill + "{retry_after}")
+        text = template.replace("{}", "x" * fill + "{retry_after}{id}")
         reply = render(DEFER, Replies(defer=text))
         assert b"{" not in reply
-        assert reply == text.replace("{retry_after}", "300")[:MAX_LENGTH].encode()
+        filled = text.replace("{retry_after}", "300").replace("{id}", DEFER.id)
+        assert reply == filled[:MAX_LENGTH].encode()
 
 
 def test_no_client_address_reaches_a_reply_raw_t14() -> None:

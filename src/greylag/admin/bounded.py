@@ -31,3 +31,27 @@ def bounded_lines(
         if size > most:
             raise TooLong(f"{name}: has more than {most >> 20} MiB")
         yield line
+
+
+_ENDLESS = 64 * MOST  # bytes without a line's end: /dev/zero, or a sparse file
+
+
+def numbered_lines(
+    name: str, readline: Callable[[int], bytes], longest: int
+) -> Iterator[tuple[int, bytes | None]]:
+    """Yield lines with their numbers; None for one that is longer than it may be.
+
+    Raises TooLong where a line seems to have no end.
+    """
+    number = 0
+    while line := readline(longest + 1):
+        number += 1
+        if len(line) <= longest:
+            yield number, line
+            continue
+        size = len(line)
+        while not line.endswith(b"\n") and (line := readline(MOST)):
+            size += len(line)
+            if size > _ENDLESS:
+                raise TooLong(f"{name}:{number}: expected a line of at most {_ENDLESS >> 20} MiB")
+        yield number, None

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from greylag.admin import Progress, in_parts, unseen
+from greylag.admin.switch import holding
 from greylag.admin.treecopy import into_contacts, is_connection, pages_of_contacts
 from greylag.core.accesslist import NEVER, Entry, Purpose, speaking_of
 from greylag.core.client import network
+from greylag.core.history import Sought
 from greylag.core.identity import is_network
 from greylag.core.oldlists import in_old_lists
 from greylag.core.oldname import bytes_of, name_of
@@ -22,9 +24,20 @@ from greylag.core.record import Record, joined
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
-from greylag.store.base import FIGURES, KINDS, LISTS, NAMES, RECIPIENTS, Filter, Store
+from greylag.store.base import (
+    FIGURES,
+    HISTORY,
+    KINDS,
+    LISTS,
+    NAMES,
+    RECIPIENTS,
+    SWITCH,
+    Filter,
+    Store,
+)
 
 PAGE = 2000  # records in one transaction
+MOST_ACTIONS = 10_000  # the newest, that are copied
 
 Records = dict[Triplet, Record]
 Page = list[tuple[Triplet, Record]]
@@ -40,6 +53,10 @@ class Copied:
     entries: int
     hours: int  # of figures
     entries_left_out: int
+    actions: int = 0  # what admins did
+    switch: bool = False  # that of the old store was turned in the new one
+    actions_left_out: int = 0  # the new store has some of its own
+    history_left_out: bool = False  # the old store has deferrals: each keeps its own
 
 
 def copy(
@@ -51,7 +68,7 @@ def copy(
     dry_run: bool = False,
     progress: Progress = unseen,
 ) -> Copied:
-    """Copy records, lists and figures; what the new store knows already stays.
+    """Copy records, lists, figures, the switch and what admins did; what the new store knows stays.
 
     An entry of the old store replaces the new one's for the same subject. What the new store
     cannot keep is left out. `policy` is the new store's.
@@ -64,7 +81,12 @@ def copy(
         left_out = len(old.entries())
     if new.lacks(FIGURES) is None:
         hours = _copy_figures(old, new, dry_run)
-    return Copied(*records, entries, hours, left_out)
+    switch = _copy_switch(old, new, now, dry_run)
+    actions = actions_left_out = 0
+    if new.lacks(HISTORY) is None:
+        actions, actions_left_out = _copy_actions(old, new, dry_run)
+    history = bool(old.deferrals(Sought(), 1).deferrals)
+    return Copied(*records, entries, hours, left_out, actions, switch, actions_left_out, history)
 
 
 def _copy_records(
@@ -75,17 +97,17 @@ def _copy_records(
     all_pages = _pages(old) if source is None else pages_of_contacts(source, policy, PAGE)
     for whole in progress(all_pages, None, "copying"):
         read += len(whole)
-        page = _kept_by(new, whole)
+        page = kept_by(new, whole)
         left_out += len(whole) - len(page)
-        given = _by_key(page, policy)
+        given = by_key(page, policy)
         if target is None:
-            copied += _merge_into(new, given, dry_run)
+            copied += merge_into(new, given, dry_run)
         else:
             copied += into_contacts(target, given, policy, now, dry_run=dry_run)
     return read, copied, left_out
 
 
-def _kept_by(new: Store, page: Page) -> Page:
+def kept_by(new: Store, page: Page) -> Page:
     """Return those records that the target can keep."""
     if new.lacks(RECIPIENTS) is not None:
         return [item for item in page if is_connection(item[0])]
@@ -94,7 +116,8 @@ def _kept_by(new: Store, page: Page) -> Page:
     return page
 
 
-def _merge_into(new: Store, given: Records, dry_run: bool) -> int:
+def merge_into(new: Store, given: Records, dry_run: bool) -> int:
+    """Merge records into a store; return of how many it learned anything new."""
     known = new.load(list(given))
     changed = {t: r for t, r in given.items() if joined(known.get(t, r), r) != known.get(t)}
     if changed and not dry_run:
@@ -109,7 +132,7 @@ def _pages(store: Store) -> Iterator[Page]:
         yield page
 
 
-def _by_key(page: Page, policy: Policy) -> Records:
+def by_key(page: Page, policy: Policy) -> Records:
     """Return the records by the keys that greylag looks for: old rows hold other spellings."""
     found: Records = {}
     for triplet, record in page:
@@ -167,3 +190,30 @@ def _copy_figures(old: Store, new: Store, dry_run: bool) -> int:
         if more and not dry_run:
             new.apply((), more, hour)
     return changed
+
+
+def _copy_switch(old: Store, new: Store, now: int, dry_run: bool) -> bool:
+    """Turn the new store's switch as the old one's is, where it is not turned itself."""
+    switch = holding(old, now)
+    if switch is None or new.lacks(SWITCH) is not None or holding(new, now) is not None:
+        return False
+    if not dry_run:
+        new.set_switch(switch)
+    return True
+
+
+def _copy_actions(old: Store, new: Store, dry_run: bool) -> tuple[int, int]:
+    """Copy what admins did; return how much, and how much is left out.
+
+    Stores have it in the order in which it was written. So the oldest is copied first, and nothing
+    where the newest in the new store is not of the old one.
+    """
+    done, known = old.actions(MOST_ACTIONS), new.actions(1)
+    if known and known[0] not in done:
+        return 0, len(done)
+    wanted = done[: done.index(known[0]) if known else None][::-1]
+    for part in in_parts(wanted if not dry_run else []):
+        with new.transaction():
+            for action in part:
+                new.note_action(action)
+    return len(wanted), 0

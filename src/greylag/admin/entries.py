@@ -16,10 +16,19 @@ from typing import TYPE_CHECKING
 from greylag.core.accesslist import NEVER
 from greylag.core.duration import EXPECTED, parse_duration
 from greylag.core.kinds import parse_kind
-from greylag.core.subject import CLIENT_NAME, DOMAIN, Network, Subject, numeric, parse_subject
+from greylag.core.subject import (
+    CLIENT_NAME,
+    DOMAIN,
+    Network,
+    SenderMailbox,
+    Subject,
+    numeric,
+    parse_subject,
+)
 
 if TYPE_CHECKING:
     from greylag.admin.tables import LineReader
+    from greylag.core.policy import Policy
 
 MAX_COMMENT = 255  # characters: varchar(255) in the old plugin's tables (store/mysql/schema.py)
 MOST_ERRORS = 1000  # lines of a file
@@ -90,6 +99,19 @@ def read_subjects(
         except ValueError as error:
             errors.append(f"{error}{_instead(text, kind)}")
     return subjects, errors
+
+
+def unmatched(subjects: Iterable[Subject], policy: Policy) -> list[str]:
+    """Return an error for each sender as keys have it: with `#` for what changes from mail to mail.
+
+    Lists are asked for the sender as it comes, so an entry for it would never speak.
+    """
+    return [
+        f"expected a sender as it comes, got {subject.name!r}: `#` stands for what changes from "
+        "mail to mail, so no mail has this sender (a sender domain names all senders of a list)"
+        for subject in subjects
+        if policy.normalise and isinstance(subject, SenderMailbox) and "#" in subject.name
+    ]
 
 
 def _instead(text: str, kind: str | None) -> str:

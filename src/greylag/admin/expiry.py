@@ -7,23 +7,30 @@ that is too much to be ordinary nothing is deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic, sleep
+from typing import TypeVar
 
 from greylag.admin import PAUSE, Progress, unseen
 from greylag.admin.moments import moment
 from greylag.admin.records import EVERYTHING
+from greylag.core.history import Sought
 from greylag.core.identity import pool_of
+from greylag.core.policy import Kept
+from greylag.core.tallies import AHEAD
 from greylag.core.value import value
 from greylag.service.conflict import Tries
-from greylag.store.base import Filter, Page, Position, Store, StoreConflict
+from greylag.store.base import Filter, Page, Store, StoreConflict
 from greylag.store.contacts import Times
 from greylag.store.tree.files import why_gone
 
-PAGE = 5000  # records in one transaction: some 50 ms
+PAGE = 1000  # records looked at in one transaction, of which a store lets some go
 MANY = 100  # records; fewer may well expire on one day
 SILENCE = 86400  # seconds without any contact after which the clock is to be doubted
+
+T = TypeVar("T")
 
 
 class ClockDoubted(Exception):
@@ -95,6 +102,26 @@ def expire(
     return Expired(*gone, *store.count(now), doubt)
 
 
+def forget_history(store: Store, now: int, kept: Kept, *, sure: bool = False) -> int:
+    """Delete what is too old in the history, or too much; return how many rows.
+
+    Where all of it is too old, or even the newest is of a later day, the clock may have jumped:
+    then it stays, if not `sure`. Where the history is off, all of it goes.
+    """
+    newest = store.deferrals(Sought(), 1).deferrals
+    seems_right = not newest or kept.since(now) <= newest[0].first_seen <= now + AHEAD
+    if kept.seconds and not (sure or seems_right):
+        return 0
+    total = 0
+    while True:
+        began = monotonic()
+        gone = _tried(partial(store.forget_history, kept, now, PAGE))
+        total += gone
+        if not gone:
+            return total
+        sleep(max(PAUSE, monotonic() - began))  # let the plugins have their turn
+
+
 def count_all(store: Store, now: int, lifetime: int, progress: Progress = unseen) -> Count:
     """Count what is there and what would go, by reading alone."""
     count = Count()
@@ -127,19 +154,19 @@ def _pages(store: Store, now: int) -> Iterator[Page]:
     page = Page(0, 0, None)
     while True:
         began = monotonic()
-        page = _step(store, now, page.after)
+        page = _tried(partial(store.expire, now, PAGE, page.after))
         yield page
         if page.after is None:
             return
         sleep(max(PAUSE, monotonic() - began))  # let the plugins have their turn
 
 
-def _step(store: Store, now: int, after: Position | None) -> Page:
+def _tried(step: Callable[[], T]) -> T:
     """Do one step; a row that another program holds for a moment is tried again."""
     tries = Tries()
     while True:
         try:
-            return store.expire(now, PAGE, after)
+            return step()
         except StoreConflict as conflict:
             tries.lost(conflict)
 

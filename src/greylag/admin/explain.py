@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 
+from greylag.admin.switch import holding
 from greylag.admin.trust import Standing, standing
 from greylag.admin.typed import typed_address, typed_client, typed_recipient, typed_several
-from greylag.core.accesslist import NEVER
+from greylag.core.accesslist import NEVER, Entry, Purpose, rank_of, speaks_for
 from greylag.core.attempt import Attempt, Stage
 from greylag.core.connection import Connection, precheck_connection
 from greylag.core.engine import precheck
@@ -18,6 +19,7 @@ from greylag.core.policy import Greylist, Policy
 from greylag.core.question import Question
 from greylag.core.recipients import NO_TABLES, Recipients, Table
 from greylag.core.signs import Found, signs_of
+from greylag.core.subject import of_sender
 from greylag.core.triplet import Triplet, connection_of, triplet_of
 from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason, Verdict
@@ -29,6 +31,7 @@ from greylag.wire.policy import POSTFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from greylag.core.switch import Switch
     from greylag.service.evidence import Gather
 
 
@@ -54,6 +57,8 @@ class Explained:
     evidence: Evidence = NO_EVIDENCE  # what was asked for, and found: None is not known
     signs: tuple[Found, ...] | None = None  # None: they were not looked for
     standing: Standing | None = None  # of the client; None: it makes no difference, or is not known
+    silent: Entry | None = None  # would let the sender in if SPF passed
+    switch: Switch | None = None  # that lies over the settings now
 
     @property
     def identity(self) -> Pool | None:
@@ -128,7 +133,7 @@ def explain(
     failures: list[StoreError] = []
     found: dict[Kind, object] = {}
     opened: list[Store] = []
-    stands = None
+    stands = silent = switch = None
 
     def open_and_keep() -> Store:
         opened.append(stack.enter_context(closing(open_store())))
@@ -148,13 +153,44 @@ def explain(
             gather=noted,
         )
         decision, question = service.foretell(asked.question), service.question
-        if question is not None and question.policy.spares and not failures:
+        if opened and not failures:
             try:
-                stands = standing(opened[0], question, now)
+                switch = holding(opened[0], now)
+                stands = _standing(opened[0], question, now)
+                silent = _silent(opened[0], asked.question, decision, found, now)
             except StoreError as error:
                 failures.append(error)
-    failure = failures[0] if failures else None
-    return Explained(decision, failure, found, _signs(asked.question, decision, found), stands)
+    signs = _signs(asked.question, decision, found)
+    return Explained(decision, next(iter(failures), None), found, signs, stands, silent, switch)
+
+
+def _standing(store: Store, question: Question | None, now: int) -> Standing | None:
+    """Return what is known of the client, where that can let it in."""
+    if question is None or not question.policy.spares:
+        return None
+    return standing(store, question, now)
+
+
+def _silent(
+    store: Store, about: Decision | Question, decision: Decision, evidence: Evidence, now: int
+) -> Entry | None:
+    """Return the entry that would let the sender in, and that SPF keeps from it."""
+    if isinstance(about, Decision):
+        return None
+    question = replace(about, evidence=evidence)
+    word = decision.entry if decision.entry and decision.entry.purpose is Purpose.ACCESS else None
+    asked = not question.policy.dns or Kind.SPF in question.evidence
+    if question.connection or question.spf_passed or not asked:
+        return None
+    entries = [
+        entry
+        for entry in store.matching(question)
+        if entry.purpose is Purpose.ACCESS and of_sender(entry.subject)
+        if entry.live(now) and not (entry.denies(now) or entry.spoofable)
+        if speaks_for(entry.subject, question)
+        if word is None or rank_of(entry) > rank_of(word)
+    ]
+    return max(entries, key=rank_of, default=None)
 
 
 def _signs(

@@ -9,9 +9,10 @@ from heapq import nlargest
 from greylag.admin import AT_ONCE, Progress, in_parts, unseen
 from greylag.admin.typed import WrongValue, typed_address
 from greylag.core.client import host_of, last_address, network
-from greylag.core.identity import USERS, address_of, pool_of, prefix_of_address
+from greylag.core.identity import USERS, address_of, is_network, pool_of, prefix_of_address
 from greylag.core.policy import Policy
 from greylag.core.record import Record
+from greylag.core.shortid import short_id, shown_id
 from greylag.core.subject import Network, parse_subject
 from greylag.core.triplet import (
     OF_CONNECTIONS,
@@ -60,6 +61,8 @@ class Wanted:
     kind: str | None = None  # those alone, which a store's own search cannot tell
     pools: bool = False  # those of pools of servers, and not of client networks
     addresses: tuple[bytes, bytes] | None = None  # first and last of those with a name
+    without: tuple[str, ...] = ()  # texts that neither sender nor recipient has
+    since: int = 0  # of first contact
 
     def fits(self, key: Triplet) -> bool:
         """Tell what the filter cannot: whether it is of the kind that is wanted.
@@ -68,6 +71,8 @@ class Wanted:
         is kept under a name (trust, pools...) is no mail of its own, and shown when asked for.
         """
         kind = kind_of(key)
+        if any(text in key.sender or text in _recipient(key, kind) for text in self.without):
+            return False
         if self.kind is not None:
             return kind == self.kind and self._has_address(key)
         if kind not in _MAIL or (pool_of(key.network) is not None) is not self.pools:
@@ -84,6 +89,11 @@ class Wanted:
         return address is not None and len(address) == len(first) and first <= address <= last
 
 
+def _recipient(key: Triplet, kind: str) -> str:
+    """Return the recipient, but no word that stands in its place."""
+    return key.recipient if kind in (OF_TRIPLET, OF_SENT) else ""
+
+
 def wanted(  # noqa: PLR0913 - one for each option
     policy: Policy,
     *,
@@ -93,6 +103,8 @@ def wanted(  # noqa: PLR0913 - one for each option
     passed: bool | None = None,
     kind: str | None = None,
     pools: bool = False,
+    without: Sequence[str] = (),
+    since: int = 0,
 ) -> Wanted:
     """Return what to look for; all that is given must hold. Raises WrongValue.
 
@@ -105,7 +117,7 @@ def wanted(  # noqa: PLR0913 - one for each option
         raise WrongValue(why, option)
     if pools and (client is not None or kind is not None):
         raise WrongValue("a pool has a name, and is in no range of addresses", "pools")
-    first, last = (None, None) if client is None else _range(client, policy, kind)
+    first, last = (None, None) if client is None else range_of(client, policy, kind)
     addresses = None
     if kind == OF_SENT:
         first = last = USERS
@@ -120,10 +132,11 @@ def wanted(  # noqa: PLR0913 - one for each option
         null_sender=null_sender,
         passed=passed,
     )
-    return Wanted(found, kind, pools, addresses)
+    lacking = tuple(_text("not", text, policy.sender_name) for text in without)
+    return Wanted(found, kind, pools, addresses, lacking, since)
 
 
-def _range(text: str, policy: Policy, kind: str | None) -> tuple[bytes, bytes]:
+def range_of(text: str, policy: Policy, kind: str | None = None) -> tuple[bytes, bytes]:
     """Return the first and last client network that a text means.
 
     Records are kept by network, so nothing narrower than one can be asked for; but trust, and who
@@ -158,7 +171,7 @@ def _text(what: str, text: str | None, name: Callable[[bytes], str]) -> str:
 def fitting(store: Store, what: Wanted, progress: Progress = unseen) -> Iterator[Found]:
     """Yield all records that are wanted."""
     for item in progress(store.search(what.filter, EVERYTHING), None, "searching"):
-        if what.fits(item[0]):
+        if what.fits(item[0]) and item[1].first_seen >= what.since:
             yield item
 
 
@@ -186,10 +199,27 @@ def newest(
     return total, latest
 
 
-def forget(store: Store, keys: Sequence[Triplet], progress: Progress = unseen) -> int:
+def forget(store: Store, keys: Sequence[Triplet], now: int, progress: Progress = unseen) -> int:
     """Forget the records of these keys, in parts; return how many there were."""
     parts = progress(in_parts(keys), len(keys), "forgetting", step=AT_ONCE)
-    return sum(store.forget(part) for part in parts)
+    return sum(store.forget(part, now) for part in parts)
+
+
+def of_network(key: Triplet, policy: Policy) -> Triplet:
+    """Return a key as the engine makes it: rows of the old tables hold whole addresses."""
+    net = key.network
+    whole = network(net, policy.prefix_of(net)) if is_network(net) else net
+    return key if whole == net else Triplet(whole, key.sender, key.recipient)
+
+
+def is_mail(key: Triplet) -> bool:
+    """Tell whether a key is of mail from one client network, and so has a short id."""
+    return kind_of(key) in (OF_TRIPLET, OF_SEVERAL) and is_network(key.network)
+
+
+def id_of(key: Triplet, policy: Policy) -> str | None:
+    """Return the short id of mail, as shown; None for what is no mail, or may be of any network."""
+    return shown_id(short_id(of_network(key, policy))) if is_mail(key) else None
 
 
 def state_of(record: Record, now: int) -> str:

@@ -148,7 +148,7 @@ def _into_contacts(
         if k in new or k not in times or t.last > times[k].last
     }
     if changed and not dry_run:
-        contacts.remember(changed.items())
+        contacts.put_times(changed.items())
     return len(new)
 
 

@@ -1,7 +1,7 @@
 r"""Lines of other programs' lists: postgrey's two files, and access tables of Postfix.
 
 Nothing is guessed. A line that says something which no entry can say is an error, and names its
-reason. These are taken for the nearest entry, which docs/commands.md says:
+reason. These are taken for the nearest entry, which docs/reference/commands.md says:
 
 - a client's name is meant with all names below it, also where a pattern (`/^mail\.example\.org$/`)
   means it alone, or (`/\.example\.org$/`) only what is below it;

@@ -2,7 +2,7 @@
 
 A file says when a client came first and last. A record says until when it is remembered, which is
 its last contact and the time that policy gives it from there on. So either tells the other, under
-one policy, and what goes there and back is equal. See docs/jgreylist.md, "The
+one policy, and what goes there and back is equal. See docs/start/jgreylist.md, "The
 record tree".
 """
 
@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from greylag.core.connection import HOLD
+from greylag.core.connection import HOLD, held
 from greylag.core.policy import Policy
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet, connection_of
 from greylag.core.value import replace
-from greylag.service.policies import held
 from greylag.store.contacts import Contacts, Times
 
 
@@ -75,7 +74,7 @@ def into_contacts(
         if triplet not in known or not _says_no_more(times, known[triplet])
     ]
     if changed and not dry_run:
-        contacts.remember(changed)
+        contacts.put_times(changed)
     return len(changed)
 
 

@@ -126,7 +126,11 @@ def typed_domain(text: str) -> str:
 
 
 def distrust(
-    store: Store, identity: bytes, domain: str | None = None, progress: Progress = unseen
+    store: Store,
+    identity: bytes,
+    domain: str | None,
+    now: int,
+    progress: Progress = unseen,
 ) -> list[Triplet]:
     """End the trust in an identity: with one sender domain, or all of it. Return what ended."""
     if domain is not None:
@@ -134,7 +138,7 @@ def distrust(
     else:
         of_it = Filter(first_network=identity, last_network=identity, recipient=TRUSTED)
         found = [key for key, _ in fitting(store, Wanted(of_it, OF_TRUST), progress)]
-    forget(store, found, progress)
+    forget(store, found, now, progress)
     return found
 
 
@@ -155,9 +159,9 @@ def typed_correspondent(sender: str, recipient: str, policy: Policy) -> Triplet:
     return sent_of(policy.sender_name(theirs, ours), policy.recipient_name(ours))
 
 
-def end(store: Store, key: Triplet) -> bool:
+def end(store: Store, key: Triplet, now: int) -> bool:
     """End what was seen of one; tell whether there was anything to end."""
-    return forget(store, list(store.load([key]))) > 0
+    return forget(store, list(store.load([key])), now) > 0
 
 
 def identity_text(identity: bytes) -> str:

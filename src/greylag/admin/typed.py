@@ -9,6 +9,13 @@ from greylag.core.escape import unescaped
 from greylag.core.policy import Policy
 from greylag.core.triplet import Triplet, several_of, triplet_of
 
+_LONGEST_NUMBER = 18  # digits
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text of a file means a number to us: `²` is a digit, and none to int()."""
+    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
+
 
 class WrongValue(ValueError):
     """A value is none of those that are expected, as the text says.

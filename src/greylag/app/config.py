@@ -15,7 +15,7 @@ from greylag.app.options import OPTIONS
 from greylag.app.policy_options import DROP_IN, SPARING_NAMES
 from greylag.app.recipients import DEFAULT_TABLES
 from greylag.app.toml_file import Toml, read_toml
-from greylag.core.policy import Greylist, NullSender, Policy, Room
+from greylag.core.policy import Greylist, Kept, NullSender, Policy, Room
 from greylag.core.recipients import NO_TABLES, Recipients, Table
 from greylag.core.signs import most_signs
 from greylag.core.value import replace, value
@@ -96,9 +96,10 @@ class Settings:
     notes: tuple[str, ...] = ()
 
 
-def load(environ: Mapping[bytes, bytes], home: str = ".") -> Settings:
+def load(environ: Mapping[bytes, bytes], home: str = ".", usual: str = "") -> Settings:
     """Return the settings that hold for a process with this environment below this qmail home.
 
+    `usual` is the file that is read where the environment names none.
     Raises ConfigError with every error there is.
     """
     base = [Given(option.key, option.default, "default") for option in OPTIONS]
@@ -108,7 +109,7 @@ def load(environ: Mapping[bytes, bytes], home: str = ".") -> Settings:
     if old_file is not None:
         base, tables = [*base, *_OLD_PLUGIN, *old_defaults()], ()
     toml: list[Given] = []
-    for found in _toml_layer(environ):
+    for found in _toml_layer(environ, usual or DEFAULT_PATH):
         toml += found.given
         errors += found.errors
         tables = (*found.tables, *tables)  # so those of a new installation can be changed
@@ -186,9 +187,9 @@ _OLD_PLUGIN = [
 ]
 
 
-def _toml_layer(environ: Mapping[bytes, bytes]) -> list[Toml]:
+def _toml_layer(environ: Mapping[bytes, bytes], usual: str) -> list[Toml]:
     named = environ.get(CONFIG_VARIABLE)
-    path = os.fsdecode(named) if named is not None else DEFAULT_PATH
+    path = os.fsdecode(named) if named is not None else usual
     data = None
     try:
         data = read_plain(path)
@@ -264,6 +265,7 @@ def _settle(
             values["store.max_waiting"],
             values["store.max_waiting_per_network"],
             values["store.max_passed_per_network"],
+            Kept(values["history.keep"], values["history.most"]),
         ),
         log_level=values["log.level"],
         header=values["reply.header"],

@@ -57,10 +57,23 @@ OPTIONS = (
         "records that have passed, per client network; of more, some are evicted",
     ),
     Option(
+        "history.keep",
+        reading.off_or(86400),
+        _ROOM.history.seconds,
+        'how long it is kept what became of deferred mail; "off": it is not kept, and what there'
+        " is of it is deleted",
+    ),
+    Option(
+        "history.most",
+        reading.count(1000, 1_000_000_000),
+        _ROOM.history.most,
+        "deferrals that the history has at most; of more, the oldest are deleted",
+    ),
+    Option(
         "reply.defer",
         lambda raw: check_template(reading.text(raw), "4"),
         _REPLIES.defer,
-        "the SMTP reply of a deferral; {retry_after} and {client_address} are filled in",
+        "the SMTP reply of a deferral; {retry_after}, {client_address} and {id} are filled in",
     ),
     Option(
         "reply.deny",
@@ -209,6 +222,41 @@ OPTIONS = (
         "file",
         'whether the daemon\'s lines begin with their time: "file": in `log.file`, '
         '"always", "never"',
+    ),
+    Option(
+        "web.listen",
+        reading.some_place,
+        "127.0.0.1:8025",
+        "address and port of the dashboard",
+        restart=True,
+    ),
+    Option(
+        "web.users",
+        reading.path,
+        "/var/lib/greylag/web-users",
+        "the file of those who may sign in to the dashboard, as `greylag web passwd` writes it",
+        restart=True,
+    ),
+    Option(
+        "web.hosts",
+        reading.hosts,
+        (),
+        "names by which browsers may call the dashboard, beside localhost and addresses",
+        restart=True,
+    ),
+    Option(
+        "web.proxies",
+        reading.addresses,
+        (),
+        "addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
+        restart=True,
+    ),
+    Option(
+        "web.owners",
+        reading.flag,
+        False,
+        "let operators make links by which owners of mailboxes see and release their waiting mail",
+        restart=True,
     ),
 )
 BY_KEY = {option.key: option for option in OPTIONS}

@@ -27,7 +27,7 @@ POLICY_OPTIONS = (
         "policy.retry_window",
         reading.duration,
         _POLICY.retry_window,
-        "how long after the first attempt a triplet that never came back is forgotten",
+        "how long after the first attempt a triplet that never came back is deleted",
     ),
     Option(
         "policy.lifetime",
@@ -93,7 +93,7 @@ POLICY_OPTIONS = (
         "policy.trust_all_after",
         reading.count(0, _MOST),
         _POLICY.trust_all_after,
-        "as above, for whatever these servers send; 0: never",
+        "as above, for all mail of these servers; 0: never",
     ),
     Option(
         "policy.correspondents",

@@ -207,3 +207,19 @@ def places(raw: object) -> tuple[str, ...]:
 def place(raw: object) -> str:
     """Return an address with its port, or nothing."""
     return raw if raw == "" else places([raw])[0]
+
+
+def some_place(raw: object) -> str:
+    """Return an address with its port."""
+    return places([raw])[0]
+
+
+def addresses(raw: object) -> tuple[str, ...]:
+    """Return addresses in their usual form."""
+    wrong = 'expected a list of addresses, such as ["127.0.0.1", "2001:db8::1"]'
+    if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
+        raise ValueError(wrong)
+    found = [parse_address(item.encode("utf-8", "replace")) for item in raw]
+    if None in found:
+        raise ValueError(wrong)
+    return tuple(format_address(packed) for packed in found if packed is not None)

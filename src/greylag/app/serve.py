@@ -29,6 +29,8 @@ _M_ARENA_MAX = -8  # of <malloc.h>
 _STACK = 1 << 20  # bytes for each thread
 STDERR = 2
 
+_DASHBOARD = "web."  # settings of a process of its own
+
 
 def plan_of(settings: Settings) -> Plan:
     """Return the plan that settings make."""
@@ -97,7 +99,10 @@ def serve(environ: Mapping[bytes, bytes], home: str) -> None:
     settings = load(environ, home)
     plan = plan_of(settings)
     if plan.metrics is not None and find_spec("prometheus_client") is None:
-        raise ListenError("server.metrics: needs prometheus-client (pip install greylag[daemon])")
+        raise ListenError(
+            "server.metrics: needs prometheus-client (pip install 'greylag[daemon]'; with Debian's"
+            " package of greylag, apt-get install python3-prometheus-client)"
+        )
     _collect_rarely()
     _reserve_little()
     hold_signals()
@@ -120,7 +125,9 @@ def _need_restart(began_with: Settings, now: Settings) -> list[str]:
     return [
         option.key
         for option in OPTIONS
-        if option.restart and began_with.values[option.key] != now.values[option.key]
+        if option.restart
+        and not option.key.startswith(_DASHBOARD)
+        and began_with.values[option.key] != now.values[option.key]
     ]
 
 

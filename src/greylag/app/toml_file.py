@@ -1,8 +1,13 @@
-"""Reading `greylag.toml`: every error at once, each with file, line, key and what was expected."""
+"""Reading `greylag.toml`: every error at once, each with file, line, key and what was expected.
+
+Importing `tomllib` takes a quarter of a one-shot's time. So simple files are read without it: what
+is read here means the same to it. All else is left to it: escapes, numbers but whole ones, tables
+in tables, values on several lines, anything that may be an error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from greylag.app.options import BY_KEY
@@ -11,10 +16,21 @@ from greylag.core.recipients import Table
 from greylag.store import shown_wrong
 from greylag.wire.oldplugin import Given
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Value = str | int | bool | list["Value"] | dict[str, "Value"]
+    Content = dict[str, Value]
+
 _MARK = b"\xef\xbb\xbf"  # UTF-8's, as some editors write it; Python's codec for it costs a file
 _MOST_DOTS = 1000  # of a line: for a key of 30,000 parts tomllib needs 12 seconds
 _MOST_ERRORS = 50  # that are told: to find the line of each, the file is walked through
 _SHOWN = 80  # characters of a wrong value that an error quotes
+
+_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+_SPACE = " \t"
+_QUOTES = ('"', "'")
+_WORDS = {"true": True, "false": False}
+_MOST_DIGITS = 18  # they fit into 64 bits
 
 
 class Toml:
@@ -33,8 +49,6 @@ class Toml:
 
 def read_toml(data: bytes, path: str) -> Toml:
     """Return what the file sets, and its errors."""
-    import tomllib  # costs a one-shot process more than all of greylag: only where a file is
-
     data = data.removeprefix(_MARK)
     try:
         text = data.decode()
@@ -42,7 +56,11 @@ def read_toml(data: bytes, path: str) -> Toml:
             if line.count(".") > _MOST_DOTS:
                 told = f"{path}:{number}: expected at most {_MOST_DOTS} dots in a line"
                 return Toml(errors=[told])
-        tables = tomllib.loads(text)
+        tables = read_plain_toml(text)
+        if tables is None:
+            from tomllib import loads
+
+            tables = loads(text)
     except UnicodeDecodeError as error:
         return Toml(errors=[f"{path}: expected UTF-8 text, got byte 0x{data[error.start]:02x}"])
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond measure
@@ -50,7 +68,7 @@ def read_toml(data: bytes, path: str) -> Toml:
     return _read_tables(tables, (path, text))
 
 
-def _read_tables(tables: dict[str, object], file: tuple[str, str]) -> Toml:
+def _read_tables(tables: Mapping[str, object], file: tuple[str, str]) -> Toml:
     path, text = file
     found = Toml()
     for section, content in tables.items():
@@ -174,3 +192,105 @@ def _place(path: str, text: str, section: str, name: str | None) -> str:
             if (word == wanted and at_home) or (word == f"{section}.{name}" and not current):
                 return f"{path}:{number}"
     return path
+
+
+class _NotPlainError(Exception):
+    """It may be TOML, but it is for others to read."""
+
+
+def read_plain_toml(text: str) -> Content | None:
+    """Return what a text sets; None where it is not simple."""
+    if not (text.isascii() and text.replace("\n", "").replace("\t", "").isprintable()):
+        return None
+    tables: Content = {}
+    table = tables
+    try:
+        for line in text.split("\n"):
+            bare = line.strip(_SPACE)
+            if not bare or bare[0] == "#":
+                continue
+            if bare[0] == "[":
+                table = _begun(bare, tables)
+                continue
+            name, _equals, rest = bare.partition("=")
+            _put(table, name.rstrip(_SPACE), _value(rest.lstrip(_SPACE)))
+    except _NotPlainError:
+        return None
+    return tables
+
+
+def _begun(line: str, tables: Content) -> Content:
+    """Return the table that a header begins."""
+    several = line.startswith("[[")
+    end = "]]" if several else "]"
+    name, found, rest = line[len(end) :].partition(end)
+    table: Content = {}
+    if not found:
+        raise _NotPlainError
+    _end(rest)
+    if not several:
+        _put(tables, name, table)
+    else:
+        before = tables.get(name)
+        if before is None:
+            _put(tables, name, [table])
+        elif isinstance(before, list) and before and isinstance(before[-1], dict):
+            before.append(table)
+        else:
+            raise _NotPlainError
+    return table
+
+
+def _put(table: Content, name: str, found: Value) -> None:
+    if not name or not _BARE.issuperset(name) or name in table:
+        raise _NotPlainError
+    table[name] = found
+
+
+def _value(text: str) -> Value:
+    """Return a value that is the rest of a line, but for a comment."""
+    if text[:1] in _QUOTES:
+        found, rest = _string(text)
+        _end(rest)
+        return found
+    if text[:1] == "[":
+        return _strings(text[1:].lstrip(_SPACE))
+    word = text.partition("#")[0].rstrip(_SPACE)
+    if word in _WORDS:
+        return _WORDS[word]
+    plain = word.isascii() and word.isdecimal()
+    if plain and len(word) <= _MOST_DIGITS and (word[0] != "0" or word == "0"):
+        return int(word)
+    raise _NotPlainError
+
+
+def _string(text: str) -> tuple[str, str]:
+    """Return the string that a text begins with, and what follows."""
+    quote = text[:1]
+    if quote not in _QUOTES:
+        raise _NotPlainError
+    found, closed, rest = text[1:].partition(quote)
+    is_long = not found and rest[:1] == quote  # on several lines
+    if not closed or is_long or (quote == '"' and "\\" in found):
+        raise _NotPlainError
+    return found, rest.lstrip(_SPACE)
+
+
+def _strings(rest: str) -> list[Value]:
+    """Return a list of strings on one line, of which the first bracket is read."""
+    found: list[Value] = []
+    while rest[:1] != "]":
+        one, rest = _string(rest)
+        found.append(one)
+        if rest[:1] == ",":
+            rest = rest[1:].lstrip(_SPACE)
+        elif rest[:1] != "]":
+            raise _NotPlainError
+    _end(rest[1:])
+    return found
+
+
+def _end(rest: str) -> None:
+    """See that nothing but a comment follows."""
+    if rest.lstrip(_SPACE)[:1] not in ("", "#"):
+        raise _NotPlainError

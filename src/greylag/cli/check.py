@@ -11,6 +11,7 @@ from greylag.admin.explain import Asked, Explained, Names, may_pass_at, meaning_
 from greylag.admin.lists import denying
 from greylag.admin.moments import moment, span, when
 from greylag.admin.providers import behind
+from greylag.admin.records import id_of
 from greylag.admin.typed import typed_client
 from greylag.app.dns import gather_of
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
@@ -25,26 +26,21 @@ from greylag.cli.common import (
     report_store,
     told_as_usage,
 )
-from greylag.cli.evidence import evidence_fields, evidence_json
+from greylag.cli.evidence import evidence_fields, evidence_json, silence
 from greylag.cli.kinds import described
 from greylag.cli.listput import EXPLICIT
 from greylag.cli.output import say, write_fields, write_json
 from greylag.cli.search import SEVERAL_USAGE, several_option
-from greylag.cli.shown import (
-    addresses_text,
-    entry_json,
-    network_text,
-    provider_json,
-    provider_text,
-    record_json,
-)
+from greylag.cli.shown import entry_json, provider_json, provider_text, record_json
 from greylag.cli.standing import standing_fields, standing_json
+from greylag.cli.switched import switch_fields, switch_json
 from greylag.core.accesslist import Purpose
 from greylag.core.attempt import Attempt
 from greylag.core.client import format_address
 from greylag.core.triplet import kind_of
 from greylag.core.verdict import Decision, Reason, Verdict
 from greylag.service.providers import Provider
+from greylag.show.texts import addresses_text, network_text
 from greylag.store.base import Store
 
 _PAIR = 2  # a sender and a recipient
@@ -170,6 +166,7 @@ def _document(run: Run, asked: Asked, found: Explained) -> dict[str, object]:
         "verdict": decision.verdict.value,
         "reason": decision.reason.value,
         "meaning": meaning_of(asked, decision),
+        "id": id_of(triplet, run.policy),
         "instead": decision.instead and decision.instead.value,
         "kind": kind_of(triplet),
         "client_address": format_address(asked.packed),
@@ -178,11 +175,13 @@ def _document(run: Run, asked: Asked, found: Explained) -> dict[str, object]:
         "recipient": triplet.recipient,
         "record": record_json(triplet, record, run.policy, run.now) if record else None,
         "entry": entry_json(entry, run.now) if entry else None,
+        "silent_entry": entry_json(found.silent, run.now) if found.silent else None,
         "retry_after": decision.retry_after,
         "may_pass_at": may_pass_at(decision, run.now),
         "at_data": decision.at_data,
         "explicit": run.policy.explicit,
         "recipient_table": asked.table and asked.table.origin,
+        "switch": switch_json(found.switch),
         **evidence_json(found, policy_of(asked)),
         **standing_json(found.standing, run.now),
     }
@@ -200,16 +199,21 @@ def _fields(run: Run, asked: Asked, found: Explained) -> list[tuple[str, str]]:
         ("verdict", decision.verdict.value + (" (at DATA)" if decision.at_data else "")),
         ("reason", f"{decision.reason.value}: {meaning_of(asked, decision)}"),
         *_instead_fields(decision),
+        *([] if (shown := id_of(asked.triplet, run.policy)) is None else [("id", shown)]),
         ("may pass", _may_pass(asked, decision, run.now)),
         ("client", format_address(asked.packed)),
         ("client network", network_text(asked.triplet.network, run.policy)),
         *asked_about,
     ]
+    fields += switch_fields(found.switch, run.now)
     if asked.table is not None:
         fields.append(("settings", f"[[recipient]] of {asked.table.origin}"))
     if run.policy.explicit:
         fields.append(("mode", EXPLICIT))
     fields += _record_fields(decision, run.now) + _entry_fields(decision, run.now)
+    if found.silent is not None:
+        fields.append(("silent entry", f"{described(found.silent.subject)} on the allowlist"))
+        fields.append(("  why", silence(found, policy_of(asked))))
     fields += evidence_fields(found, policy_of(asked))
     return fields + standing_fields(found.standing, run.now)
 
@@ -234,10 +238,10 @@ def _record_fields(decision: Decision, now: int) -> list[tuple[str, str]]:
     if record is None:
         return [("record", "none" if decision.reason is Reason.NEW else "not looked at")]
     return [
-        ("record", "there" if record.live(now) else "no longer counts: it starts anew"),
+        ("record", "there" if record.live(now) else "no longer counts: this is a first contact"),
         ("  first seen", when(record.first_seen, now)),
         ("  may pass at", when(record.defer_until, now)),
-        ("  forgotten at", when(record.expires, now)),
+        ("  expires at", when(record.expires, now)),
         ("  deferred", str(record.blocked)),
         ("  let in", str(record.passed)),
     ]

@@ -19,6 +19,7 @@ from greylag.core.policy import Policy
 from greylag.store import Backend, backend_of, empty_store
 from greylag.store.base import Store, StoreError, StoreUnavailable
 from greylag.store.owner import name_of
+from greylag.store.rehearsal import rehearsal
 
 OK, NOTHING, USAGE = 0, 1, 2
 DEFER, REJECT = 10, 11  # of `check`, beside 0 for a pass
@@ -55,6 +56,7 @@ class Run:
     def __init__(self, config: str | None = None, home: str | None = None) -> None:
         self.now = int(time())
         self.json = False
+        self.dry_run = False  # see `cli.dryrun`
         self._config = config
         self._home = home
         self._home_found: str | None = None
@@ -120,6 +122,7 @@ class Run:
         A database that was never made is an empty store, and only `create` makes it.
         """
         backend = self.backend
+        create = create and not self.dry_run
         self.tell_configuration()
         if not backend.lasts:
             say("the store is memory: what it holds ends with this command")
@@ -132,7 +135,7 @@ class Run:
         store = opened(backend, self.settings.store_timeout, create=create)
         if missing is not None:
             tell_made(missing)
-        return store
+        return rehearsal(store) if self.dry_run else store
 
 
 def missing_file(backend: Backend) -> str | None:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from enum import Enum
+from contextlib import closing
 
 import click
 
+from greylag.admin.switch import holding, switch_text
 from greylag.app.config import ConfigError
-from greylag.app.option import Option
 from greylag.app.options import OPTIONS
 from greylag.app.recipients import MATCH, SECTION, TABLE_OPTIONS
+from greylag.app.written import shown_value, written
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
-from greylag.cli.common import CONFIG_ERROR, OK, STORE_ERROR, Run, examples, json_option
+from greylag.cli.common import (
+    CONFIG_ERROR,
+    OK,
+    STORE_ERROR,
+    CommandError,
+    Run,
+    examples,
+    json_option,
+    missing_file,
+    opened,
+)
+from greylag.cli.explaining import explain
 from greylag.cli.home import another_configuration
 from greylag.cli.output import say, write, write_json, write_table
-from greylag.core.duration import format_duration
+from greylag.cli.switched import switch_json
 from greylag.core.recipients import Table
-from greylag.core.verdict import LEVELS
-from greylag.store import without_password
+from greylag.core.switch import Switch
 from greylag.store.base import StoreError
 
 _HEAD = """\
@@ -35,6 +46,7 @@ _TABLE = """
 #     match = ["postmaster@", "user@example.org", "example.net"]
 #     greylist = "off\""""
 
+_EXPLAIN = "explain"  # a word, as it is typed
 _RESTART = " (a running daemon has to be restarted)"
 
 
@@ -43,9 +55,11 @@ _RESTART = " (a running daemon has to be restarted)"
         "greylag config",
         "greylag --config ./greylag.toml config --check",
         "greylag config --check --as vpopmail",
+        "greylag config explain policy.delay",
         "greylag config --example > greylag.toml",
     )
 )
+@click.argument("words", metavar="[explain [KEY]...]", nargs=-1)
 @click.option(
     "--check", is_flag=True, help='Print "ok" or all errors (exit code 78; 74: the database).'
 )
@@ -53,10 +67,19 @@ _RESTART = " (a running daemon has to be restarted)"
 @as_option
 @json_option
 @click.pass_obj
-def config(run: Run, check: bool, example: bool) -> int:
-    """Show the settings in force, and where each comes from."""
+def config(run: Run, words: tuple[str, ...], check: bool, example: bool) -> int:
+    """Show the settings in force, and where each comes from.
+
+    With `explain` and keys such as policy.delay (without: all) each is shown with its meaning, its
+    default, what it may be, and whether a change needs a restart.
+    """
     if check and example:
         raise click.UsageError("--check and --example exclude each other")
+    if words:
+        if words[0] != _EXPLAIN or check or example:
+            raise click.UsageError("expected explain and keys, or an option, or nothing")
+        explain(run, words[1:])
+        return OK
     if check:
         return _check(run)
     if example:
@@ -91,10 +114,23 @@ def _check(run: Run) -> int:
     return code
 
 
+def _switch(run: Run) -> Switch | None:
+    """Return the switch that lies over the settings, where there is a store to tell."""
+    if not run.backend.lasts or missing_file(run.backend) is not None:
+        return None
+    try:
+        with closing(opened(run.backend, run.settings.store_timeout, create=False)) as store:
+            return holding(store, run.now)
+    except (StoreError, CommandError) as error:
+        say(f"whether greylisting is switched off is not known: {error}")
+        return None
+
+
 def _show(run: Run) -> None:
     settings = run.settings
+    switch = _switch(run)
     rows = [
-        (option.key, _shown(option, settings.values[option.key]), settings.origins[option.key])
+        (option.key, shown_value(option, settings.values[option.key]), settings.origins[option.key])
         for option in OPTIONS
     ]
     if run.json:
@@ -105,6 +141,7 @@ def _show(run: Run) -> None:
                 "recipients": [_table_json(table) for table in settings.recipients.tables],
                 "warnings": list(settings.warnings),
                 "notes": list(settings.notes),
+                "switch": switch_json(switch),
             }
         )
         return
@@ -112,6 +149,7 @@ def _show(run: Run) -> None:
     lines += [row for table in settings.recipients.tables for row in _table_rows(table)]
     write_table(("setting", "value", "from"), lines)
     for line in (
+        *([] if switch is None else [switch_text(switch, run.now)]),
         *settings.warnings,
         *settings.notes,
         *another_configuration(run.home, run.environ),
@@ -129,33 +167,6 @@ def _table_rows(table: Table) -> Iterator[tuple[str, str, str]]:
 def _table_json(table: Table) -> dict[str, object]:
     changes = {name: written(TABLE_OPTIONS[name], value) for name, value in table.changes}
     return {MATCH: list(table.match), "settings": changes, "origin": table.origin}
-
-
-def written(option: Option, value: object) -> object:
-    """Return a value as `greylag.toml` has it: as what the option's own reader reads back to it."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, frozenset):
-        return sorted(item.value for item in value)
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        candidates = (value, format_duration(value), *LEVELS[value : value + 1], f"{value:04o}")
-        return next((text for text in candidates if _reads(option, text) == value), value)
-    return value
-
-
-def _reads(option: Option, raw: object) -> object:
-    try:
-        return option.read(raw)
-    except ValueError:
-        return None
-
-
-def _shown(option: Option, value: object) -> object:
-    if option.secret and isinstance(value, str):
-        return without_password(value)  # a store's URL
-    return written(option, value)
 
 
 def _toml(value: object) -> str:

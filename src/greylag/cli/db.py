@@ -1,4 +1,4 @@
-"""`greylag db`: making a database, checking it, and copying one store into another."""
+"""`greylag db`: making a database, checking it, copying one store into another, and backups."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from greylag.admin.copying import Copied
 from greylag.admin.copying import copy as copy_store
+from greylag.cli import backup
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
 from greylag.cli.common import (
     NOTHING,
@@ -28,7 +29,7 @@ from greylag.cli.output import progress, say, write, write_fields, write_json
 from greylag.core.value import replace
 from greylag.store import Backend, backend_of, empty_store, shown_wrong
 from greylag.store.admin import Admin
-from greylag.store.base import KINDS, LISTS, NAMES, RECIPIENTS, TABLES, Store
+from greylag.store.base import KINDS, LISTS, NAMES, RECIPIENTS, TABLES, Store, StoreError
 
 _NOT_AMONG_ARGUMENTS = (
     "a password among the arguments can be read by every user of this machine (ps): put it into an "
@@ -39,11 +40,15 @@ _NOT_AMONG_ARGUMENTS = (
 @click.group(
     "db",
     cls=Group,
-    short_help="Make the tables of the database, and look it over.",
-    epilog=examples("greylag db init", "greylag db check"),
+    short_help="Make, check, copy, back up and restore the database.",
+    epilog=examples("greylag db init", "greylag db check", "greylag db backup FILE"),
 )
 def db() -> None:
-    """Make the tables of the database, look it over, copy it."""
+    """Make the tables of the database, check it, copy it, back it up and restore it."""
+
+
+db.add_command(backup.backup)
+db.add_command(backup.restore)
 
 
 @db.command(
@@ -154,7 +159,7 @@ def check(run: Run, add_indexes: bool) -> int:
 @json_option
 @click.pass_obj
 def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
-    """Copy the records, lists and figures of the store FROM into the store TO.
+    """Copy what the store FROM has into the store TO, except the history of single mails.
 
     Both are URLs as in `store.url`. What TO knows already stays: facts merge, and an entry of FROM
     replaces TO's for the same subject. It may be run again at any time, after an interruption too.
@@ -172,13 +177,22 @@ def copy(run: Run, source: str, target: str, dry_run: bool) -> None:
         closing(opened(here, timeout, create=False)) as old,
         closing(_open_target(there, timeout, dry_run)) as new,
     ):
-        copied = copy_store(old, new, policy, run.now, dry_run=dry_run, progress=progress)
+        try:
+            copied = copy_store(old, new, policy, run.now, dry_run=dry_run, progress=progress)
+        except (StoreError, KeyboardInterrupt):
+            if not dry_run:
+                say("it was ended: what was copied before stays, and the same command goes on")
+            raise
     if copied.entries_left_out:
         why = new.lacks(LISTS) or new.lacks(KINDS)
         say(f"{why}: {copied.entries_left_out} entries of FROM are left out")
     without = new.lacks(RECIPIENTS) or new.lacks(NAMES)
     if copied.left_out and without:
         say(f"{without}: {copied.left_out} records of FROM are left out")
+    if copied.actions_left_out:
+        say(f"TO has changes of its own: {copied.actions_left_out} changes of FROM are left out")
+    if copied.history_left_out:
+        say("the history of single mails is not copied: FROM keeps it, and TO begins its own")
     _write_copied(run, copied, dry_run=dry_run)
 
 
@@ -206,7 +220,9 @@ def _write_copied(run: Run, copied: Copied, *, dry_run: bool) -> None:
     entries, hours = copied.entries, copied.hours
     if run.json:
         records = {"read": copied.read, "copied": copied.copied, "left_out": copied.left_out}
-        write_json({"dry_run": dry_run, "records": records, "entries": entries, "hours": hours})
+        told = {"entries": entries, "hours": hours, "changes": copied.actions}
+        more = {"switch": copied.switch, "history_left_out": copied.history_left_out}
+        write_json({"dry_run": dry_run, "records": records, **told, **more})
         return
     name = "would be copied" if dry_run else "copied"
     fields = [
@@ -214,6 +230,10 @@ def _write_copied(run: Run, copied: Copied, *, dry_run: bool) -> None:
         ("  lists", f"{entries} {'entry' if entries == 1 else 'entries'}"),
         ("  figures", f"{hours} {'hour' if hours == 1 else 'hours'}"),
     ]
+    if copied.actions:
+        fields.append(("  changes by admins", str(copied.actions)))
+    if copied.switch:
+        fields.append(("  switch", "as it is in FROM"))
     if copied.left_out:
         fields.append(("left out", f"{copied.left_out} records"))
     write_fields(fields)

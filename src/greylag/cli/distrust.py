@@ -15,16 +15,18 @@ from greylag.admin.trust import (
     typed_identity,
 )
 from greylag.cli.common import NOTHING, OK, Run, examples, json_option, told_as_usage
+from greylag.cli.dryrun import dry_run_option, write_changes
 from greylag.cli.forget import SAMPLES
-from greylag.cli.output import progress, say, write_json
-from greylag.cli.shown import addresses_text
+from greylag.cli.noting import noted
+from greylag.cli.output import progress, say
+from greylag.show.texts import addresses_text
 
 
 @click.command(
     short_help="End the trust that a client has earned.",
     epilog=examples(
         "greylag distrust 192.0.2.1",
-        "greylag distrust spf:example.org",
+        "greylag distrust spf:example.org --dry-run",
         "greylag distrust spf:example.org example.org    # with this sender domain alone",
         "greylag distrust --correspondent sender@example.org user@example.net",
     ),
@@ -36,6 +38,7 @@ from greylag.cli.shown import addresses_text
     is_flag=True,
     help="Give SENDER RECIPIENT instead: this sender may no longer answer without a delay.",
 )
+@dry_run_option
 @json_option
 @click.pass_obj
 def distrust(run: Run, identity: str, domain: str | None, *, correspondent: bool) -> int:
@@ -56,10 +59,13 @@ def distrust(run: Run, identity: str, domain: str | None, *, correspondent: bool
         who = typed_identity(identity)
         of_domain = None if domain is None else typed_domain(domain)
     with closing(run.open_store()) as store:
-        ended = trust.distrust(store, who, of_domain, progress)
+        ended = trust.distrust(store, who, of_domain, run.now, progress)
+        if ended:
+            noted(run, store, "distrust", f"{identity_text(who)} {domain or ''}".rstrip())
     if run.json:
         domains = [key.sender or None for key in ended]
-        write_json({"identity": identity_text(who), "ended": len(ended), "sender_domains": domains})
+        document = {"identity": identity_text(who), "ended": len(ended)}
+        write_changes(run, {**document, "sender_domains": domains})
     if not ended:
         say(f"{identity_text(who)} has earned no trust: nothing to end")
         return NOTHING
@@ -76,10 +82,13 @@ def _end_correspondent(run: Run, sender: str, recipient: str | None) -> int:
     with told_as_usage():
         key = typed_correspondent(sender, recipient, run.policy)
     with closing(run.open_store()) as store:
-        ended = trust.end(store, key)
-    theirs, ours = addresses_text(key)
+        ended = trust.end(store, key, run.now)
+        theirs, ours = addresses_text(key)
+        if ended:
+            noted(run, store, "distrust", f"{theirs} {ours}")
     if run.json:
-        write_json({"sender": key.sender, "recipient": key.recipient, "ended": int(ended)})
+        document = {"sender": key.sender, "recipient": key.recipient, "ended": int(ended)}
+        write_changes(run, document)
     elif ended:
         say(f"{theirs} is no correspondent of {ours} any more")
     else:

@@ -28,6 +28,14 @@ def evidence_fields(found: Explained, policy: Policy) -> list[tuple[str, str]]:
     return fields
 
 
+def silence(found: Explained, policy: Policy) -> str:
+    """Return why an entry of a sender does not speak."""
+    if not policy.dns:
+        return "DNS is off (dns.servers), so SPF never passes"
+    outcome = found.evidence.get(Kind.SPF)
+    return f"SPF does not vouch for the sender: {_text(Kind.SPF, outcome)}"
+
+
 def evidence_json(found: Explained, policy: Policy) -> dict[str, object]:
     """Return the same as JSON has it."""
     signs = found.signs

@@ -21,11 +21,12 @@ from greylag.cli.common import (
     json_option,
     told_as_usage,
 )
-from greylag.cli.output import clean, progress, say, write_json
+from greylag.cli.noting import noted
+from greylag.cli.output import progress, say, write_json
 from greylag.cli.search import SEVERAL_USAGE, Chosen, filter_options, several_option
-from greylag.cli.shown import addresses_text, network_text
 from greylag.core.policy import Policy
 from greylag.core.triplet import Triplet
+from greylag.show.texts import addresses_text, clean, network_text
 from greylag.store.base import Store
 
 SAMPLES = 5
@@ -46,13 +47,15 @@ _PAIR = 2  # a client and a sender, of mail for several recipients
 @several_option
 @filter_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Only tell what would be forgotten.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be deleted.")
 @json_option
 @click.pass_obj
 def forget(
     run: Run, triplet: tuple[str, ...], *, several: bool, chosen: Chosen, yes: bool, dry_run: bool
 ) -> int:
-    """Forget one triplet, or all records that the options choose: they start anew.
+    """Delete one triplet, or all records that the options choose.
+
+    Its next mail counts as a first contact.
 
     With --several it is the one record of ADDRESS SENDER for mail that has several recipients.
 
@@ -67,7 +70,8 @@ def forget(
         if found and not dry_run:
             if not triplet and not yes:
                 _ask(found, run.policy)
-            forgotten = forget_all(store, found, progress)
+            forgotten = forget_all(store, found, run.now, progress)
+            noted(run, store, "forget", _told(found))
     if run.json:
         write_json({"found": len(found), "forgotten": forgotten, "dry_run": dry_run})
     if not found:
@@ -106,9 +110,9 @@ def _chosen(run: Run, chosen: Chosen, store: Store) -> list[Triplet]:
 def _ask(found: list[Triplet], policy: Policy) -> None:
     _show(found, policy)
     if not interactive():
-        raise CommandError([NO_TERMINAL, "nothing was forgotten"], NOTHING)
+        raise CommandError([NO_TERMINAL, "nothing was deleted"], NOTHING)
     if not ask(f"Forget {_records(len(found))}?"):
-        raise CommandError(["nothing was forgotten"], NOTHING)
+        raise CommandError(["nothing was deleted"], NOTHING)
 
 
 def _show(found: list[Triplet], policy: Policy) -> None:
@@ -118,6 +122,10 @@ def _show(found: list[Triplet], policy: Policy) -> None:
         click.echo(clean(f"  {network} {addresses}"), err=True)
     if len(found) > SAMPLES:
         click.echo(f"  ... and {len(found) - SAMPLES} more", err=True)
+
+
+def _told(found: list[Triplet]) -> str:
+    return " ".join(addresses_text(found[0])) if len(found) == 1 else _records(len(found))
 
 
 def _records(count: int) -> str:

@@ -1,7 +1,8 @@
-"""`greylag import`: records of known clients and senders, from the logs of mail servers."""
+"""`greylag import`: what other programs know, and what the logs of mail servers tell."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,9 +14,11 @@ from greylag.admin.bounded import TooLong
 from greylag.admin.logs.files import LogUnreadable, lines_of
 from greylag.admin.seeding import Reader, Seeds
 from greylag.cli.common import NO_INPUT, NOTHING, CommandError, Group, Run, examples, json_option
-from greylag.cli.output import progress, write_fields, write_json
+from greylag.cli.exports import import_lines
+from greylag.cli.output import progress, say, write_fields, write_json
+from greylag.cli.peers import COMMANDS
 from greylag.core.policy import Policy
-from greylag.store.base import Store
+from greylag.store.base import Store, StoreError
 from greylag.store.tree import open_named_tree
 
 _DAY = 86400
@@ -25,9 +28,27 @@ _EXPECTED = (
 )
 
 
-@click.group("import", cls=Group)
+class Imports(Group):
+    """Takes a FILE in a command's place: `greylag import FILE` is of `greylag export`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the command `lines` before a file, where no command is named."""
+        files = [word for word in args if word == "-" or "/" in word or os.path.isfile(word)]
+        if files and not set(args) & set(self.commands):
+            args = [import_lines.name or "", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("import", cls=Imports, short_help="Take what greylag or others know.")
 def import_group() -> None:
-    """Learn known clients and senders from other programs' files."""
+    """Take an export of greylag, or learn from what other programs know.
+
+    `greylag import FILE` takes what greylag export wrote.
+    """
+
+
+for _command in (import_lines, *COMMANDS):
+    import_group.add_command(_command)
 
 
 def _pattern(_context: click.Context, _parameter: click.Parameter, text: str | None) -> object:
@@ -101,12 +122,24 @@ def smtp_log(  # noqa: PLR0913 - one for each option
             triplets=tree is None,
             write=seeds.write,
         )
-        for line in progress(_lines(files), None, "reading"):
-            reader.take(line)
-        if not reader.accepted:
-            raise CommandError([_why_nothing(reader, pattern)], NOTHING)
-        reader.flush()
+        try:
+            for line in progress(_lines(files), None, "reading"):
+                reader.take(line)
+            if not reader.accepted:
+                raise CommandError([_why_nothing(reader, pattern)], NOTHING)
+            reader.flush()
+        except (CommandError, StoreError, KeyboardInterrupt):
+            _tell_so_far(seeds, dry_run=dry_run)
+            raise
     _write(run, reader, seeds, dry_run=dry_run)
+
+
+def _tell_so_far(seeds: Seeds, *, dry_run: bool) -> None:
+    """Say what stays stored where the command ends before its end."""
+    added = seeds.added, seeds.added_triplets
+    if any(added) and not dry_run:
+        told = f"{added[0]} connections and {added[1]} triplets were added before, and stay"
+        say(f"it was ended: {told}; it may be run again")
 
 
 def _lines(names: Iterable[str]) -> Iterator[str]:

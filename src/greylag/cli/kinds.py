@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import click
 
 from greylag.admin.lists import ALLOW, DENY, Which, kind_of
-from greylag.cli.shown import subject_text
 from greylag.core.subject import (
     CLIENT_NAME,
     DOMAIN,
@@ -21,6 +20,7 @@ from greylag.core.subject import (
     of_recipient,
     of_sender,
 )
+from greylag.show.texts import subject_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -25,6 +25,7 @@ from greylag.cli.common import (
     examples,
     json_option,
 )
+from greylag.cli.dryrun import dry_run_option
 from greylag.cli.kinds import chosen, kind_options
 from greylag.cli.listput import confirm, put, refuse, yes_option
 from greylag.cli.output import say
@@ -53,7 +54,7 @@ def import_command(which: Which) -> click.Command:
         short_help="Put the subjects of a file on the list.",
         epilog=examples(
             f"greylag {which.command} import networks.txt",
-            f"greylag {which.command} import --replace --mask networks.txt",
+            f"greylag {which.command} import --replace --dry-run networks.txt",
             f"greylag {which.command} import --format postfix --client-name access",
             f"printf '192.0.2.0/24 branch office\\n' | greylag {which.command} import -",
         ),
@@ -73,13 +74,12 @@ def import_command(which: Which) -> click.Command:
     @click.option("--replace", is_flag=True, help="Also remove what the file had and lacks now.")
     @click.option("--source", metavar="NAME", help="The name to remember instead of the file's.")
     @yes_option
+    @dry_run_option
     @json_option
     @click.pass_obj
     def import_(run: Run, /, file: BinaryIO, source: str | None, form: str, **flags: bool) -> int:
         name = str(getattr(file, "name", "stdin"))
         kind, below = chosen(flags)
-        if form in _POSTGREY and kind is not None:
-            raise click.UsageError(f"--format {form} says itself what each line names")
         how = Reading(name, kind, below, mask=flags["mask"], origin=_origin(name, source))
         return _import(run, which, file, how, form, flags)
 
@@ -96,6 +96,8 @@ def _origin(name: str, source: str | None) -> str:
 def _import(
     run: Run, which: Which, file: BinaryIO, how: Reading, form: str, flags: Mapping[str, bool]
 ) -> int:
+    if form in _POSTGREY and how.kind is not None:
+        raise click.UsageError(f"--format {form} says itself what each line names")
     if flags["replace"] and not how.origin:
         raise click.UsageError("--replace of standard input needs --source NAME")
     table = PostfixTable(which, how.kind) if form == _POSTFIX else None
@@ -103,9 +105,9 @@ def _import(
     if table is not None and table.others:
         also = f"greylag {which.other_command} import reads them"
         say(f"{how.name}: {table.others} lines are for the {which.other} ({also})")
-    confirm(which, comments, yes=flags["yes"])
+    confirm(which, comments, yes=flags["yes"] or run.dry_run)
     kept = {subject: comment or None for subject, comment in comments.items()}
-    return put(run, which, kept, How(origin=how.origin, replace=flags["replace"]))
+    return put(run, which, kept, How(origin=how.origin, replace=flags["replace"]), imported=True)
 
 
 def _read(

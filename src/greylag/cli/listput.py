@@ -7,6 +7,7 @@ from contextlib import closing
 
 import click
 
+from greylag.admin.audit import of_import
 from greylag.admin.lists import ALLOW, How, Stored, Which, far_reaching, kind_of
 from greylag.admin.lists import put as put_entries
 from greylag.cli.common import (
@@ -19,10 +20,12 @@ from greylag.cli.common import (
     ask,
     interactive,
 )
+from greylag.cli.dryrun import write_changes
 from greylag.cli.kinds import effect_of
-from greylag.cli.output import progress, say, write_json
-from greylag.cli.shown import subject_text
+from greylag.cli.noting import noted
+from greylag.cli.output import progress, say
 from greylag.core.subject import CLIENT_NAME, Subject, of_sender
+from greylag.show.texts import subject_text, subjects_text
 
 MOST_TOLD = 20  # subjects that are told one by one
 EXPLICIT = (
@@ -53,24 +56,36 @@ def refuse(errors: list[str]) -> None:
         raise CommandError([*errors, "nothing was stored"], USAGE)
 
 
-def put(run: Run, which: Which, comments: Mapping[Subject, str | None], how: How) -> int:
+def put(
+    run: Run,
+    which: Which,
+    comments: Mapping[Subject, str | None],
+    how: How,
+    *,
+    imported: bool = False,
+) -> int:
     """Store entries as `admin.lists.put` does, and tell what became of each; return OK."""
     with closing(run.open_store(create=True)) as store:
         stored = put_entries(store, which, comments, how, run.now, progress=progress)
+        if imported and comments:
+            brought = of_import(len(comments), len(stored.removed or ()), how.origin)
+            noted(run, store, f"{which.command}-import", brought)
+        elif comments:
+            noted(run, store, which.command, subjects_text(comments))
     _tell(run, which, stored, how)
     return OK
 
 
 def _tell(run: Run, which: Which, stored: Stored, how: How) -> None:
     if run.json:
-        write_json(_document(which, stored))
+        write_changes(run, _document(which, stored))
         return
     for subject in stored.switched:
         say(f"{subject_text(subject)}: was on the {which.other}, is on the {which.name} now")
     tell_effects(which, stored.subjects, explicit=run.policy.explicit, spoofable=how.spoofable)
     renewed, switched = len(stored.renewed), len(stored.switched)
     added = len(stored.subjects) - renewed - switched
-    say(f"{which.name}: {added} added, {renewed} replaced, {switched} switched")
+    say(f"{which.name}: {added} added, {renewed} replaced, {switched} moved from the {which.other}")
     if stored.removed is not None:
         gone = len(stored.removed)
         say(f"{which.name}: {gone} removed that {how.origin} brought and lacks now")

@@ -10,18 +10,22 @@ from contextlib import closing
 import click
 
 from greylag.admin import lists
-from greylag.admin.entries import read_comment, read_expires, read_subjects
+from greylag.admin.entries import read_comment, read_expires, read_subjects, unmatched
 from greylag.admin.lists import ALLOW, How, Which, kind_of
 from greylag.admin.moments import moment, when
 from greylag.admin.recipients import whole_mailboxes
 from greylag.cli.common import NOTHING, OK, USAGE, CommandError, Group, Run, examples, json_option
+from greylag.cli.completing import entries_of
+from greylag.cli.dryrun import dry_run_option, write_changes
 from greylag.cli.kinds import F, chosen, kind_options, option_of
 from greylag.cli.listimport import import_command
 from greylag.cli.listput import confirm, put, refuse, yes_option
+from greylag.cli.noting import noted
 from greylag.cli.output import say, write_json, write_table
-from greylag.cli.shown import entry_json, subject_text
+from greylag.cli.shown import entry_json
 from greylag.core.accesslist import Entry
 from greylag.core.subject import SENDER, SENDER_DOMAIN, Subject
+from greylag.show.texts import subject_text, subjects_text
 from greylag.store.base import LISTS
 
 _EXAMPLES = (
@@ -77,6 +81,7 @@ def _add(which: Which) -> click.Command:
     @kind_options
     @(spoofable_option if which is ALLOW else _unchanged)
     @yes_option
+    @dry_run_option
     @json_option
     @click.pass_obj
     def add(
@@ -91,9 +96,10 @@ def _add(which: Which) -> click.Command:
         **kinds: bool,
     ) -> int:
         found, errors = read_subjects(subjects, *_chosen(kinds, spoofable=spoofable))
+        errors += unmatched(found, run.policy)
         text, until = _comment_and_end(run, comment, expires, errors)
         found = whole_mailboxes(found, run.policy)
-        confirm(which, found, yes=yes)
+        confirm(which, found, yes=yes or run.dry_run)
         return put(run, which, dict.fromkeys(found, text), How(until, spoofable=spoofable))
 
     return add
@@ -125,8 +131,15 @@ def _remove(which: Which) -> click.Command:
         short_help="Take subjects from the list.",
         epilog=examples(f"greylag {which.command} remove 192.0.2.1 example.org"),
     )
-    @click.argument("subjects", metavar="SUBJECT...", nargs=-1, required=True)
+    @click.argument(
+        "subjects",
+        metavar="SUBJECT...",
+        nargs=-1,
+        required=True,
+        shell_complete=entries_of(which),
+    )
     @kind_options
+    @dry_run_option
     @json_option
     @click.pass_obj
     def remove(run: Run, /, subjects: tuple[str, ...], **kinds: bool) -> int:
@@ -136,6 +149,8 @@ def _remove(which: Which) -> click.Command:
         found = whole_mailboxes(found, run.policy)
         with closing(run.open_store()) as store:
             removed = lists.remove(store, which, found, run.now)
+            if removed.gone:
+                noted(run, store, f"{which.command}-remove", subjects_text(removed.gone))
         for subject in removed.gone:
             say(f"{subject_text(subject)}: removed from the {which.name}")
         for subject in removed.missing:
@@ -144,7 +159,7 @@ def _remove(which: Which) -> click.Command:
             gone, missing = (
                 [subject_text(s) for s in group] for group in (removed.gone, removed.missing)
             )
-            write_json({"list": which.command, "removed": gone, "missing": missing})
+            write_changes(run, {"list": which.command, "removed": gone, "missing": missing})
         return NOTHING if removed.missing else OK
 
     return remove

@@ -31,8 +31,11 @@ from greylag.cli.common import (
 from greylag.cli.completion import completion
 from greylag.cli.config import config
 from greylag.cli.db import db
+from greylag.cli.demo import demo
 from greylag.cli.distrust import distrust
+from greylag.cli.doctor import doctor
 from greylag.cli.expire import expire
+from greylag.cli.exports import export
 from greylag.cli.forget import forget
 from greylag.cli.home import DEFAULT_HOME
 from greylag.cli.imports import import_group
@@ -41,17 +44,28 @@ from greylag.cli.output import say
 from greylag.cli.providers import group as providers
 from greylag.cli.qmail import qmail
 from greylag.cli.recipients import expect, trap
+from greylag.cli.release import release
+from greylag.cli.report import report
 from greylag.cli.search import search
 from greylag.cli.serve import serve
+from greylag.cli.setup import setup
 from greylag.cli.stats import stats
+from greylag.cli.switch import observe, off, on
+from greylag.cli.top import top_command
+from greylag.cli.web import web
+from greylag.cli.whatif import whatif
+from greylag.cli.why import why
 from greylag.store.base import StoreError
 
 _LONGEST = 300  # characters of an unexpected error
 _UNKNOWN = re.compile(r"No such command ['\"](.*)['\"]")
-_NUMBERS = (
-    (r"(\S+) is not in the range x>=(\d+)$", r"expected a whole number of at least \2, got \1"),
-    (r"(\S+) is not in the range (\d+)<=x<=(\d+)$", r"expected \2 to \3, got \1"),
-    (r"(\S+) is not a valid integer range$", r"expected a whole number, got \1"),
+_NUMBERS = (  # each begins where a word does: from every letter of a long one takes minutes
+    (
+        r"(?<!\S)(\S+) is not in the range x>=(\d+)$",
+        r"expected a whole number of at least \2, got \1",
+    ),
+    (r"(?<!\S)(\S+) is not in the range (\d+)<=x<=(\d+)$", r"expected \2 to \3, got \1"),
+    (r"(?<!\S)(\S+) is not a valid integer range$", r"expected a whole number, got \1"),
 )
 _EXTRA = re.compile(r"Got unexpected extra arguments? \(.*\)")
 _EPILOG = """\b
@@ -59,12 +73,12 @@ Exit codes:
   0   done; of check: pass
   1   nothing found, or refused
   2   wrong usage or a bad value: nothing was changed
-  10  of check: defer
-  11  of check: reject
+  10  of check: defer; of doctor: warnings
+  11  of check: reject; of doctor: errors
   66  a file or folder that was named cannot be read
   70  an error of greylag itself: please report it
   74  the store cannot be read or written
-  75  the store cannot be used now: try again later
+  75  the store, or the mail program, cannot be used now: try again later
   78  the configuration has errors
   130 interrupted
   141 the reader of the output went away
@@ -210,13 +224,15 @@ def _unknown(error: click.ClickException, context: click.Context) -> str:
 @click.version_option(__version__, prog_name="greylag")
 @click.pass_context
 def cli(context: click.Context, config_file: str | None, qmail_home: str | None) -> None:
-    """Greylisting for qmail: ask why mail is delayed, keep the lists, see the figures."""
+    """Greylisting for qmail and Postfix: see why mail is delayed, keep the lists, see figures."""
     context.obj = Run(config_file, qmail_home)
 
 
 for _command in (
-    *(check, serve, list_group(ALLOW), list_group(DENY), expect, trap, providers),
-    *(stats, search, forget, distrust, expire, import_group, db, config, qmail, completion),
+    *(why, release, check, serve, off, on, observe),
+    *(list_group(ALLOW), list_group(DENY), expect, trap, providers),
+    *(stats, top_command, whatif, report, search, forget, distrust, expire),
+    *(export, import_group, db, config, setup, doctor, qmail, web, demo, completion),
 ):
     config_everywhere(_command)
     cli.add_command(_command)

@@ -5,11 +5,14 @@ The one place where greylag starts another program: at an admin's word, never fo
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
+
+from greylag.cli.common import NOTHING, CommandError
 
 SOURCES = Path(__file__).parents[1] / "native"
 # A static program of musl starts in half the time of one of glibc.
@@ -24,6 +27,13 @@ FLAGS = (
     "-Wextra",
     "-Werror",
 )
+NO_COMPILER = [
+    "there is no C compiler here, and the C plugins are compiled on this server",
+    "  with one: apt-get install gcc musl-tools",
+    "  without, Python alone and no daemon: greylag setup qmail --oneshot, or",
+    "    greylag qmail install --python",
+    "  or install the Debian package, which has them compiled",
+]
 _LONGEST = 60  # seconds for one compilation
 
 
@@ -47,9 +57,14 @@ def compile_plugin(name: str, target: Path, paths: Mapping[str, str]) -> str:
         if done.returncode == 0:
             return " ".join(compiler)
         said.append(f"{' '.join(compiler)}: {done.stderr.strip()[-300:]}")
-    raise click.ClickException(
-        "no C compiler could build the plugin (apt-get install gcc musl-tools): " + "; ".join(said)
-    )
+    if not has_compiler():
+        raise CommandError(NO_COMPILER, NOTHING)
+    raise click.ClickException("no C compiler could build the plugin: " + "; ".join(said))
+
+
+def has_compiler() -> bool:
+    """Tell whether any of COMPILERS is here."""
+    return any(shutil.which(compiler[0]) for compiler in COMPILERS)
 
 
 def _quotable(path: str) -> str:

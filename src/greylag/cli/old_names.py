@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from greylag.admin.folder import KEPT, is_ours
 from greylag.cli.common import Run
-from greylag.cli.plugins import KEPT, is_ours, opened, script
+from greylag.cli.plugins import opened, script
 
 IN_BIN = ("jgreylist",)  # plugins that are called in the folder bin of the qmail home
 IN_SBIN = {  # commands by their names: a module and its function

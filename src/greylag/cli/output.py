@@ -11,55 +11,39 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from shutil import get_terminal_size
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
 
+from greylag.show.spreadsheet import as_csv
+from greylag.show.texts import clean
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 T = TypeVar("T")
 # What was typed in the wrong place is quoted by click: a URL's account, or the like of it.
-_ACCOUNT = re.compile(r"(?i)(?:\b[a-z]+:/*[^\s'\"@/:]*:|\bmysql)[^\s'\"]*@")
+# In two steps: one pattern for both would look through a long word again from each letter.
+_BEFORE_AT = re.compile(r"(?<![^\s'\"])[^\s'\"]*@")
+_ACCOUNT = re.compile(r"(?i)\b[a-z]+:/*[^\s'\"@/:]*:|\bmysql")
 _TICK = 1000  # items between two strokes of a progress bar
 LONG = 5000  # items; fewer are done before a progress bar could be read
 _DEFAULT_WIDTH = 80  # characters, where no terminal tells its own
 _GAP = "  "  # between the columns of a table
-_TWO_DIGITS, _FOUR_DIGITS = 0x100, 0x10000
-
-# Drawn as nothing or as a blank, though Unicode does not class them as format characters.
-_INVISIBLE = frozenset((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)).union(
-    range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
-)
-
-
-def clean(text: str) -> str:
-    r"""Return the text with all that does not simply show itself as `\x1b`, `\u202e` and so on.
-
-    That is control, format (bidirectional and zero-width), surrogate, private, unassigned and
-    separator characters other than the blank: what `str.isprintable` denies, and a few more.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join([char if _shows(char) else _escape(ord(char)) for char in text])
-
-
-def _shows(char: str) -> bool:
-    return char.isprintable() and ord(char) not in _INVISIBLE
-
-
-def _escape(code: int) -> str:
-    if code < _TWO_DIGITS:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < _FOUR_DIGITS else f"\\U{code:08x}"
 
 
 def say(text: str) -> None:
     """Write one line of talk to stderr; a store URL in it loses its password (T43)."""
-    click.echo(f"greylag: {clean(_ACCOUNT.sub('***@', text))}", err=True)
+    click.echo(f"greylag: {clean(_BEFORE_AT.sub(_without_account, text))}", err=True)
+
+
+def _without_account(found: re.Match[str]) -> str:
+    word = found[0]
+    account = _ACCOUNT.search(word, 0, len(word) - 1)
+    return word if account is None else f"{word[: account.start()]}***@"
 
 
 def say_wrapped(text: str) -> None:
@@ -79,10 +63,23 @@ def write(text: str) -> None:
     click.echo(_encodable(clean(text), sys.stdout))
 
 
+def write_marked(mark: str, colour: str, text: str) -> None:
+    """Write one line of data whose first word has a colour, on a terminal alone."""
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        mark = click.style(mark, fg=colour)
+    click.echo(mark + _encodable(clean(text), sys.stdout))
+
+
 def write_json(document: dict[str, object]) -> None:
     """Write one JSON document to stdout, in visible ASCII."""
     text = json.dumps(document, ensure_ascii=True, indent=2)
     click.echo(text.replace("\x7f", "\\u007f"))  # DEL is ASCII, and json leaves it as it is
+
+
+def write_csv(documents: Sequence[Mapping[str, object]]) -> None:
+    """Write documents of the same keys to stdout, for a spreadsheet."""
+    for line in as_csv(documents).splitlines():
+        click.echo(_encodable(line, sys.stdout))
 
 
 def write_fields(fields: Iterable[tuple[str, str]]) -> None:
@@ -149,6 +146,11 @@ def _console(terminal: TextIO) -> Console:
         highlight=False,
         emoji=False,
     )
+
+
+def drawable(text: str) -> bool:
+    """Tell whether stdout's encoding has these characters."""
+    return _encodable(text, sys.stdout) == text
 
 
 def _encodable(text: str, stream: TextIO) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
+from greylag.admin.folder import MARK, Folder
 from greylag.cli.common import InputFolder, Run
-from greylag.cli.folder import Folder
 from greylag.cli.home import DEFAULT_HOME
 
 PLUGINS = {
@@ -24,10 +24,7 @@ PLUGINS = {
 NATIVE = {**{name: name for name in PLUGINS}, "skipifauth": "ifauthskip"}
 # What the C programs execute where no daemon answers.
 ONESHOTS = {"greylisting": "greylisting-oneshot", "jgreylist": "jgreylist-oneshot"}
-KEPT = ".before-greylag"
-MARK = "# greylag plugin"
 _LONGEST_SHEBANG = 250  # bytes that Linux reads of a script's first line, less a little
-_OTHERS_MAY_USE = stat.S_IROTH | stat.S_IXOTH
 
 home_option = click.option(
     "--qmail-home",
@@ -75,12 +72,21 @@ def script(
 
 
 def unreachable(plugins: Path) -> list[Path]:
-    """Return the folders on the way to our files that other users, as qmail's are, cannot enter."""
+    """Return the folders on the way to our files that other users, as qmail's are, cannot enter.
+
+    Those that Python imports from have to be listed, too.
+    """
     files = [Path(sys.executable), Path(__file__)]
     ways = {parent for file in files for parent in (*file.parents, *file.resolve().parents)}
     if plugins.exists():
         ways.add(plugins)
-    return sorted(way for way in ways if way.stat().st_mode & _OTHERS_MAY_USE != _OTHERS_MAY_USE)
+    here = Path(__file__)
+    packages = here.parents[2], here.resolve().parents[2]
+    needed = {
+        way: stat.S_IXOTH | (stat.S_IROTH if any(map(way.is_relative_to, packages)) else 0)
+        for way in ways
+    }
+    return sorted(way for way, mode in needed.items() if way.stat().st_mode & mode != mode)
 
 
 @contextmanager
@@ -96,10 +102,3 @@ def opened(path: Path, *, create: bool = False) -> Iterator[Folder | None]:
         raise  # the reader of our output went away: that is no error of the folder
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error
-
-
-def is_ours(content: bytes | None) -> bool:
-    """Tell a program that `greylag qmail install` wrote from any other."""
-    return content is not None and (
-        MARK.encode() in content[:1024] or content.endswith(f"\n{MARK}\n".encode())
-    )

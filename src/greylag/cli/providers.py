@@ -10,6 +10,7 @@ from greylag.admin import providers
 from greylag.admin.providers import Refreshed, Shown
 from greylag.app.dns import servers_of
 from greylag.cli.common import NOTHING, OK, Group, Run, examples, json_option, told_as_usage
+from greylag.cli.dryrun import dry_run_option, write_changes
 from greylag.cli.output import progress, say, write, write_json, write_table
 from greylag.cli.shown import age_text, outcome_text, provider_json
 from greylag.service.providers import OWN, REFRESHED
@@ -70,7 +71,7 @@ def _row(shown: Shown, now: int) -> tuple[str, ...]:
 def refresh(run: Run, names: tuple[str, ...], force: bool) -> int:
     """Resolve the records of these providers, or of all, and let their addresses in.
 
-    An empty answer is refused. So is one that changes more than 20 % of a provider's addresses
+    An empty answer is refused, and also one that changes more than 20 % of a provider's addresses
     (those that come and those that go, together; IPv4 and IPv6 each): then the old ranges stay.
     """
     with closing(run.open_store(create=True)) as store, told_as_usage():
@@ -130,6 +131,7 @@ def _tell(one: Refreshed) -> None:
 )
 @click.argument("name")
 @click.argument("domain", required=False)
+@dry_run_option
 @json_option
 @click.pass_obj
 def add(run: Run, name: str, domain: str | None) -> None:
@@ -140,13 +142,15 @@ def add(run: Run, name: str, domain: str | None) -> None:
     with closing(run.open_store(create=True)) as store, told_as_usage():
         provider = providers.add(store, name, domain, run.now)
     if run.json:
-        write_json({"name": provider.name, "domain": provider.domain, "status": provider.status})
+        document = {"name": provider.name, "domain": provider.domain, "status": provider.status}
+        write_changes(run, document)
     else:
         say(f"{name}: added; greylag providers refresh {name} lets its addresses in")
 
 
 @group.command(epilog=examples("greylag providers remove partner"))
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@dry_run_option
 @json_option
 @click.pass_obj
 def remove(run: Run, names: tuple[str, ...]) -> int:
@@ -155,7 +159,7 @@ def remove(run: Run, names: tuple[str, ...]) -> int:
         missing = providers.remove(store, names, run.now)
     gone = [name for name in dict.fromkeys(names) if name not in missing]
     if run.json:
-        write_json({"removed": gone, "missing": missing})
+        write_changes(run, {"removed": gone, "missing": missing})
     for name in gone:
         say(f"{name}: removed, with its ranges")
     for name in missing:

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from greylag.admin import smtpplugins
+from greylag.admin.folder import KEPT, Folder, is_ours
 from greylag.app.config import DEFAULT_PATH, ConfigError, ServerSettings
-from greylag.cli import smtpplugins
 from greylag.cli.asker import closed_to_others, for_root_alone
 from greylag.cli.common import NOTHING, CommandError, Group, Run, examples
-from greylag.cli.folder import Folder
+from greylag.cli.compiling import compiled
 from greylag.cli.home import named_config
-from greylag.cli.native import compile_plugin
 from greylag.cli.old_names import IN_BIN, cleaners, offer, sbin_option
 from greylag.cli.output import say
 from greylag.cli.plugins import (
-    KEPT,
-    MARK,
-    NATIVE,
-    ONESHOTS,
     PLUGINS,
     dry_run_option,
     home_option,
-    is_ours,
     opened,
     script,
     unreachable,
@@ -80,7 +74,7 @@ def install(  # noqa: PLR0913 - one for each option
     """
     run, folder = context.ensure_object(Run), qmail_home / "plugins"
     native = _is_native(folder, native=native, python=python)
-    _check_reach(folder, force=force)
+    check_reach(folder, force=force)
     config = run.config_option
     contents = {folder / name: script(of, config).encode() for name, of in PLUGINS.items()}
     if native:
@@ -146,24 +140,12 @@ def _compiled(
     folder: Path, scripts: dict[Path, bytes], server: ServerSettings
 ) -> dict[Path, bytes]:
     """Return the compiled plugins by their paths, with the one-shots beside them."""
-    made = {folder / oneshot: scripts[folder / name] for name, oneshot in ONESHOTS.items()}
-    paths = {
-        "SOCKET_PATH": server.socket,
-        "HANDOVER_PATH": server.handover_path(),
-        "ONESHOT_PATH": str(folder / ONESHOTS["greylisting"]),
-        "JGREYLIST_ONESHOT_PATH": str(folder / ONESHOTS["jgreylist"]),
-    }
-    with tempfile.TemporaryDirectory() as scratch:
-        for name, source in NATIVE.items():
-            target = Path(scratch) / name
-            compiler = compile_plugin(source, target, paths)
-            # The mark goes behind the program, where the loader does not look.
-            made[folder / name] = target.read_bytes() + f"\n{MARK}\n".encode()
+    made, compiler = compiled(folder, scripts, server.socket, server.handover_path())
     click.echo(f"compiled with {compiler}; they ask at {server.socket}")
     return made
 
 
-def _check_reach(folder: Path, *, force: bool) -> None:
+def check_reach(folder: Path, *, force: bool) -> None:
     """Refuse what qmail's users could not run: the host would answer 451 to every RCPT."""
     closed = unreachable(folder)
     if closed and not force:

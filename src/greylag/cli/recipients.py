@@ -29,12 +29,14 @@ from greylag.cli.common import (
     json_option,
     told_as_usage,
 )
+from greylag.cli.dryrun import dry_run_option, write_changes
 from greylag.cli.listput import refuse
+from greylag.cli.noting import noted
 from greylag.cli.output import say, write_json, write_table
-from greylag.cli.shown import subject_text
 from greylag.core.accesslist import NEVER, Purpose
 from greylag.core.duration import parse_duration
 from greylag.core.subject import Subject
+from greylag.show.texts import subject_text, subjects_text
 from greylag.store.base import LISTS
 
 
@@ -50,6 +52,9 @@ class _Expect(Group):
         return super().parse_args(ctx, args)
 
 
+# Words of the history, as the dashboard notes them.
+_ADDED = {Purpose.EXPECTED: "expect", Purpose.TRAP: "trap"}
+_TAKEN = {Purpose.EXPECTED: "expect-end", Purpose.TRAP: "trap-remove"}
 _mailboxes = click.argument("mailboxes", metavar="MAILBOX...", nargs=-1, required=True)
 _comment = click.option("--comment", metavar="TEXT", default="", help="Why.")
 
@@ -63,7 +68,7 @@ _comment = click.option("--comment", metavar="TEXT", default="", help="Why.")
 def expect() -> None:
     """Say that a mailbox waits for mail, such as a login code: new mail to it is not delayed.
 
-    This ends by itself. Who is on the denylist is refused all the same.
+    This ends by itself. Clients and senders on the denylist are still refused.
     """
 
 
@@ -80,13 +85,14 @@ def expect() -> None:
     "--for", "span", metavar="DURATION", default="30m", show_default=True, help="How long."
 )
 @_comment
+@dry_run_option
 @json_option
 @click.pass_obj
 def expect_add(run: Run, /, mailboxes: tuple[str, ...], *, span: str, comment: str) -> None:
     """Let new mail to each MAILBOX pass at once, for a time."""
     boxes = _read(run, mailboxes, "nothing was stored")
     try:
-        until, text = run.now + parse_duration(span), read_comment(comment)
+        until, text = run.now + _span(span), read_comment(comment)
     except ValueError as error:
         refuse([str(error)])
     no_use = _mark(run, Purpose.EXPECTED, boxes, until, text)
@@ -95,7 +101,14 @@ def expect_add(run: Run, /, mailboxes: tuple[str, ...], *, span: str, comment: s
     for box in boxes:
         say(f"{subject_text(box)}: new mail TO it is let in until {moment(until)}")
     for box in no_use:
-        say(f"{subject_text(box)}: the denylist names it, so mail TO it is refused all the same")
+        say(f"{subject_text(box)}: the denylist names it, so mail TO it is still refused")
+
+
+def _span(text: str) -> int:
+    seconds = parse_duration(text)
+    if not seconds:
+        raise ValueError(f"--for: expected a time to come, such as 30m, got {text!r}")
+    return seconds
 
 
 @expect.command("list", epilog=examples("greylag expect list", "greylag expect list --json"))
@@ -108,6 +121,7 @@ def expect_list(run: Run, /) -> None:
 
 @expect.command("end", epilog=examples("greylag expect end user@example.net"))
 @_mailboxes
+@dry_run_option
 @json_option
 @click.pass_obj
 def expect_end(run: Run, /, mailboxes: tuple[str, ...]) -> int:
@@ -134,6 +148,7 @@ def trap() -> None:
 @trap.command("add", epilog=examples("greylag trap add old-address@example.net"))
 @click.argument("mailboxes", metavar="ADDRESS...", nargs=-1, required=True)
 @_comment
+@dry_run_option
 @json_option
 @click.pass_obj
 def trap_add(run: Run, /, mailboxes: tuple[str, ...], *, comment: str) -> None:
@@ -154,6 +169,7 @@ def trap_add(run: Run, /, mailboxes: tuple[str, ...], *, comment: str) -> None:
 
 @trap.command("remove", epilog=examples("greylag trap remove old-address@example.net"))
 @click.argument("mailboxes", metavar="ADDRESS...", nargs=-1, required=True)
+@dry_run_option
 @json_option
 @click.pass_obj
 def trap_remove(run: Run, /, mailboxes: tuple[str, ...]) -> int:
@@ -167,6 +183,7 @@ def trap_remove(run: Run, /, mailboxes: tuple[str, ...]) -> int:
     epilog=examples("greylag search --trapped", "greylag trap release 192.0.2.1"),
 )
 @click.argument("address")
+@dry_run_option
 @json_option
 @click.pass_obj
 def trap_release(run: Run, /, address: str) -> int:
@@ -177,10 +194,12 @@ def trap_release(run: Run, /, address: str) -> int:
     with told_as_usage():
         key = typed_trapped(address)
     with closing(run.open_store()) as store:
-        released = end(store, key)
-    client = identity_text(key.network)
+        released = end(store, key, run.now)
+        client = identity_text(key.network)
+        if released:
+            noted(run, store, "trap-release", client)
     if run.json:
-        write_json({"client": client, "released": released})
+        write_changes(run, {"client": client, "released": released})
     else:
         told = "is not refused for a trap any more" if released else "has mailed no trap"
         say(f"{client}: {told}")
@@ -208,11 +227,14 @@ def _mark(
     """Store it; return those of them that are refused all mail."""
     with closing(run.open_store(create=True)) as store:
         mark(store, purpose, boxes, run.now, until=until, comment=comment)
+        ends_at = "" if until >= NEVER else f" until {until}"
+        noted(run, store, _ADDED[purpose], f"{subjects_text(boxes)}{ends_at}")
         no_use = refused(store, boxes, run.now)
     if run.json:
         names = [subject_text(box) for box in boxes]
         ends = None if until >= NEVER else until
-        write_json({"purpose": purpose.value, "added": names, "expires": ends})
+        document = {"purpose": purpose.value, "added": names, "expires": ends}
+        write_changes(run, document)
     return no_use
 
 
@@ -220,9 +242,11 @@ def _take(run: Run, purpose: Purpose, texts: tuple[str, ...], done: str, not_the
     boxes = _read(run, texts, "nothing was removed")
     with closing(run.open_store()) as store:
         taken: Taken = take(store, purpose, boxes, run.now)
+        if taken.gone:
+            noted(run, store, _TAKEN[purpose], subjects_text(taken.gone))
     gone, missing = ([subject_text(box) for box in part] for part in (taken.gone, taken.missing))
     if run.json:
-        write_json({"purpose": purpose.value, "removed": gone, "missing": missing})
+        write_changes(run, {"purpose": purpose.value, "removed": gone, "missing": missing})
     else:
         for name in gone:
             say(f"{name}: {done}")

@@ -1,51 +1,16 @@
-"""How records, list entries and settings are shown: in words, and as JSON has them.
-
-A database may hold what no greylag wrote, so nothing here trusts that a packed address is one.
-"""
+"""How records, list entries and settings are shown: in words, and as JSON has them."""
 
 from __future__ import annotations
 
 from greylag.admin.lists import denying
 from greylag.admin.moments import span
-from greylag.admin.records import state_of
-from greylag.cli.output import clean
+from greylag.admin.records import id_of, state_of
 from greylag.core.accesslist import NEVER, Entry
-from greylag.core.client import is_packed, network
-from greylag.core.identity import pool_of
 from greylag.core.policy import Policy
 from greylag.core.record import Record
-from greylag.core.subject import Network, Subject
-from greylag.core.triplet import OF_CONNECTIONS, OF_SEVERAL, Triplet, kind_of
+from greylag.core.triplet import Triplet, kind_of
 from greylag.service.providers import OFF, REFRESHED, Provider
-
-
-def subject_text(subject: Subject) -> str:
-    """Return a list entry's subject; of a range that is none (a foreign hand's), its bytes."""
-    try:
-        return clean(str(subject))
-    except ValueError:
-        packed = subject.packed.hex() if isinstance(subject, Network) else ""
-        return f"unreadable range {packed}"
-
-
-def network_text(packed: bytes, policy: Policy) -> str:
-    """Return a record's pool, or its client network, as far as it is one under this policy."""
-    pool = pool_of(packed)
-    if pool is not None:
-        return clean(str(pool))
-    prefix = policy.prefix_of(packed)
-    if not is_packed(packed) or network(packed, prefix) != packed:
-        prefix = 8 * len(packed)  # written under another policy, or by a foreign hand
-    return subject_text(Network(packed, prefix))
-
-
-def addresses_text(key: Triplet) -> tuple[str, str]:
-    """Return what a record has in the columns of sender and recipient."""
-    kind = kind_of(key)
-    if kind == OF_CONNECTIONS:
-        return "(connections, for jgreylist)", ""
-    recipient = "(several recipients)" if kind == OF_SEVERAL else key.recipient
-    return key.sender or "<>", recipient
+from greylag.show.texts import network_text, subject_text
 
 
 def entry_json(entry: Entry, now: int) -> dict[str, object]:
@@ -67,6 +32,7 @@ def entry_json(entry: Entry, now: int) -> dict[str, object]:
 def record_json(triplet: Triplet, record: Record, policy: Policy, now: int) -> dict[str, object]:
     """Return a record as JSON has it."""
     return {
+        "id": id_of(triplet, policy),
         "kind": kind_of(triplet),
         "client_network": network_text(triplet.network, policy),
         "sender": triplet.sender,

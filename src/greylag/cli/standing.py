@@ -82,18 +82,22 @@ def _until(record: Record | None, now: int) -> str:
 
 
 def _trust_text(trust: Trust, now: int) -> str:
-    domain = f"with {trust.domain}" if trust.domain else "with any sender domain"
-    who = f"{identity_text(trust.identity)} {domain}"
+    who = identity_text(trust.identity)
+    senders = f"senders of {trust.domain}" if trust.domain else "senders of any domain"
     if trust.holds(now):
-        return f"{who}, until {when(trust.until, now)}"
-    if not trust.passes:
-        return f"no: no first pass of {who}"
-    return f"no: {_passes(trust)} first passes of {who}, since {when(trust.since, now)}"
+        return f"{who} with {senders}, until {when(trust.until, now)}"
+    number = _counted(trust) or "none"
+    told = f"no: {who} has {number} of the {trust.needed} first passes it needs with {senders}"
+    return f"{told}, since {when(trust.since, now)}" if trust.passes else told
 
 
 def _passes(trust: Trust) -> str:
+    return f"{_counted(trust)} of {trust.needed}" if trust.needed else "off"
+
+
+def _counted(trust: Trust) -> int:
     # What was let in because of trust is counted, too, and is no first pass.
-    return f"{min(trust.passes, trust.needed)} of {trust.needed}" if trust.needed else "off"
+    return min(trust.passes, trust.needed)
 
 
 def _state(trust: Trust, now: int) -> str:

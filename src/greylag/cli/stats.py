@@ -1,4 +1,4 @@
-"""`greylag stats`: what greylisting stopped, what it delayed and for how long, what it let in."""
+"""`greylag stats`: what never came back, what was delayed and for how long, what was let in."""
 
 from __future__ import annotations
 
@@ -6,73 +6,128 @@ from contextlib import closing
 
 import click
 
-from greylag.admin.figures import NOT_COUNTED, report
+from greylag.admin.figures import NOT_COUNTED, Report, report
 from greylag.admin.moments import moment, span
+from greylag.admin.overview import Step
+from greylag.admin.top import most_deferred
 from greylag.cli.common import Run, examples, json_option
-from greylag.cli.output import say, say_wrapped, write, write_fields, write_json, write_table
-from greylag.core.duration import parse_duration
-from greylag.core.figures import WAITED_BOUNDS
-from greylag.core.summary import Summary
-
-
-def _since(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}, got {text!r}") from None
-    if not seconds:
-        raise click.BadParameter(f"expected a time longer than none, got {text!r}")
-    return seconds
-
-
-@click.command(epilog=examples("greylag stats", "greylag stats --since 7d --by-hour"))
-@click.option(
-    "--since",
-    metavar="DURATION",
-    default="24h",
-    show_default=True,
-    callback=_since,
-    help="How far back, such as 90m or 7d. Figures are kept by the hour: whole hours count.",
+from greylag.cli.output import say, write, write_fields, write_json
+from greylag.cli.since import since_option
+from greylag.cli.statsby import (
+    CHOICES,
+    NAMES,
+    REASON,
+    STEPS,
+    tally_document,
+    whole_days,
+    write_names,
+    write_reasons,
+    write_steps,
 )
-@click.option("--by-hour", is_flag=True, help="Show each hour as well.")
+from greylag.cli.switched import switch_fields, switch_json
+from greylag.core.history import Tally
+from greylag.core.summary import Summary
+from greylag.show.summaries import CLASSES, half_waited
+from greylag.store.base import HISTORY
+
+
+@click.command(epilog=examples("greylag stats", "greylag stats --since 7d --by day"))
+@since_option(
+    "24h", "How far back, such as 90m or 7d. Figures are kept by the hour: whole hours count."
+)
+@click.option("--by-hour", is_flag=True, help="The same as --by hour.")
+@click.option(
+    "--by",
+    type=click.Choice(CHOICES),
+    help="Show each hour, day, week or month as well; or the answers by reason; or by who it was "
+    "that was deferred: whole days (UTC).",
+)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Names shown.")
 @json_option
 @click.pass_obj
-def stats(run: Run, since: int, by_hour: bool) -> None:
-    """Show what greylisting stopped, delayed, let in and refused.
+def stats(run: Run, since: int, by_hour: bool, by: str | None, limit: int) -> None:
+    """Show what never came back, was delayed, let in and refused.
 
-    A triplet counts as stopped when it is forgotten and never came back, so what was stopped
-    shows one retry window later (and `greylag expire` has to run).
+    A triplet has never come back when its retry window is over, so this shows one retry window
+    later (and `greylag expire` has to run). Part of it is likely spam, but not all.
+
+    Answers that need no store are not counted, such as those for your own users (relay,
+    authenticated); nor are connections that JGREYLIST lets in or refuses. --json names them all.
     """
+    by = _chosen(by_hour, by)
+    names: dict[str, Tally] = {}
     with closing(run.open_store()) as store:
-        found = report(store, run.now, since)
+        found = report(store, run.now, since, STEPS.get(by or "", Step.HOUR))
+        if by in NAMES:
+            names = most_deferred(store, run.policy, run.now, since, NAMES[by], limit)
+            if (lacking := store.lacks(HISTORY)) is not None:
+                say(lacking)
     if run.json:
-        document: dict[str, object] = {"since": found.since, "until": found.until}
-        document |= _document(found.total)
-        document["records"] = {"waiting": found.waiting, "passed": found.passed}
-        document["hours"] = [{"hour": hour, **_document(one)} for hour, one in found.hours]
-        document["no_figures"] = found.no_figures
-        document["not_counted"] = [reason.value for reason in NOT_COUNTED]
-        write_json(document)
+        _write_json(found, by, names)
         return
-    write_fields([("since", moment(found.since)), ("until", moment(found.until))])
+    times = [("since", moment(found.since)), ("until", moment(found.until))]
+    write_fields([*times, *switch_fields(found.switch, run.now)])
     write("")
-    write_fields(_lines(found.total, found.waiting, found.passed))
-    if by_hour:
+    write_fields([*figure_lines(found.total), _records(found)])
+    if by is not None:
         write("")
-        write_table(_HOUR_HEADER, [_hour_row(*pair) for pair in found.hours])
+        if by in NAMES:
+            write(whole_days(run.now, since))
+        _write_by(by, found, names)
     if found.no_figures is not None:
         say(found.no_figures)
-    names = ", ".join(reason.value for reason in NOT_COUNTED)
-    say_wrapped(f"Not counted are answers that need no store: {names}.")
-    say_wrapped("Not counted are connections that JGREYLIST lets in or refuses.")
 
 
-def _document(of: Summary) -> dict[str, object]:
+def _records(found: Report) -> tuple[str, str]:
+    """Return how many records there are; where counting takes long, at which time it was so."""
+    numbers = f"{found.waiting} waiting for a retry, {found.passed} passed"
+    if found.counted == found.until:
+        return "records now", numbers
+    return "records", f"{numbers} (counted at {moment(found.counted)})"
+
+
+def _chosen(by_hour: bool, by: str | None) -> str | None:
+    if by_hour and by not in (None, Step.HOUR.value):
+        raise click.UsageError("--by-hour and --by do not go together")
+    return Step.HOUR.value if by_hour else by
+
+
+def _write_by(by: str, found: Report, names: dict[str, Tally]) -> None:
+    if by in STEPS:
+        write_steps(by, found.hours)
+    elif by == REASON:
+        write_reasons(found.total)
+    else:
+        write_names(NAMES[by], names)
+
+
+def _write_json(found: Report, by: str | None, names: dict[str, Tally]) -> None:
+    document: dict[str, object] = {"since": found.since, "until": found.until}
+    document |= figure_document(found.total)
+    numbers = {"waiting": found.waiting, "passed": found.passed}
+    document["records"] = {**numbers, "counted_at": found.counted}
+    step = by if by in STEPS else Step.HOUR.value
+    document[f"{step}s"] = [{step: start, **figure_document(one)} for start, one in found.hours]
+    if by in NAMES:
+        document[by.replace("-", "_")] = [
+            {"name": name or None, **tally_document(of)} for name, of in names.items()
+        ]
+    document["switch"] = switch_json(found.switch)
+    document["no_figures"] = found.no_figures
+    document["not_counted"] = [reason.value for reason in NOT_COUNTED]
+    write_json(document)
+
+
+def figure_document(of: Summary) -> dict[str, object]:
+    """Return the figures as JSON has them."""
     return {
-        "stopped": of.stopped,
+        "never_came_back": {
+            "count": of.stopped,
+            **{word.replace("-", "_"): number for word, number in of.never.items()},
+        },
         "delayed": {
             "count": of.retried,
-            "median_seconds": of.median_delay,
+            "median_at_most_seconds": of.median_bound,
             "mean_seconds": of.mean_delay,
             "share": None if of.share is None else round(of.share, 4),
         },
@@ -82,6 +137,7 @@ def _document(of: Summary) -> dict[str, object]:
         "observed": _answers(of.observed),
         "forgotten_after_passing": of.delayed,
         "evicted": of.evicted,
+        "released": of.released,
     }
 
 
@@ -90,11 +146,9 @@ def _answers(counts: dict[str, int]) -> dict[str, object]:
     return {"count": sum(counts.values()), "by_reason": reasons}
 
 
-def _lines(of: Summary, waiting: int, passed: int) -> list[tuple[str, str]]:
-    lines = [
-        ("stopped", f"{of.stopped} triplets were forgotten that never came back"),
-        *_delayed(of),
-    ]
+def figure_lines(of: Summary) -> list[tuple[str, str]]:
+    """Return the figures in words, as names and values."""
+    lines = [*_never(of), *_delayed(of)]
     for name, counts in (
         ("let in at once", of.at_once),
         ("refused", of.refused),
@@ -106,39 +160,32 @@ def _lines(of: Summary, waiting: int, passed: int) -> list[tuple[str, str]]:
         lines.append(("only observed", f"{sum(of.observed.values())} would not have been let in"))
         lines += [(f"  {reason}", str(count)) for reason, count in of.observed.items()]
     if of.evicted:
-        lines.append(("evicted", f"{of.evicted} waiting triplets had to make room"))
-    return [*lines, ("records now", f"{waiting} waiting for a retry, {passed} passed")]
+        lines.append(("evicted", f"{_waiting(of.evicted)} had to make room"))
+    if of.released:
+        lines.append(("released", f"{_waiting(of.released)}, by admins (greylag release)"))
+    return lines
+
+
+def _waiting(number: int) -> str:
+    return f"{number} waiting triplet{'' if number == 1 else 's'}"
+
+
+def _never(of: Summary) -> list[tuple[str, str]]:
+    lines = [("never came back", str(of.stopped))]
+    if of.stopped:
+        lines += [
+            (f"  {CLASSES[word]}", f"{number} ({number / of.stopped:.1%})")
+            for word, number in of.never.items()
+        ]
+    return lines
 
 
 def _delayed(of: Summary) -> list[tuple[str, str]]:
-    mean, share, bound = of.mean_delay, of.share, of.median_bound
+    mean, share, half = of.mean_delay, of.share, half_waited(of, span)
     if mean is None or share is None:
         return [("delayed", str(of.retried))]
-    half = f"more than {span(WAITED_BOUNDS[-1])}" if bound is None else f"at most {span(bound)}"
     return [
         ("delayed", f"{of.retried} ({share:.1%} of what was let in)"),
         ("  half of them by", f"{half} (the median)"),
         ("  on average by", f"{span(mean)} (the mean)"),
     ]
-
-
-_HOUR_HEADER = (
-    "hour",
-    "stopped",
-    "delayed",
-    "median delay",
-    "let in at once",
-    "refused",
-    "deferred",
-)
-
-
-def _hour_row(hour: int, of: Summary) -> tuple[str, ...]:
-    median = of.median_delay
-    return (
-        moment(hour),
-        str(of.stopped),
-        str(of.retried),
-        "" if median is None else span(median),
-        *(str(sum(counts.values())) for counts in (of.at_once, of.refused, of.deferred)),
-    )

@@ -7,17 +7,15 @@ from pathlib import Path
 
 import click
 
-from greylag.cli import smtpplugins
+from greylag.admin import smtpplugins
+from greylag.admin.folder import KEPT, Folder, is_ours
 from greylag.cli.common import NOTHING, CommandError
-from greylag.cli.folder import Folder
 from greylag.cli.old_names import check_old_names, sbin_option, take_back
 from greylag.cli.plugins import (
-    KEPT,
     ONESHOTS,
     PLUGINS,
     dry_run_option,
     home_option,
-    is_ours,
     opened,
 )
 

@@ -1,6 +1,6 @@
 """The lists: what an entry names, which entries speak about an attempt, and which one decides.
 
-The precedence is that of docs/reasons.md, "The lists": addresses, names of clients, senders, then
+The precedence is that of reasons.md, "The lists": addresses, names of clients, senders, then
 recipients; a mailbox before its domain, the longest prefix and the longest name first. Of entries
 for the same subject, the one with the highest number decides. Stores number them so that this is
 the newest. In the old tables it is the first row, as in the old program.

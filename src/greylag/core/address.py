@@ -20,11 +20,14 @@ as the tag changes each day: `prvs=TAG=user@domain` and `prvs=user/TAG@domain` a
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 
 from greylag.core.escape import escapes
 
 MAX_LENGTH = 255  # characters: varchar(255) in the old plugin's tables (store/mysql/schema.py)
 PREFIX = b"prvs="  # of a sender with a BATV tag
+# Recipients of at most so many bytes are kept, so many of them: some 2 MB at most.
+_LONGEST_KEPT, _KEPT = 256, 4096
 _DIGEST_BYTES = 20  # 160 bits: no two long addresses collide, even if chosen to
 _PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x5C)
 ESCAPES = escapes(_PLAIN)  # of each byte
@@ -157,6 +160,10 @@ def normalise(sender: bytes) -> bytes:
 
 def recipient_of(raw: bytes) -> tuple[str, str, Spelling]:
     """Return the canonical form of a recipient, its domain, and how sure that is."""
+    return _kept_recipient(raw) if len(raw) <= _LONGEST_KEPT else _recipient_of(raw)
+
+
+def _recipient_of(raw: bytes) -> tuple[str, str, Spelling]:
     lowered = raw.lower()
     if len(lowered) <= MAX_LENGTH and not lowered.translate(None, _ORDINARY):
         text = lowered.decode("ascii")
@@ -164,6 +171,10 @@ def recipient_of(raw: bytes) -> tuple[str, str, Spelling]:
         if local and "@" not in domain and "." in domain and ".." not in f".{domain}.":
             return text, domain, _CLEAR  # nearly every recipient: what follows takes twice as long
     return canonical(raw), *domain_of(raw)
+
+
+# A server's own mailboxes get nearly all of its mail.
+_kept_recipient = lru_cache(_KEPT)(_recipient_of)
 
 
 def domain_of(recipient: bytes) -> tuple[str, Spelling]:

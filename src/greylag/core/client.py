@@ -8,7 +8,7 @@ Other IPv6 addresses hold an IPv4 address, too (`host_of`): those of translators
 
 from __future__ import annotations
 
-IPV4_BYTES, _IPV6_BYTES = 4, 16  # of a packed address
+IPV4_BYTES, IPV6_BYTES = 4, 16  # of a packed address
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 # No leading zeros: some readers take them for octal.
 _OCTETS = {b"%d" % octet: octet for octet in range(256)}
@@ -93,7 +93,7 @@ def _overlap(packed: bytes, prefix: int, start: bytes, bits: int) -> bool:
 
 def is_packed(address: bytes) -> bool:
     """Tell whether bytes, such as those of a database, can be a packed address."""
-    return len(address) in (IPV4_BYTES, _IPV6_BYTES)
+    return len(address) in (IPV4_BYTES, IPV6_BYTES)
 
 
 def network(packed: bytes, prefix: int) -> bytes:
@@ -115,7 +115,8 @@ def last_address(packed: bytes, prefix: int) -> bytes:
 def format_address(packed: bytes) -> str:
     """Return the usual text of a packed address (RFC 5952 for IPv6)."""
     if len(packed) == IPV4_BYTES:
-        return ".".join(str(byte) for byte in packed)
+        one, two, three, four = packed
+        return f"{one}.{two}.{three}.{four}"
     from ipaddress import IPv6Address
 
     return str(IPv6Address(packed))

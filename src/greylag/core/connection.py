@@ -6,20 +6,23 @@
        provider, trusted (with any sender domain), dnswl, unsuspicious, observed
 
 A connection has a record as a triplet has. `connection_of` makes its key. The order is that of the
-old program, which did not look at RELAYCLIENT and knew no IPv6 (docs/properties.md, faults 4 and 2
+old program, which did not look at RELAYCLIENT and knew no IPv6 (properties.md, faults 4 and 2
 of jgreylist).
 """
 
 from __future__ import annotations
 
 from greylag.core.client import IPV4_BYTES, host_of, parse_address
-from greylag.core.policy import Policy
+from greylag.core.evidence import Kind
+from greylag.core.policy import IdentityBy, Policy, with_evidence
 from greylag.core.question import Question
 from greylag.core.triplet import connection_of
-from greylag.core.value import value
+from greylag.core.value import replace, value
 from greylag.core.verdict import Decision, Reason, Verdict
 
 HOLD = 120  # seconds: the old program's default
+# The old cleaner removes a client that never came back after a day (jgreylist-clean.md).
+_AT_LEAST_AFTER_HOLD = 86400
 _IPV4_BITS = 32
 
 
@@ -54,3 +57,16 @@ def precheck_connection(connection: Connection, policy: Policy) -> Decision | Qu
     prefix = _IPV4_BITS if by_address else policy.prefix_of(client)
     key = connection_of(client, prefix)
     return Question(client, key, "", policy, connection=True, carrier=carrier)
+
+
+def held(policy: Policy, hold: int) -> Policy:
+    """Return the policy of connections, with a delay and a retry window of their own.
+
+    They have no sender and no recipient, so SPF, correspondents and traps say nothing of them.
+    """
+    window = max(policy.retry_window, hold + _AT_LEAST_AFTER_HOLD)
+    by = IdentityBy.NONE if policy.identity is IdentityBy.SPF else policy.identity
+    changed = with_evidence(replace(policy, identity=by, correspondents=0, trapped_for=0))
+    evidence = changed.evidence - {Kind.SPF}
+    times = {"delay": hold, "retry_window": window}
+    return replace(changed, **times, explicit=False, evidence=evidence)

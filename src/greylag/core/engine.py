@@ -19,7 +19,7 @@
 Who has a record that decides, or is spared without evidence, needs none. What is not known spares
 nobody. Steps are pure: `now` is an argument (whole Unix seconds), and the changes that they ask for
 are part of the Decision. The rules are those of the old plugin and of RFC 6647 section 5. Where
-greylag differs, docs/moving.md and docs/rfc6647.md say why.
+greylag differs, docs/start/moving.md and docs/inside/rfc6647.md say why.
 """
 
 from __future__ import annotations
@@ -31,15 +31,7 @@ from greylag.core.client import IPV4_BYTES, host_of, network, parse_address
 from greylag.core.evidence import Kind, Needs
 from greylag.core.policy import Greylist, NullSender, Policy
 from greylag.core.question import Question
-from greylag.core.record import (
-    CLOCK_TOLERANCE,
-    Blocked,
-    Change,
-    Created,
-    Noted,
-    Passed,
-    Record,
-)
+from greylag.core.record import CLOCK_TOLERANCE, Blocked, Change, Created, Noted, Passed, Record
 from greylag.core.sparing import (
     earned,
     observed,
@@ -200,18 +192,11 @@ def _by_record(
     if not _too_early(question, record, now):
         return _passed(question, record, key, now, others)
     if question.expected is not None:
-        return Decision(_PASS, Reason.EXPECTED, record=record, entry=question.expected)
+        return Decision(_PASS, Reason.EXPECTED, record=record, entry=question.expected, waiting=key)
     # Moves neither first_seen nor the expiry: retrying early is neither punished nor
     # rewarded (RFC 6647 5.2).
-    return Decision(
-        Verdict.DEFER,
-        Reason.EARLY,
-        retry_after=_until(question, record) - now,
-        at_data=question.at_data,
-        changes=(Blocked(key),),
-        record=record,
-        client=question.told_client,
-    )
+    wait = _until(question, record) - now
+    return _deferred(question, Reason.EARLY, wait, (Blocked(key),), record)
 
 
 def _passed(
@@ -231,7 +216,9 @@ def _passed(
     if question.earns_trust:
         changes += tuple(Noted(k, now, expires) for k in earned(question, others, now))
     waited = now - record.first_seen
-    return Decision(_PASS, Reason.RETRIED, waited=waited, changes=changes, record=record)
+    # A pool's record does not say from which network the deferral was that has an id.
+    told = question.id if key is question.triplet else ""
+    return Decision(_PASS, Reason.RETRIED, waited=waited, changes=changes, record=record, id=told)
 
 
 def _by_pool(question: Question, others: Records, now: int) -> Decision | None:
@@ -274,24 +261,37 @@ def _first_contact(question: Question, record: Record | None, now: int) -> Decis
     client = b"" if question.connection else question.client
     keys = (question.triplet, *(() if question.pooled is None else (question.pooled,)))
     changes = tuple(Created(key, now, defer_until, expires, client) for key in keys)
+    return _deferred(question, Reason.NEW, policy.delay, changes, record)
+
+
+def _deferred(
+    question: Question,
+    reason: Reason,
+    wait: int,
+    changes: tuple[Change, ...],
+    record: Record | None,
+) -> Decision:
     return Decision(
         Verdict.DEFER,
-        Reason.NEW,
-        retry_after=policy.delay,
+        reason,
+        retry_after=wait,
         at_data=question.at_data,
         changes=changes,
         record=record,
         client=question.told_client,
+        id=question.id,
     )
 
 
 def unanswered(question: Question, on_failure: Verdict) -> Decision:
     """Answer where the store does not (RFC 6647 8.2): let in, or defer if so configured."""
+    deferred = on_failure is Verdict.DEFER
     return Decision(
         on_failure,
         Reason.STORE_UNAVAILABLE,
-        retry_after=question.policy.delay if on_failure is Verdict.DEFER else 0,
+        retry_after=question.policy.delay if deferred else 0,
         client=question.told_client,
+        id=question.id if deferred else "",
     )
 
 

@@ -2,22 +2,32 @@
 
 A figure is a name and a number. Names: `pass:known`, `defer:new`, ... (verdict and reason);
 `observed:new`, ... (the reason why it would not have been let in, where greylisting only observes);
-the histogram of the delay that greylisting added to mail which then passed; and the fate of
-triplets when they are forgotten. `core.summary` reads them.
+the histogram of the delay that greylisting added to mail which then passed; the fate of triplets
+when they are forgotten; and what became of those that never came back, as far as it is known
+(`core.fates`); and what the history left out. `core.summary` reads them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from greylag.core.history import NEVER_CAME_BACK
 from greylag.core.identity import is_network
 from greylag.core.record import Record
+from greylag.core.triplet import Triplet
 from greylag.core.verdict import Decision, Reason, Verdict
 
+MOST_OF_FIGURE = 1 << 53  # it grows no further: sums fit into any column and any float
 HOUR = 3600
-STOPPED = "fate:stopped"  # never came back after the delay: what greylisting stopped
+STOPPED = "fate:stopped"  # never came back after the delay: by far not all of it is spam
+# What became of these; together they are as many as STOPPED.
+NEVER = {outcome: f"never:{outcome.value}" for outcome in NEVER_CAME_BACK}
 DELAYED = "fate:delayed"  # had passed: mail that was delayed once
 # Was waiting for its retry when room had to be made, or was not recorded: see service.quota.
 EVICTED = "fate:evicted"
+RELEASED = "released"  # deferred mail whose next retry an admin let in
 OBSERVED = "observed:"  # and the reason
+SKIPPED = "history:skipped"  # first contacts of a flood that the history leaves out
 WAITED_SECONDS = "waited:seconds"  # sum over all first passes
 
 # Upper bounds in seconds. Real senders' second and third tries fall between 1 minute and some
@@ -82,3 +92,8 @@ def has_fate(network: bytes) -> bool:
     That of a pool stands beside that of a network, which is counted. Others are no mail at all.
     """
     return is_network(network)
+
+
+def pools_of(waiting: Iterable[Triplet]) -> int:
+    """Return how many of these records are no mail of a network: they take room, but no more."""
+    return sum(not has_fate(one.network) for one in waiting)

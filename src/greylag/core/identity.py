@@ -53,6 +53,7 @@ class Pool:
         return f"{self.kind.name.lower()}:{self.name}"
 
 
+_OF_ADDRESS = bytes((PoolKind.ADDRESS.value,))
 _IPV6_PREFIX = 64  # one customer has a /64 (RFC 6177)
 USERS = Pool(PoolKind.USERS, "users").packed
 
@@ -66,7 +67,7 @@ def prefix_of_address(client: bytes) -> int:
 def of_address(client: bytes) -> bytes:
     """Return what stands for a packed client address alone (IPv6: for its /64)."""
     address = client if len(client) == IPV4_BYTES else network(client, _IPV6_PREFIX)
-    return Pool(PoolKind.ADDRESS, format_address(address)).packed
+    return (_OF_ADDRESS + format_address(address).encode()).ljust(_SHORTEST, b"\0")
 
 
 def is_network(identity: bytes) -> bool:

@@ -10,13 +10,14 @@ from greylag.core.duration import format_duration
 from greylag.core.evidence import Kind
 from greylag.core.oldname import old_sender
 from greylag.core.signs import Sign
-from greylag.core.stable import mailbox_of, stable
+from greylag.core.stable import mailbox_of, stable, stable_name
 from greylag.core.value import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from greylag.core.suffixes import Suffixes
 
+_AFTER_ALL = 1 << 62  # a time after all that are written
 RECORD_SIZE = 130  # bytes that a record may take in SQLite, on average: with ordinary addresses 93
 
 
@@ -24,7 +25,7 @@ class NullSender(Enum):
     """When the null sender (bounces, call-outs) is deferred.
 
     At DATA by default: call-outs, which stop after RCPT, then succeed (RFC 6647 4.2,
-    docs/qmail.md). `rcpt` is what the old plugin did.
+    docs/start/qmail.md). `rcpt` is what the old plugin did.
     """
 
     DATA = "data"
@@ -86,7 +87,7 @@ class Policy:
     # Deferred at DATA like the null sender. A server that asks with these whether an address exists
     # would defer our mail while we defer its question. `name@` is that mailbox of any domain.
     probe_senders: tuple[str, ...] = PROBE_SENDERS
-    # Greylist only what the lists name (docs/configuration.md, policy.explicit).
+    # Greylist only what the lists name (docs/reference/configuration.md, policy.explicit).
     explicit: bool = False
     # Take senders without what changes from mail to mail (`core.stable`): lists and bulk senders
     # would be new with each mail.
@@ -118,9 +119,9 @@ class Policy:
 
     def sender_name(self, raw: bytes, recipient: bytes = b"") -> str:
         """Return the name in keys of a sender who writes to a recipient."""
-        if self.normalise:
-            raw = stable(raw, recipient)
-        return old_sender(raw) if self.old_tables else sender_of(raw)
+        if self.old_tables:
+            return old_sender(stable(raw, recipient) if self.normalise else raw)
+        return stable_name(raw, recipient) if self.normalise else sender_of(raw)
 
     def recipient_name(self, raw: bytes) -> str:
         """Return the name of a recipient in keys."""
@@ -188,7 +189,7 @@ def with_evidence(policy: Policy) -> Policy:
         if policy.identity is not IdentityBy.NONE:
             kinds.add(Kind.SPF)
         if policy.identity is not IdentityBy.NONE or policy.trusts:
-            kinds.add(Kind.NAMES)  # bots have none (`core.sparing.is_named`)
+            kinds.add(Kind.NAMES)  # bots have none (`core.sparing`)
         if policy.greylist is Greylist.SUSPICIOUS:
             signs = policy.signs & _EVIDENCE_OF_SIGNS.keys()
             kinds |= {_EVIDENCE_OF_SIGNS[sign] for sign in signs}
@@ -200,13 +201,30 @@ def with_evidence(policy: Policy) -> Policy:
 
 
 @value
+class Kept:
+    """How much of the history of deferred mail is kept."""
+
+    seconds: int = 30 * 86400  # 0: nothing is remembered
+    most: int = 5_000_000  # deferrals
+
+    def since(self, now: int) -> int:
+        """Return the first contact from which on a deferral stays; off: none does."""
+        return now - self.seconds if self.seconds else _AFTER_ALL
+
+    def actions_since(self, now: int) -> int:
+        """Return from when on it stays what admins did, which is no mail; off: as by default."""
+        return now - (self.seconds or Kept().seconds)
+
+
+@value
 class Room:
-    """How many records there may be; see `service.quota`."""
+    """How many records there may be (see `service.quota`), and what is kept beside them."""
 
     total: int = 5_000_000  # that wait for a retry: 650 MB in SQLite
     per_network: int = 10_000  # a large site sees some thousand of a big sender in two days
     # That have passed: a large site sees some ten thousand of a big sender in 36 days.
     passed_per_network: int = 100_000
+    history: Kept = Kept()
 
     @property
     def total_size(self) -> int:

@@ -7,6 +7,7 @@ from greylag.core.client import translated
 from greylag.core.evidence import NO_EVIDENCE, Evidence, Kind
 from greylag.core.names import host_name
 from greylag.core.policy import Policy
+from greylag.core.shortid import short_id, shown_id
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
 
@@ -68,11 +69,23 @@ class Question:
         return self.carrier or self.client
 
     @property
+    def id(self) -> str:
+        """Return the short id as it is shown; a connection has none.
+
+        It is always of the client's own network, though a pool's record may decide.
+        """
+        return "" if self.connection else shown_id(short_id(self.triplet))
+
+    @property
     def names(self) -> tuple[str, ...] | None:
         """Return the confirmed names of the client: () for none, None where they are not known."""
+        return self.names_by(self.evidence)
+
+    def names_by(self, evidence: Evidence) -> tuple[str, ...] | None:
+        """Return the same by this evidence. Where it has none, the mail server may tell a name."""
         if not self.host_is_sure:
             return ()
-        found = self.evidence.get(Kind.NAMES)
+        found = evidence.get(Kind.NAMES)
         if isinstance(found, tuple):
             return found
         told = b"" if self.attempt is None else self.attempt.confirmed_name

@@ -8,7 +8,7 @@ no store has to read a record before it counts.
 from __future__ import annotations
 
 from greylag.core.triplet import Triplet
-from greylag.core.value import value
+from greylag.core.value import replace, value
 
 # A first contact further ahead than this was written by a clock that was wrong. The record is
 # ignored: else the sender would be deferred until that time comes. Clocks of servers differ by a
@@ -80,14 +80,26 @@ class Noted:
         return Record(self.at, self.at, self.expires, passed=self.count)
 
 
-Change = Created | Blocked | Passed | Noted
+@value
+class Freed:
+    """An admin let a record that waits in early: its next retry passes from `at` on.
+
+    (`core.history.Released` tells the history of the same.)
+    """
+
+    triplet: Triplet
+    at: int  # Unix time
+
+
+Change = Created | Blocked | Passed | Noted | Freed
 
 
 def applied(change: Change, record: Record | None, now: int) -> Record | None:
     """Return the record after a change.
 
     A `Created` or `Noted` replaces a record that is no longer live. A `Blocked` or `Passed` makes
-    no record where it was deleted meanwhile.
+    no record where it was deleted meanwhile. A `Freed` is about a live record that waits: the
+    earliest moment holds, so it does not matter which of two comes first.
     """
     if isinstance(change, Noted):
         if record is None or not record.live(now):
@@ -101,6 +113,9 @@ def applied(change: Change, record: Record | None, now: int) -> Record | None:
         return None
     if isinstance(change, Passed):
         return _counted(record, passed=change.count, expires=change.expires)
+    if isinstance(change, Freed):
+        waits = not record.passed and record.live(now)
+        return replace(record, defer_until=min(record.defer_until, change.at)) if waits else record
     return _counted(record, blocked=change.count)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from greylag.core.dynamic import looks_dynamic
 from greylag.core.evidence import Kind
 from greylag.core.value import value
 
@@ -39,6 +40,7 @@ class Found:
 
     sign: Sign
     source: str
+    known: bool = True  # it is known that the client shows it
 
 
 def most_signs(policy: Policy) -> int:
@@ -54,6 +56,16 @@ def signs_of(question: Question) -> list[Found]:
     return [found for found in _signs(question, question.policy.dnsbl) if found.sign in counted]
 
 
+def known_signs(question: Question) -> tuple[str, ...]:
+    """Return the words of all signs that this attempt surely shows, whichever count.
+
+    So history says the same of a client whatever the policy is, and where nothing was asked of DNS
+    nobody is suspected for that.
+    """
+    found = _signs(question, has_dnsbl=True)
+    return tuple(one.sign.value for one in found if one.known)
+
+
 def _signs(question: Question, has_dnsbl: bool) -> Iterator[Found]:
     yield from _of_names(question)
     yield from _of_helo(question)
@@ -61,7 +73,7 @@ def _signs(question: Question, has_dnsbl: bool) -> Iterator[Found]:
     if has_dnsbl:
         zones = question.evidence.get(Kind.DNSBL)
         if zones is None:
-            yield Found(Sign.DNSBL, "it is not known whether a zone lists the client")
+            yield Found(Sign.DNSBL, "it is not known whether a zone lists the client", known=False)
         elif isinstance(zones, tuple) and zones:
             yield Found(Sign.DNSBL, f"listed by {', '.join(zones)}")
     if question.triplet.sender and question.triplet.sender == question.triplet.recipient:
@@ -69,23 +81,26 @@ def _signs(question: Question, has_dnsbl: bool) -> Iterator[Found]:
 
 
 def _of_names(question: Question) -> Iterator[Found]:
-    from greylag.core.dynamic import looks_dynamic  # only where signs count
-
     names = question.names
     if names is None:
-        yield Found(Sign.NO_NAME, "it is not known whether the client has a confirmed name")
-    elif not names:
+        yield Found(
+            Sign.NO_NAME, "it is not known whether the client has a confirmed name", known=False
+        )
+        return
+    if not names:
         yield Found(Sign.NO_NAME, "the client has no confirmed name")
-    elif all(looks_dynamic(name, question.client) for name in names):
+        return
+
+    if all(looks_dynamic(name, question.client) for name in names):
         yield Found(Sign.DYNAMIC_NAME, f"the client's name {names[0]} looks dynamic")
 
 
 def _of_helo(question: Question) -> Iterator[Found]:
-    from greylag.core.names import Helo, helo_of
-
     raw = question.attempt.helo if question.attempt is not None else b""
     if not raw:
         return  # the mail server does not tell it, or it is a connection
+    from greylag.core.names import Helo, helo_of
+
     kind = helo_of(raw, (*question.policy.our_names, question.domain))
     if kind is not Helo.NAME:
         yield Found(Sign.HELO, _HELO[kind.value])
@@ -101,10 +116,13 @@ _HELO = {
 def _of_spf(question: Question) -> Iterator[Found]:
     if question.connection:
         return
+    outcome = question.evidence.get(Kind.SPF)
+    if outcome is None:
+        yield Found(Sign.SPF, "it is not known what SPF says", known=False)
+        return
     from greylag.core.spf import Outcome, Result
 
-    outcome = question.evidence.get(Kind.SPF)
     if not isinstance(outcome, Outcome) or outcome.result is Result.TEMPERROR:
-        yield Found(Sign.SPF, "it is not known what SPF says")
+        yield Found(Sign.SPF, "it is not known what SPF says", known=False)
     elif outcome.result in (Result.FAIL, Result.SOFTFAIL):
         yield Found(Sign.SPF, f"SPF says {outcome.result.value}: {' '.join(outcome.terms)}")

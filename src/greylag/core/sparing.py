@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from greylag.core.accesslist import expected, provider, trap, wants
 from greylag.core.address import normalise
+from greylag.core.dynamic import looks_dynamic
 from greylag.core.evidence import Kind
 from greylag.core.identity import Pool, PoolKind, of_address
 from greylag.core.names import host_name
@@ -42,7 +43,7 @@ TRUST_TAKES = 86400  # seconds since the first of the first passes: not one nigh
 # First passes of an identity that may each have a domain of their own, where no number of them is
 # enough for all domains.
 MOST_DOMAINS = 10_000
-_PASS = Verdict.PASS
+_PASS, _NOBODY, _BY_NAME = Verdict.PASS, IdentityBy.NONE, IdentityBy.SPF_OR_NAME
 
 
 def heed(question: Question, entries: list[Entry], now: int) -> Question:
@@ -60,41 +61,46 @@ def heed(question: Question, entries: list[Entry], now: int) -> Question:
 
 def further(question: Question) -> list[Triplet]:
     """Return the keys of the other records that a first contact, or a first pass, rests on."""
-    policy = question.policy
+    policy, triplet, pooled = question.policy, question.triplet, question.pooled
     if question.lists_only or not policy.spares:
         return []
-    keys, pooled = [], question.pooled
+    address, keys = of_address(question.client), []
     if pooled is not None:
         keys.append(pooled)
     if policy.trusts:
         domain = question.sender_domain
-        for identity in (of_address(question.client), *([pooled.network] if pooled else [])):
-            keys += [trust_of(identity, ""), *([trust_of(identity, domain)] if domain else [])]
+        for identity in (address,) if pooled is None else (address, pooled.network):
+            keys.append(trust_of(identity, ""))
+            if domain:
+                keys.append(trust_of(identity, domain))
     if not question.connection:
         if policy.traps:
             keys.append(trapped_of(question.client))
-        if policy.correspondents and question.triplet.sender:
-            keys.append(sent_of(question.triplet.sender, question.triplet.recipient))
+        if policy.correspondents and triplet.sender:
+            keys.append(sent_of(triplet.sender, triplet.recipient))
     return keys
 
 
 def with_known(question: Question, evidence: Evidence) -> Question:
     """Return the question with evidence, and the pool of servers that it tells."""
-    known = replace(question, evidence=evidence)
-    pool = _pool_of(known)
-    return known if pool is None else replace(known, pooled=replace(known.triplet, network=pool))
+    pool, triplet = _pool_of(question, evidence), question.triplet
+    pooled = question.pooled
+    if pool is not None:
+        pooled = Triplet(pool, triplet.sender, triplet.recipient)
+    return replace(question, evidence=evidence, pooled=pooled)
 
 
-def _pool_of(question: Question) -> bytes | None:
+def _pool_of(question: Question, evidence: Evidence) -> bytes | None:
     by = question.policy.identity
-    if by is IdentityBy.NONE or not question.evidence or not question.host_is_sure:
+    if by is _NOBODY or not evidence or not question.host_is_sure:
         return None
-    if not is_named(question):
+    names = question.names_by(evidence)
+    if not _is_named(question, names):
         return None
-    return _by_spf(question) or (_by_name(question) if by is IdentityBy.SPF_OR_NAME else None)
+    return _by_spf(question, evidence) or (_by_name(question, names) if by is _BY_NAME else None)
 
 
-def is_named(question: Question) -> bool:
+def _is_named(question: Question, names: tuple[str, ...] | None) -> bool:
     """Tell whether the client has a confirmed name that does not look dynamic.
 
     Bots have none: their domains may list each of them in SPF, and each may come again for some of
@@ -103,18 +109,16 @@ def is_named(question: Question) -> bool:
     """
     if not question.policy.dns:
         return True
-    from greylag.core.dynamic import looks_dynamic  # only where something is asked of DNS
-
-    return not all(looks_dynamic(name, question.client) for name in question.names or ())
+    return not all(looks_dynamic(name, question.client) for name in names or ())
 
 
-def _by_spf(question: Question) -> bytes | None:
+def _by_spf(question: Question, evidence: Evidence) -> bytes | None:
     """Return the pool named after the sender's domain, or the HELO of the null sender.
 
     SPF has to pass by a term that is not too wide (`core.spf`): else a bot's own domain would
     make one sender of all bots.
     """
-    outcome, attempt = question.evidence.get(Kind.SPF), question.attempt
+    outcome, attempt = evidence.get(Kind.SPF), question.attempt
     if attempt is None or outcome is None or not getattr(outcome, "narrow", False):
         return None
     sender = attempt.sender or b""
@@ -122,12 +126,10 @@ def _by_spf(question: Question) -> bytes | None:
     return None if name is None else Pool(PoolKind.SPF, name).packed
 
 
-def _by_name(question: Question) -> bytes | None:
+def _by_name(question: Question, names: tuple[str, ...] | None) -> bytes | None:
     """Return the pool named after the organisation of a confirmed name that is not dynamic."""
-    from greylag.core.dynamic import looks_dynamic  # switched on by a setting
-
     suffixes = question.policy.suffixes
-    for name in question.names or ():
+    for name in names or ():
         organisation = None if suffixes is None else suffixes.organisation_of(name)
         if organisation and not looks_dynamic(name, question.client, organisation):
             return Pool(PoolKind.NAME, organisation).packed
@@ -139,27 +141,33 @@ def spared_at_once(question: Question, others: Records, now: int) -> Decision | 
     if question.expected is not None:
         return Decision(_PASS, Reason.EXPECTED, entry=question.expected)
     triplet = question.triplet
-    if question.policy.correspondents and triplet.sender:
+    if others and question.policy.correspondents and triplet.sender:
         sent = others.get(sent_of(triplet.sender, triplet.recipient))
         if sent is not None and sent.live(now):
             return Decision(_PASS, Reason.CORRESPONDENT, record=sent)
     if question.provider is not None:
         return Decision(_PASS, Reason.PROVIDER, entry=question.provider)
-    if not (question.policy.trusts and question.host_is_sure):
+    if not (others and question.policy.trusts and question.host_is_sure):
         return None
     decision = _trusted(question, of_address(question.client), others, now)
-    return decision if decision is not None and is_named(question) else None
+    return decision if decision is not None and _is_named(question, question.names) else None
 
 
 def spared(question: Question, others: Records, now: int) -> Decision | None:
-    """Let in a first contact that is spared."""
-    at_once = spared_at_once(question, others, now)
-    if at_once is not None:
-        return at_once
+    """Let in a first contact that is spared. For nearly all, `others` has no record."""
+    decision = spared_at_once(question, others, now) or _by_evidence(question, others, now)
+    pooled = question.pooled
+    record = None if decision is None or pooled is None else others.get(pooled)
+    if decision is None or record is None or record.passed or not record.live(now):
+        return decision
+    return replace(decision, waiting=pooled)
+
+
+def _by_evidence(question: Question, others: Records, now: int) -> Decision | None:
     if question.evidence.get(Kind.DNSWL) and question.host_is_sure:
         return Decision(_PASS, Reason.DNSWL)
     pool = None if question.pooled is None else question.pooled.network
-    decision = None if pool is None else _trusted(question, pool, others, now)
+    decision = _trusted(question, pool, others, now) if others and pool is not None else None
     return None if decision is None else replace(decision, pool=pool)
 
 
@@ -208,9 +216,11 @@ def trapped(question: Question, others: Records, now: int) -> Decision | None:
     policy = question.policy
     if question.connection or not policy.traps:
         return None
+    entry = question.trap if question.trap is not None and _is_caught(question) else None
+    if entry is None and not others:
+        return None
     key = trapped_of(question.client)
     record = others.get(key)
-    entry = question.trap if _is_caught(question) else None
     if entry is None and (record is None or not record.live(now)):
         return None
     pool = [] if question.pooled is None else [question.pooled.network]
@@ -218,15 +228,16 @@ def trapped(question: Question, others: Records, now: int) -> Decision | None:
         passed = others.get(trust_of(identity, ""))
         if passed is not None and passed.live(now):
             return None
-    until = now + policy.trapped_for
+    until, denied = now + policy.trapped_for, policy.trap is Trap.DENY
     return Decision(
-        Verdict.REJECT if policy.trap is Trap.DENY else Verdict.DEFER,
+        Verdict.REJECT if denied else Verdict.DEFER,
         Reason.TRAPPED,
-        retry_after=0 if policy.trap is Trap.DENY else policy.trapped_for,
+        retry_after=0 if denied else policy.trapped_for,
         changes=() if entry is None else (Noted(key, now, until),),
         record=record,
         entry=entry,
         client=question.told_client,
+        id="" if denied else question.id,
     )
 
 
@@ -263,6 +274,7 @@ def observed(question: Question, decision: Decision, now: int) -> Decision:
         retry_after=0,
         at_data=False,
         changes=changes,
+        id="",
     )
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from greylag.core.address import normalise
+from greylag.core.address import normalise, sender_of
 
 # Who is known writes again: for so many the answer is kept, if they are no longer than this.
 _KEPT, _LONGEST_KEPT = 4096, 256  # pairs; bytes of one
@@ -53,6 +53,12 @@ _BASE64 = _LETTERS + _DIGITS + b"+/-_."
 _BASE32 = _LETTERS + b"234567"
 
 
+def stable_name(sender: bytes, recipient: bytes) -> str:
+    """Return the canonical form of what stays the same of a sender."""
+    short = len(sender) + len(recipient) <= _LONGEST_KEPT
+    return _kept_name(sender, recipient) if short else _name(sender, recipient)
+
+
 def stable(sender: bytes, recipient: bytes) -> bytes:
     """Return what stays the same of a sender, or the sender as it is if all of it does."""
     short = len(sender) + len(recipient) <= _LONGEST_KEPT
@@ -73,7 +79,11 @@ def _stable(sender: bytes, recipient: bytes) -> bytes:
     return sender if found == lowered else found + at + domain
 
 
-_kept = lru_cache(_KEPT)(_stable)
+def _name(sender: bytes, recipient: bytes) -> str:
+    return sender_of(_stable(sender, recipient))
+
+
+_kept, _kept_name = lru_cache(_KEPT)(_stable), lru_cache(_KEPT)(_name)
 
 
 def _is_plain(local: bytes, domain: bytes, recipient: bytes) -> bool:

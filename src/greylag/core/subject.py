@@ -163,7 +163,7 @@ def parse_subject(text: str, *, domain: bool = False, mask: bool = False) -> Sub
     With `domain`, any name is a domain, also one without a dot. With `mask`, the host bits of a
     range are cleared; else a range that has some is an error. Raises ValueError with what was
     expected. The old plugin stored wrong values as rows that never match (its fault 6 in
-    docs/properties.md).
+    docs/inside/properties.md).
     """
     text = text.strip()
     if not text:

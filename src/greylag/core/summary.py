@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from greylag.core.figures import (
     DELAYED,
     EVICTED,
+    NEVER,
     OBSERVED,
+    RELEASED,
     STOPPED,
     WAITED_BOUNDS,
     WAITED_BUCKETS,
     WAITED_SECONDS,
 )
+from greylag.core.history import Outcome
 from greylag.core.value import value
 from greylag.core.verdict import Reason, Verdict
 
@@ -30,6 +33,8 @@ class Summary:
     delays: tuple[int, ...]  # the histogram: one number for each of WAITED_BUCKETS
     waited: int  # seconds, all delays together
     observed: dict[str, int]  # let in because greylisting only observes, by the reason instead
+    never: dict[str, int]  # the stopped, by the words of `core.history.NEVER_CAME_BACK`
+    released: int  # that an admin let in while they waited
 
     @property
     def retried(self) -> int:
@@ -47,6 +52,11 @@ class Summary:
         return {"stopped": self.stopped, "delayed": self.delayed, "evicted": self.evicted}
 
     @property
+    def likely_spam(self) -> int:
+        """Return how many of those that never came back are likely spam."""
+        return self.never[Outcome.LIKELY_SPAM.value]
+
+    @property
     def share(self) -> float | None:
         """Return which part of all that was let in had been delayed."""
         let_in = sum(self.let_in.values())
@@ -59,38 +69,30 @@ class Summary:
         return round(self.waited / count) if count else None
 
     @property
-    def median_delay(self) -> int | None:
-        """Estimate the median delay: evenly spread inside its bucket of the histogram.
-
-        Where one bucket has all of them, so that half may be just one, their mean is no further
-        off, and of one delay it is that one. Beyond the last bound nothing is known but that it was
-        longer: then that bound is returned.
-        """
-        half, mean = sum(self.delays) / 2, self.mean_delay
-        if mean is None:
-            return None
-        below = 0
-        lows = (0, *WAITED_BOUNDS)
-        for low, high, inside in zip(lows, WAITED_BOUNDS, self.delays, strict=False):
-            if inside == 2 * half and low <= mean <= high:
-                return mean
-            if inside and below + inside >= half:
-                return round(low + (high - low) * (half - below) / inside)
-            below += inside
-        return WAITED_BOUNDS[-1]
-
-    @property
     def median_bound(self) -> int | None:
         """Return a delay that half of them did not exceed: the bound of the median's bucket.
 
-        The estimate may be below a single delay that there was; this is never. It is None where
-        nothing was delayed, or where the median is beyond the last bound.
+        An estimate inside the bucket may be below a single delay that there was; this is never. It
+        is None where nothing was delayed, or where the median is beyond the last bound.
         """
+        bounds = self._median_bucket
+        return None if bounds is None else bounds[1]
+
+    @property
+    def median_over(self) -> int | None:
+        """Return a delay that more than half of them exceeded; None where nothing was delayed."""
+        bounds = self._median_bucket
+        return None if bounds is None else bounds[0]
+
+    @property
+    def _median_bucket(self) -> tuple[int, int | None] | None:
+        """Return between which bounds the median lies; beyond the last one there is no upper."""
         below, half = 0, sum(self.delays) / 2
-        for bound, inside in zip(WAITED_BOUNDS, self.delays, strict=False):
+        lows, highs = (0, *WAITED_BOUNDS), (*WAITED_BOUNDS, None)
+        for low, high, inside in zip(lows, highs, self.delays, strict=True):
             below += inside
             if half and below >= half:
-                return bound
+                return low, high
         return None
 
 
@@ -106,7 +108,18 @@ def summarised(figures: Mapping[str, int]) -> Summary:
         tuple(figures.get(name, 0) for name in WAITED_BUCKETS),
         figures.get(WAITED_SECONDS, 0),
         _by_reason(figures, OBSERVED),
+        _never(figures),
+        figures.get(RELEASED, 0),
     )
+
+
+def _never(figures: Mapping[str, int]) -> dict[str, int]:
+    """Return what became of the stopped. Hours of older versions have no classes: unknown."""
+    found = {outcome.value: figures.get(name, 0) for outcome, name in NEVER.items()}
+    known = sum(found.values()) - found[Outcome.UNKNOWN.value]
+    rest = figures.get(STOPPED, 0) - known
+    found[Outcome.UNKNOWN.value] = max(rest, found[Outcome.UNKNOWN.value])
+    return found
 
 
 def _by_reason(figures: Mapping[str, int], start: str) -> dict[str, int]:

@@ -84,6 +84,7 @@ def value(cls: type[T]) -> type[T]:
 
 
 def replace(item: T, **changes: Any) -> T:
-    """Copy a value with some fields changed; an unknown field is a TypeError."""
-    fields = {name: getattr(item, name) for name in type(item).__slots__}  # type: ignore[attr-defined]
+    """Copy a value, or a named tuple, with some fields changed; an unknown one is a TypeError."""
+    names = type(item).__match_args__  # type: ignore[attr-defined]
+    fields = {name: getattr(item, name) for name in names}
     return type(item)(**(fields | changes))

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
+    from greylag.core.triplet import Triplet
+
 
 class Verdict(Enum):
     """What the mail server is told: let in, refuse for now, refuse for good."""
@@ -93,7 +95,7 @@ class Reason(Enum):
     NOT_LISTED = _row(
         "not-listed", _PASS, "explicit mode: no list names this client or recipient domain"
     )
-    OFF = _row("off", _PASS, "greylisting is off for this recipient")
+    OFF = _row("off", _PASS, "greylisting is off: by a setting, or by `greylag off`")
     NULL_SENDER = _row("null-sender", _PASS, "the null sender is never deferred under this policy")
     NO_REVERSE_DNS = _row(
         "no-reverse-dns",
@@ -194,3 +196,6 @@ class Decision:
     instead: Reason | None = None  # of `observed`: why it would not have been let in
     pool: bytes | None = None  # whose record decided in place of the network's
     client: bytes = b""  # packed, as the mail server told it; empty where it may be unreadable
+    waiting: Triplet | None = None  # whose record waits, while this is let in for another reason
+    # The short id of a deferral (`core.shortid`), also where it passes now; a connection has none.
+    id: str = ""

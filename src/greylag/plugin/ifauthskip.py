@@ -1,7 +1,7 @@
 """The `ifauthskip` plugin (also `skipifauth`): a client that has logged in is not greylisted.
 
 Prints `N` (accept this RCPT, run no further plugin for it) where SMTPAUTHUSER is set and not
-empty. See docs/ifauthskip.md.
+empty. See docs/reference/ifauthskip.md.
 """
 
 from __future__ import annotations

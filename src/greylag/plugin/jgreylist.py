@@ -4,7 +4,7 @@
 
 Either the program named by our arguments is executed in our place, with the descriptors and the
 environment that we were given, or the client is told in a conversation of our own that it is not
-let in. Whatever goes wrong in greylag lets it in. See docs/jgreylist.md.
+let in. Whatever goes wrong in greylag lets it in. See docs/start/jgreylist.md.
 """
 
 from __future__ import annotations
@@ -209,10 +209,9 @@ def _decided(log: Log, config: bytes | None, ends_at: float) -> tuple[Connection
 
 def _by_the_tree(connection: Connection, directory: bytes, log: Log) -> Decision:
     """Decide by the old program's own files, and as it did by nothing else."""
-    from greylag.core.connection import precheck_connection
+    from greylag.core.connection import held, precheck_connection
     from greylag.core.policy import Policy
     from greylag.service import Service
-    from greylag.service.policies import held
     from greylag.store.tree import open_tree
 
     path = os.fsdecode(directory)

@@ -165,4 +165,5 @@ def service_of(settings: Settings, log: Log, ends_at: float) -> Service:
         on_failure=settings.on_failure,
         gather=gather_of(settings.dns, log.caution),
         ends_at=ends_at,
+        history=settings.room.history.seconds > 0,
     )

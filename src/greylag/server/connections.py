@@ -1,14 +1,16 @@
 """The connections of each listener: how many there may be, and how many of one peer.
 
 Each listener has a share of its own, so that idle connections at one shut nobody out at another
-(T42). The shares are cut to what the system lets the process open.
+(T42). Where it is used up, who asks nothing gives way to who comes; a mail server opens another
+connection when it needs one. The shares are cut to what the system lets the process open.
 """
 
 from __future__ import annotations
 
 import resource
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic
 
 from greylag.core.client import IPV4_BYTES, parse_address
 from greylag.core.value import value
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 # Descriptors: store, log, listeners, metrics, what is being closed; and for queries to DNS.
 OWN = 128 + AT_ONCE * MOST_SERVERS
 HANDING_OVER = 1024  # connections of those who hand a client over, and have not said anything
+_LOOKS = 32  # connections that are looked at for one that gives way: a flood must cost little
 _PEER_BYTES = 8  # of an IPv6 address: whoever has one of a /64 has all
 
 
@@ -66,6 +69,32 @@ def _level(room: int, wanted: Sequence[int]) -> int:
     return left[-1]
 
 
+class _Queue:
+    """Connections, of which some are looked at each time that one has to give way."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[Session, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def add(self, session: Session) -> None:
+        self._sessions[session] = None
+
+    def discard(self, session: Session) -> None:
+        self._sessions.pop(session, None)
+
+    def idle(self, now: float) -> Session | None:
+        """Of some, return the one that has asked nothing for longest, if any gives way."""
+        oldest: Session | None = None
+        for _ in range(min(_LOOKS, len(self._sessions))):
+            session = next(iter(self._sessions))
+            self._sessions.move_to_end(session)
+            if session.gives_way(now) and (oldest is None or session.asked < oldest.asked):
+                oldest = session
+        return oldest
+
+
 class Connections:
     """The connections of one listener."""
 
@@ -73,7 +102,8 @@ class Connections:
         self._place = place
         self._journal = journal
         self._peers: dict[Session, bytes] = {}
-        self._numbers: Counter[bytes] = Counter()
+        self._all = _Queue()
+        self._of_peer: defaultdict[bytes, _Queue] = defaultdict(_Queue)
         self.taken = 0  # connections that the loop has taken in, let in or not
 
     def use(self, limits: Limits, most: int) -> None:
@@ -86,31 +116,45 @@ class Connections:
         return iter(self._peers)
 
     def admit(self, session: Session, peer: object) -> bool:
-        """Take a connection in, unless there are too many; `peer` is its address and port."""
+        """Take a connection in, unless there are too many; `peer` is its address and port.
+
+        Of too many, an idle one is closed instead: of the same peer, where that has too many.
+        """
         self.taken += 1
         address = str(peer[0]) if isinstance(peer, tuple) else ""  # none on a unix socket
         key = _key(address)
-        if len(self._peers) >= self._most:
-            self._refuse({"limit": self._most})
-            return False
-        if key and self._numbers[key] >= self._most_of_peer:
-            self._refuse({"limit": self._most_of_peer, "peer": address})
+        same = self._of_peer.get(key) if key else None
+        if same is not None and len(same) >= self._most_of_peer:
+            if not self._make_room(same, {"limit": self._most_of_peer, "peer": address}):
+                return False
+        elif len(self._peers) >= self._most and not self._make_room(
+            self._all, {"limit": self._most}
+        ):
             return False
         self._peers[session] = key
-        self._numbers[key] += 1
+        self._all.add(session)
+        self._of_peer[key].add(session)
+        return True
+
+    def _make_room(self, queue: _Queue, why: Mapping[str, str | int]) -> bool:
+        """Close one that is idle, if there is any; `why` is what is told."""
+        event: dict[str, bytes | str | int] = {"event": "too-many-connections"}
+        self._journal.rarely(WARN, {**event, "place": self._place, **why})
+        session = queue.idle(monotonic())
+        if session is None:
+            return False
+        session.abort()
+        self.leave(session)
         return True
 
     def leave(self, session: Session) -> None:
         """Forget a connection that has ended, or was not let in."""
         key = self._peers.pop(session, None)
         if key is not None:
-            self._numbers[key] -= 1
-            if not self._numbers[key]:
-                del self._numbers[key]
-
-    def _refuse(self, why: dict[str, bytes | str | int]) -> None:
-        event: dict[str, bytes | str | int] = {"event": "too-many-connections"}
-        self._journal.rarely(WARN, {**event, "place": self._place, **why})
+            self._all.discard(session)
+            self._of_peer[key].discard(session)
+            if not self._of_peer[key]:
+                del self._of_peer[key]
 
 
 def _key(address: str) -> bytes:

@@ -12,7 +12,7 @@ from time import monotonic
 
 from greylag.core.policy import Room
 from greylag.core.value import value
-from greylag.core.verdict import ERROR, INFO, WARN
+from greylag.core.verdict import INFO, WARN
 from greylag.server.answering import Answering, Shared
 from greylag.server.connections import Connections, Shares, shares
 from greylag.server.fronts import Endpoint, Rules
@@ -22,7 +22,10 @@ from greylag.server.metrics import Metrics
 from greylag.server.providers import Refreshing
 from greylag.server.reception import Reception, ReceptionPlan
 from greylag.server.session import Limits, Session
+from greylag.server.storeevents import StoreEvents
+from greylag.server.storefigures import StoreFigures
 from greylag.server.supervisor import Supervisor
+from greylag.server.switching import Switching
 from greylag.server.ticks import Ticks
 from greylag.server.trees import Trees
 from greylag.server.watch import Watch
@@ -60,61 +63,6 @@ class Plan:
     log_times: str
     metrics: TcpPlace | None
     sources: Sources = Sources()
-
-
-class StoreEvents:
-    """Tells journal and metrics what happens to the store."""
-
-    def __init__(self, journal: Journal, metrics: Metrics) -> None:
-        self._journal = journal
-        self._metrics = metrics
-
-    def store_failed(self, error: str) -> None:
-        """The store does not answer; told once, until it does again."""
-        self._metrics.store_errors += 1
-        self._journal.event(ERROR, {"event": "store-failed", "error": error})
-
-    def store_cause(self, error: str) -> None:
-        """Why the store does not answer; known later than that it does not."""
-        self._journal.event(ERROR, {"event": "store-cause", "error": error})
-
-    def store_refused(self, error: str) -> None:
-        """The store is there, but refuses something; told at a limited rate."""
-        self._journal.event(ERROR, {"event": "store-refused", "error": error})
-
-    def store_recovered(self) -> None:
-        """The store answers again."""
-        self._journal.event(WARN, {"event": "store-recovered"})
-
-    def store_slow(self, seconds: float, attempts: int) -> None:
-        """A batch took long; told at a limited rate."""
-        fields: dict[str, bytes | str | int] = {"event": "store-slow", "attempts": attempts}
-        self._journal.event(WARN, {**fields, "milliseconds": int(seconds * 1000)})
-
-    def no_figures(self, cause: str) -> None:
-        """The store keeps no figures; told once."""
-        self._journal.event(WARN, {"event": "no-figures", "error": cause})
-
-    def store_warns(self, warning: str) -> None:
-        """An admin has to look after the store; told at a limited rate."""
-        self._journal.event(WARN, {"event": "store-warning", "error": warning})
-
-    def list_rows_ignored(self, rows: int) -> None:
-        """So many rows of the lists name nothing; told each time that lists are loaded."""
-        self._journal.event(WARN, {"event": "list-rows-ignored", "rows": rows})
-
-    def maintenance_failed(self, error: str) -> None:
-        """Expired records could not be deleted; told at a limited rate."""
-        self._journal.event(WARN, {"event": "maintenance-failed", "error": error})
-
-    def clock_jumped(self, seconds: int, pause: int) -> None:
-        """The wall clock jumped, so no record is deleted for so many seconds."""
-        fields: dict[str, bytes | str | int] = {"event": "clock-jumped", "seconds": seconds}
-        self._journal.event(WARN, {**fields, "pause": pause})
-
-    def batch_done(self, seconds: float, attempts: int) -> None:
-        """A batch is written."""
-        self._metrics.batches.observe(seconds, max(attempts, 1))
 
 
 class Daemon:
@@ -171,7 +119,9 @@ class Daemon:
             self.worker.errands, lambda: self.dns.resolver, self.journal, self.metrics
         )
         works = (self._sweep, self._reception.sweep, self._supervisor.go_on, self._refreshing.tick)
-        sweeper = Ticks(loop, SWEEP, *works)
+        figures = StoreFigures(self.worker.errands, self.metrics, self.journal)
+        told = (Switching(self.desk, self.journal), figures)
+        sweeper = Ticks(loop, SWEEP, *works, *(one.tick for one in told))
         sweeper.start()
         self.journal.event(INFO, {"event": "started", "store": plan.store_name, "pid": os.getpid()})
         self._supervisor.tell("READY=1")

@@ -35,6 +35,9 @@ class Events(Protocol):
     def maintenance_failed(self, error: str) -> None:
         """Expired records could not be deleted; told at a limited rate."""
 
+    def history_failed(self, error: str) -> None:
+        """What became of deferred mail could not be written; told at a limited rate."""
+
     def clock_jumped(self, seconds: int, pause: int) -> None:
         """The wall clock jumped, so no record is deleted for so many seconds."""
 

@@ -15,7 +15,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from greylag.core.figures import WAITED_BOUNDS
+from greylag.core.accesslist import NEVER
+from greylag.core.figures import RELEASED, SKIPPED, WAITED_BOUNDS
+from greylag.core.policy import Greylist
 from greylag.core.summary import Summary, summarised
 from greylag.core.verdict import Reason, Verdict
 from greylag.server.journal import Journal
@@ -48,6 +50,17 @@ class DaemonCollector(Collector):
         yield _observed(summary)
         yield _delays(summary)
         yield _fates(summary)
+        yield from self._of_store()
+        yield from self._times()
+        yield from self._work()
+        yield from self._dialogues()
+        yield from self._health()
+        yield from self._switch()
+        yield self._records()
+        yield from self._evidence()
+        yield from self._providers()
+
+    def _times(self) -> Iterator[Metric]:
         yield _histogram(
             "greylag_answer_seconds",
             "Time from a request to its answer.",
@@ -58,27 +71,68 @@ class DaemonCollector(Collector):
             "Time that the store took for an attempt's batch.",
             self._metrics.batches,
         )
-        yield _counter(
-            "greylag_store_errors", "Times that the store failed.", self._metrics.store_errors
-        )
+
+    def _work(self) -> Iterator[Metric]:
         yield _counter("greylag_cache_hits", "Attempts answered from memory.", self._desk.hits)
         yield _counter(
             "greylag_cache_misses", "Attempts that the store was asked.", self._desk.misses
         )
         yield _gauge("greylag_queue_length", "Attempts that wait now.", self._worker.queue_length)
-        yield from self._dialogues()
+
+    def _health(self) -> Iterator[Metric]:
+        yield _counter(
+            "greylag_store_errors", "Times that the store failed.", self._metrics.store_errors
+        )
+        yield _gauge("greylag_store_down", "1 while the store fails.", self._worker.store_is_down)
         yield _counter(
             "greylag_log_dropped", "Log lines that could not be written.", self._journal.dropped
         )
-        yield _gauge("greylag_store_down", "1 while the store fails.", self._worker.store_is_down)
         maintenance = self._worker.maintenance
         yield _counter("greylag_clock_jumps", "Jumps of the wall clock.", maintenance.jumps)
         yield _gauge(
             "greylag_expiry_paused", "1 while nothing is expired after one.", maintenance.paused
         )
-        yield self._records()
-        yield from self._evidence()
-        yield from self._providers()
+        yield _gauge(
+            "greylag_maintenance_failing",
+            "1 while expired records cannot be deleted.",
+            maintenance.has_failed,
+        )
+
+    def _of_store(self) -> Iterator[Metric]:
+        counted = self._metrics.of_store
+        classes = CounterMetricFamily(
+            "greylag_never_came_back",
+            "Triplets that expired without a retry, by what is known of them.",
+            labels=("class",),
+        )
+        for word, number in summarised(counted).never.items():
+            classes.add_metric((word,), number)
+        yield classes
+        yield _counter(
+            "greylag_history_skipped",
+            "First contacts of a flood that the history leaves out.",
+            counted.get(SKIPPED, 0),
+        )
+        yield _counter(
+            "greylag_history_errors",
+            "Times that the history could not be written.",
+            self._metrics.history_errors,
+        )
+        yield _counter(
+            "greylag_released", "Waiting triplets that an admin let in.", counted.get(RELEASED, 0)
+        )
+
+    def _switch(self) -> Iterator[Metric]:
+        switch, now = self._desk.switch, time()
+        holding = switch if switch is not None and switch.holds(int(now)) else None
+        mode = GaugeMetricFamily(
+            "greylag_switch", "1 while `greylag off` or `greylag observe` holds.", labels=("mode",)
+        )
+        for one in (Greylist.OFF, Greylist.OBSERVE):
+            mode.add_metric((one.value,), holding is not None and holding.mode is one)
+        yield mode
+        ends = 0 if holding is None or holding.until >= NEVER else holding.until
+        yield _gauge("greylag_switch_ends_timestamp_seconds", "When it ends by itself.", ends)
 
     def _evidence(self) -> Iterator[Metric]:
         yield _counter("greylag_dns_queries", "Queries that were sent.", self._dns.asked)
@@ -87,9 +141,12 @@ class DaemonCollector(Collector):
 
     def _providers(self) -> Iterator[Metric]:
         found = self._metrics
-        age = time() - found.oldest_provider if found.oldest_provider else 0
         yield _gauge("greylag_providers", "Big senders that are let in.", found.providers)
-        yield _gauge("greylag_providers_oldest_seconds", "Age of the oldest of their ranges.", age)
+        yield _gauge(
+            "greylag_providers_oldest_timestamp_seconds",
+            "When the oldest of their ranges were resolved.",
+            found.oldest_provider,
+        )
         yield _gauge(
             "greylag_providers_refused_timestamp_seconds",
             "When a change of one was refused last.",
@@ -99,7 +156,7 @@ class DaemonCollector(Collector):
     def _records(self) -> Metric:
         """Return how many records there are, once they were counted."""
         records = GaugeMetricFamily(
-            "greylag_records", "Records as the last walk over them counted.", labels=("state",)
+            "greylag_records", "Records of mail, as the last walk counted.", labels=("state",)
         )
         found = self._worker.maintenance.records
         if found is not None:
@@ -160,7 +217,7 @@ def _delays(summary: Summary) -> Metric:
 
 def _fates(summary: Summary) -> Metric:
     fates = CounterMetricFamily(
-        "greylag_triplets_forgotten", "Triplets that were forgotten.", labels=("fate",)
+        "greylag_triplets_forgotten", "Triplets that were deleted.", labels=("fate",)
     )
     for fate, number in summary.fates.items():
         fates.add_metric((fate,), number)

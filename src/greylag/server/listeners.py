@@ -35,6 +35,10 @@ class ListenError(Exception):
     """A place cannot be listened at. The text names it and the cause."""
 
 
+class PlaceTaken(ListenError):
+    """Somebody serves there already: once that has ended, it is free."""
+
+
 @value
 class UnixPlace:
     """A unix socket: its path, mode, and group (empty: that of the process)."""
@@ -135,7 +139,7 @@ def _locked(path: str) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
-        raise ListenError(f"{path}: another greylag serves there") from error
+        raise PlaceTaken(f"{path}: another greylag serves there") from error
     return handle
 
 
@@ -220,7 +224,7 @@ def _remove_stale(path: str, kind: int) -> None:
     if result == errno.EACCES and not ours:
         raise ListenError(f"{path}: belongs to another user, and may not be asked who serves there")
     if not ours and result not in (errno.ECONNREFUSED, errno.ENOENT):
-        raise ListenError(f"{path}: another program serves there")
+        raise PlaceTaken(f"{path}: another program serves there")
     os.unlink(path)
 
 
@@ -247,7 +251,8 @@ def tcp_listener(place: TcpPlace) -> socket.socket | None:
         listener.close()
         if family == socket.AF_INET6 and error.errno == errno.EADDRNOTAVAIL and _without_ipv6():
             return None
-        raise ListenError(f"{place}: {error.strerror}") from error
+        kind = PlaceTaken if error.errno == errno.EADDRINUSE else ListenError
+        raise kind(f"{place}: {error.strerror}") from error
     return listener
 
 

@@ -45,9 +45,10 @@ class Metrics:
         self.observed: Counter[str] = Counter()  # the same
         self.latency = Histogram()  # from the end of a request to its answer
         self.batches = Histogram()
-        self.store_errors = 0
+        self.store_errors = self.history_errors = 0
         self.dialogues = 0  # fake conversations under way
         self.dialogue_ends: Counter[End] = Counter()
+        self.of_store: dict[str, int] = {}  # what the store has counted, on whatever host
         self.providers = 0  # whose ranges are let in
         self.oldest_provider = self.provider_refused = 0  # when one was resolved, and refused
 

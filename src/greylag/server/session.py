@@ -36,6 +36,9 @@ class Limits:
     pipelined: int = 64  # requests that wait for their answers
 
 
+_IDLE = 0.1  # seconds: who has just connected is about to ask
+
+
 class Slot:
     """The place of an answer among those of its connection."""
 
@@ -70,6 +73,7 @@ class Session(asyncio.Protocol):
         now = monotonic()
         self._ends_at = now + limits.total
         self.deadline = min(now + limits.idle, self._ends_at)
+        self.asked = now  # when the last request was complete
         self._began: float | None = None
 
     @property
@@ -137,6 +141,16 @@ class Session(asyncio.Protocol):
         self._set_deadline(complete=True)  # that it had to wait is not the client's fault
         self._write_ready()
 
+    def gives_way(self, now: float) -> bool:
+        """Tell whether it asks nothing, so that a new connection may have its place.
+
+        Who is not answered after so long does not read the answers.
+        """
+        since, transport = now - self.asked, self._transport
+        if self.busy or (transport is not None and transport.get_write_buffer_size()):
+            return since > self._limits.request
+        return since > _IDLE
+
     def eof_received(self) -> bool:
         """The client asks no more: stay open until its answers are out."""
         self._closing = True
@@ -145,6 +159,8 @@ class Session(asyncio.Protocol):
     def _set_deadline(self, *, complete: bool) -> None:
         """Set when to close: a request has to be complete within its seconds, however it comes."""
         now = monotonic()
+        if complete:
+            self.asked = now
         if complete or self._began is None:
             self._began = now if self._codec.inside else None
         allowed = (

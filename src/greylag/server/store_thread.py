@@ -9,88 +9,30 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from greylag.core.accessindex import AccessIndex
-from greylag.core.evidence import Needs
+from greylag.core.policy import Kept
 from greylag.core.question import Question
+from greylag.core.value import replace
 from greylag.server.errands import Errands
+from greylag.server.job import Batch, Job
 from greylag.server.maintenance import Maintenance
 from greylag.server.rest import rest
 from greylag.service.batch import Answered
+from greylag.service.collecting import Collector
 from greylag.service.deciding import Deciding
 from greylag.service.evidence import unasked
-from greylag.service.later import Later
 from greylag.service.listreader import ListReader
-from greylag.store.base import FIGURES, Store, StoreError, StoreRefused
+from greylag.store.base import FIGURES, HISTORY, Store, StoreError, StoreRefused
 
 NO_MEMORY = 0.05  # seconds until what there was no memory for is tried again
 _AT_ONCE = 0.0001  # seconds: no wait at all would look at the queue without giving up Python's lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from greylag.core.switch import Switch
     from greylag.service.batch import Found
 
     Tell = Callable[["Batch"], None]
     Item = tuple["Batch", Tell, Tell]
-
-Reply = Callable[[Answered | None], None]
-
-
-class Job:
-    """One attempt that waits for the store; its reply is called once, with None for a failure."""
-
-    __slots__ = ("deadline", "question", "reply")
-
-    def __init__(self, question: Question, reply: Reply, deadline: float) -> None:
-        self.question = question
-        self.reply: Reply | None = reply
-        self.deadline = deadline
-
-    def answer(self, answered: Answered | None) -> None:
-        """Call the reply, the first time."""
-        reply, self.reply = self.reply, None
-        if reply is not None:
-            reply(answered)
-
-
-class Batch:
-    """What the thread does in one go, and what came of it."""
-
-    __slots__ = (
-        "before_commit",
-        "error",
-        "jobs",
-        "later",
-        "look_at_lists",
-        "no_figures",
-        "ready",
-        "refused",
-        "removals",
-        "took",
-        "trial",
-        "warning",
-        "writing",
-        "written",
-        "wrote",
-    )
-
-    def __init__(
-        self, jobs: list[Job], later: Later, *, look_at_lists: bool, trial: bool = False
-    ) -> None:
-        self.jobs = jobs
-        self.later = later
-        self.look_at_lists = look_at_lists
-        self.trial = trial  # of a store that failed: nobody is answered until it was written to
-        self.ready: list[tuple[Job, Answered]] = []  # answered before anything is written
-        self.before_commit: list[tuple[Job, Answered]] = []  # answered while it is written
-        # What came of the others; None: the store refused it.
-        self.written: list[tuple[Job, Answered | Needs | None]] = []
-        self.writing = False  # it came to writing
-        self.wrote = False  # and something was written
-        self.no_figures: str | None = None  # why none are kept
-        self.removals: int | None = None  # the store's count, where it was looked at
-        self.warning: str | None = None  # what an admin has to look after
-        self.refused: str | None = None  # why the store refused something
-        self.error: str | None = None
-        self.took = 0.0
 
 
 class StoreThread(threading.Thread):
@@ -102,6 +44,7 @@ class StoreThread(threading.Thread):
         clock: Callable[[], float],
         maintenance: Maintenance,
         on_lists: Callable[[AccessIndex], None],
+        history: Collector | None = None,
     ) -> None:
         super().__init__(name="greylag-store", daemon=True)
         self._maintenance = maintenance
@@ -109,8 +52,10 @@ class StoreThread(threading.Thread):
         self._clock = clock
         self._on_lists = on_lists
         self._store: Store | None = None
+        self._switch: Switch | None = None  # as it was read last
         self._lists = ListReader()
         self.errands = Errands()
+        self._history = history or Collector(Kept())
         quota = maintenance.quota
         self._deciding = Deciding(quota.admission, written=quota.answered)
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
@@ -122,9 +67,10 @@ class StoreThread(threading.Thread):
         """
         self._queue.put((batch, ready, done))
 
-    def discard(self, lists: AccessIndex) -> None:
-        """Let go of lists that are not used any more."""
-        self._lists.discard(lists)
+    def discard(self, lists: AccessIndex | None) -> None:
+        """Let go of lists that are not used any more, if there are any."""
+        if lists is not None:
+            self._lists.discard(lists)
 
     def stop(self) -> None:
         """Close the store and end, after what is queued."""
@@ -147,11 +93,13 @@ class StoreThread(threading.Thread):
                 self._close()
             batch.took = monotonic() - began
             self._hand_back(batch, done)
+            self._write_history()
             self._maintain()
             if self._store is not None and not self.errands.step(self._store):
                 self._close()
             if self._lists.busy and not self._lists.wait:
                 self._step_lists()
+        self._write_history(at_the_end=True)
         self._close()
 
     def _next(self) -> Item | None:
@@ -172,6 +120,17 @@ class StoreThread(threading.Thread):
             return
         if lists is not None:
             self._on_lists(lists)
+
+    def _write_history(self, *, at_the_end: bool = False) -> None:
+        """Write what happened, when all answers are out; go on while nobody asks anything."""
+        try:
+            while self._store is not None and self._history.due(at_the_end=at_the_end):
+                if not self._history.step(self._store):
+                    self._close()
+                if not (at_the_end or self._queue.empty()):
+                    return
+        except Exception as error:  # noqa: BLE001 - no memory, or a bug: the thread must go on
+            self._history.failed(error)
 
     def _maintain(self) -> None:
         """When all answers are out; where it fails, the next batch is not to meet that session.
@@ -205,19 +164,33 @@ class StoreThread(threading.Thread):
         if batch.look_at_lists:
             store.check()
             self._lists.look(store)
-            batch.no_figures = store.lacks(FIGURES)
+            batch.no_figures = store.lacks(FIGURES) or store.lacks(HISTORY)
             batch.warning = store.warning()
-            batch.removals = self._removals(store, batch)
+            self._glance(store, batch)
+        if self._switch is not None:
+            self._heed(self._switch, batch.jobs)
         if batch.jobs or batch.later:
             self._decide(store, batch, ready)
+        if batch.look_at_lists:  # a batch that failed tells nothing
+            batch.no_history = self._history.take_error()
         batch.refused = self._deciding.take_cause() or self._lists.take_error() or batch.refused
 
-    def _removals(self, store: Store, batch: Batch) -> int | None:
+    def _glance(self, store: Store, batch: Batch) -> None:
         try:
-            return store.removals()
-        except StoreRefused as error:  # its row means nothing: as in a store that cannot tell
+            found = store.glance()
+        except StoreRefused as error:  # a row means nothing: as in a store that cannot tell
             batch.refused = str(error)
-            return None
+        else:
+            batch.removals, self._switch = found.removals, found.switch
+        batch.switch = self._switch
+
+    def _heed(self, switch: Switch, jobs: list[Job]) -> None:
+        """Put the switch over the policies of those who asked before the desk knew of it."""
+        now = int(self._clock())
+        for job in jobs:
+            question = switch.asked(job.question, now)
+            if question is not job.question:  # the lists' word depends on the policy
+                job.question = replace(question, listed=False)
 
     def _look(self, store: Store, jobs: list[Job], now: int) -> list[tuple[Job, Answered | None]]:
         """Answer what the lists decide, and what only counts; None stands for the rest."""
@@ -265,11 +238,17 @@ class StoreThread(threading.Thread):
         batch.wrote = counted or any(
             isinstance(answered, Answered) and answered.decision.changes for answered in answers
         )
+        try:  # what is committed is answered, whatever becomes of its history
+            self._history.answered(questions, answers)
+            self._history.counted(later.blocked())
+        except Exception as error:  # noqa: BLE001 - no memory, or a bug
+            self._history.failed(error)
 
     def _opened(self) -> Store:
         if self._store is None:
             self._deciding.forget()
             self._store = self._open_store()
+            self._history.opened(self._store)
         return self._store
 
     def _close(self) -> None:

@@ -72,7 +72,7 @@ class Trees:
             deadline=self._deadline,
             room=Room(),
         )
-        worker.told_of_figures = True  # nobody expects any of a tree
+        worker.reporting.told_of_figures = True  # nobody expects any of a tree
         try:
             worker.start()
         except RuntimeError:  # no thread is to be had

@@ -4,6 +4,10 @@ Where the address space is used up (`softlimit`, RLIMIT_AS), a loop that cannot 
 in may never try again, or try without a pause, and it may not learn of SIGTERM; nor does it always
 tell that there was no memory. This thread lives beside it until the process ends, and needs next to
 nothing. Whoever looks after the daemon starts another; until then the plugins do without one.
+
+Python itself can be stuck without memory: to enter an exception handler it may need a number, and
+it tries that for ever, while no other thread runs, not even this one. So the kernel counts the
+processor time since the last look, and ends the process by SIGPROF.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ LOOK = 0.1  # seconds between looks
 KNOCK = 1.0  # seconds between connections of our own
 KNOCKS = 5  # of which a listener takes none in, until we are sure
 FAILS = 100  # looks that fail, one after the other, before the process ends
+SPINS = 10.0  # seconds of processor time in which this thread never ran, before the process ends
 DOUBT_EVERY = 10.0  # seconds, where the address space has a limit
 HEARD_WITHIN, ENDS_WITHIN = 10.0, 30.0  # seconds from a signal until the loop stops; and has ended
 _STDERR = 2  # itself: `sys.stderr` may be gone
@@ -82,6 +87,8 @@ class Watch(threading.Thread):
         while True:
             try:
                 rest(LOOK)
+                # Of the processor: a process that is stopped, or has to wait, uses none of it.
+                signal.setitimer(signal.ITIMER_PROF, SPINS)
                 if looks or self._stopping or signal.sigpending() & SIGNALS:
                     looks += 1
                     self._tell(looks)

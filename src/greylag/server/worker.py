@@ -17,10 +17,13 @@ from greylag.core.accessindex import AccessIndex
 from greylag.core.evidence import Needs
 from greylag.core.policy import Room
 from greylag.core.question import Question
+from greylag.server.job import Batch, Job, Reply
 from greylag.server.maintenance import Maintenance
-from greylag.server.store_thread import Batch, Job, Reply, StoreThread
+from greylag.server.reporting import Reporting
+from greylag.server.store_thread import StoreThread
 from greylag.server.ticks import Ticks
-from greylag.service.breaker import Breaker, Seldom
+from greylag.service.breaker import Breaker
+from greylag.service.collecting import Collector
 from greylag.service.desk import Desk
 from greylag.service.evidence import BUDGET
 from greylag.service.later import Later
@@ -61,16 +64,16 @@ class Worker:
         self._deadline = deadline
         self.maintenance = Maintenance(Quota(room), clock=clock)
         new_lists = partial(self._in_loop, self._use_lists)
-        self._thread = StoreThread(open_store, clock, self.maintenance, new_lists)
+        self._history = Collector(room.history, clock)
+        self._thread = StoreThread(open_store, clock, self.maintenance, new_lists, self._history)
         self.errands = self._thread.errands
         self._ready = partial(self._in_loop, self._answer_ready)
         self._breaker = Breaker()
         self._cause_missing = False  # of a failure that was told
-        self._refusals, self._warnings = Seldom(), Seldom()
+        self.reporting = Reporting(events, self._breaker, self.maintenance)
         self._waiting: list[Job] = []
         self._flying: Batch | None = None
         self._scheduled = False
-        self.told_of_figures = False  # that the store keeps none; set: nobody expects any
         self._next_lists = 0.0
         self._next_later = 0.0
         self._asked = 0  # of the desk, up to the last tick
@@ -103,7 +106,8 @@ class Worker:
     def use(self, deadline: float, room: Room) -> None:
         """Go by these from now on."""
         self._deadline = deadline
-        self.maintenance.quota.use(room)
+        self.maintenance.use(room)
+        self._history.use(room.history)
 
     def ask(self, question: Question, reply: Reply, deadline: float | None = None) -> None:
         """Put a question to the store; `reply` is called once, within the deadline."""
@@ -127,6 +131,8 @@ class Worker:
         now = monotonic()
         taken, left = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
         jobs = [job for job in taken if job.reply is not None]
+        number = self.desk.gathering.at_once(self._loop, jobs)
+        jobs, left = jobs[:number], [*jobs[number:], *left]
         look = now >= self._next_lists
         if look:
             self._next_lists = now + LISTS_EVERY
@@ -158,9 +164,7 @@ class Worker:
     def _use_lists(self, lists: AccessIndex) -> None:
         if lists.ignored:
             self._events.list_rows_ignored(lists.ignored)
-        before = self.desk.use_lists(lists)
-        if before is not None:
-            self._thread.discard(before)
+        self._thread.discard(self.desk.use_lists(lists))
 
     def _answer_ready(self, batch: Batch) -> None:
         """Answer those for whom nothing is to be written now; what they count is written later."""
@@ -198,6 +202,7 @@ class Worker:
             self._events.store_recovered()
         if batch.look_at_lists:
             self.desk.heed(batch.removals)
+            self.desk.use_switch(batch.switch)
         self._answer_ready(batch)
         for job, answered in batch.written:
             if isinstance(answered, Needs):
@@ -206,7 +211,7 @@ class Worker:
                 job.answer(answered)
                 if answered is not None:
                     self.desk.learn(job.question, answered)
-        self._report(batch)
+        self.reporting.report(batch)
 
     def _inform(self, job: Job, needs: Needs) -> None:
         """Have evidence gathered, and ask the store again: that is no part of the store's time."""
@@ -215,25 +220,6 @@ class Worker:
             again = partial(self.ask, reply=reply, deadline=job.deadline + BUDGET)
             self.desk.inform(self._loop, job.question, needs, again, reply)
             job.reply = None  # only now: there may have been no memory
-
-    def _report(self, batch: Batch) -> None:
-        """Tell what came of a batch beside its answers."""
-        if batch.no_figures is not None and not self.told_of_figures:
-            self.told_of_figures = True
-            self._events.no_figures(batch.no_figures)
-        if batch.warning is not None and self._warnings.allows(monotonic()):
-            self._events.store_warns(batch.warning)
-        if batch.refused is not None and self._refusals.allows(monotonic()):
-            self._events.store_refused(batch.refused)
-        self._events.batch_done(batch.took, len(batch.jobs))
-        jump = self.maintenance.take_jump()
-        if jump is not None:
-            self._events.clock_jumped(*jump)
-        error = self.maintenance.take_error()
-        if error is not None and self._breaker.warns(monotonic()):
-            self._events.maintenance_failed(error)
-        if self._breaker.slow(batch.took, monotonic()):
-            self._events.store_slow(batch.took, len(batch.jobs))
 
     def _failed(self, batch: Batch) -> None:
         if len(self.desk.later) < MAX_LATER:

@@ -16,6 +16,7 @@ from greylag.core.question import Question
 from greylag.core.sparing import further, heed
 from greylag.core.verdict import Decision, Verdict
 from greylag.service.conflict import Tries
+from greylag.service.history import HistoryFailed, remember_one
 from greylag.store.base import Store, StoreConflict, StoreError
 
 TYPE_CHECKING = False
@@ -31,10 +32,11 @@ class Service:
 
     `open_store` is called when a store is first needed, so an attempt that needs none pays for
     none. `report` is told why a store could not answer. `gather` gathers evidence, where the engine
-    needs some, in half of the time that is left until `ends_at` (of a monotonic clock).
+    needs some, in half of the time that is left until `ends_at` (of a monotonic clock). With
+    `history`, the store's history is told of each answer in its transaction.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where it asks, and all that it may need
         self,
         open_store: Callable[[], Store],
         *,
@@ -43,6 +45,7 @@ class Service:
         clock: Callable[[], float] = time,
         gather: Gather | None = None,
         ends_at: float | None = None,
+        history: bool = False,
     ) -> None:
         self._open_store = open_store
         self._report = report
@@ -50,6 +53,7 @@ class Service:
         self._clock = clock
         self._gather = gather
         self._ends_at = ends_at
+        self._history = history
         self._store: Store | None = None
         self.question: Question | None = None  # that the records answered, with what was gathered
 
@@ -78,6 +82,9 @@ class Service:
                 except StoreConflict as conflict:
                     tries.lost(conflict)
                     continue
+                except HistoryFailed:  # once more without it: it must cost no answer
+                    self._history = False
+                    continue
                 if not isinstance(found, Needs):
                     return found
                 # Once: what was asked for is not needed again.
@@ -100,6 +107,9 @@ class Service:
         return informed(question, needs, self._gather(question, needs.kinds, min(left / 2, BUDGET)))
 
     def _decide_only(self, store: Store, question: Question, now: int) -> Decision | Needs:
+        switch = store.switch()
+        if switch is not None:
+            question = switch.asked(question, now)
         heard = ask_lists(store, question, now)
         if isinstance(heard, Decision):
             return heard
@@ -116,6 +126,8 @@ class Service:
             if isinstance(decision, Needs):
                 return decision
             store.apply(decision.changes, figures_of(decision), now)
+            if self._history and self.question is not None:
+                remember_one(store, self.question, decision, now)
         return decision
 
 

@@ -8,13 +8,13 @@ transaction that writes it, and who only counts is answered there before the com
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from greylag.core.engine import decide, needs
 from greylag.core.evidence import Needs
 from greylag.core.figures import EVICTED, figures_of
 from greylag.core.question import Question
-from greylag.core.record import Record, applied
+from greylag.core.record import Change, Record, applied
 from greylag.core.sparing import further
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace, value
@@ -63,15 +63,6 @@ def look(
     return answers
 
 
-def _keys(questions: Sequence[Question]) -> set[Triplet]:
-    """Return the keys of all records that these questions rest on."""
-    keys = {question.triplet for question in questions}
-    for question in questions:
-        if question.policy.spares:
-            keys.update(further(question))
-    return keys
-
-
 def _everyone(_question: Question) -> bool:
     return True
 
@@ -117,6 +108,14 @@ def _meanwhile(
         before_commit(early)
 
 
+def _apply(changes: Iterable[Change], records: dict[Triplet, Record], now: int) -> None:
+    """Let those who follow in the batch see what it does to the records."""
+    for change in changes:
+        after = applied(change, records.get(change.triplet), now)
+        if after is not None:
+            records[change.triplet] = after
+
+
 def _decide_once(
     store: Store,
     questions: Sequence[Question],
@@ -129,26 +128,25 @@ def _decide_once(
     written: set[Triplet] = set()
     found: Found = []
     with store.transaction(lambda: _meanwhile(store, questions, now, before_commit)):
-        records = store.load(list(_keys(questions)))
+        rests_on = [further(question) for question in questions]
+        records = store.load(list({one.triplet for one in questions}.union(*rests_on)))
         changes, figures = later.changes(), Counter(later.figures)
-        for question in questions:
+        for question, keys in zip(questions, rests_on, strict=True):
             triplet = question.triplet
             record = records.get(triplet)
-            if (needed := needs(question, record, now, records)) is not None:
+            others = {key: records[key] for key in keys if key in records}
+            if (needed := needs(question, record, now, others)) is not None:
                 answers.append(needed)
                 continue
-            decision = decide(question, record, now, records)
+            decision = decide(question, record, now, others)
             if Reason.NEW in (decision.reason, decision.instead) and not admits(question):
                 decision = replace(decision, changes=())  # deferred, and nothing is remembered
                 figures[EVICTED] += 1
-            for change in decision.changes:
-                changes.append(change)
-                if (after := applied(change, records.get(change.triplet), now)) is not None:
-                    records[change.triplet] = after
-            record = records.get(triplet)
+            changes += decision.changes
+            _apply(decision.changes, records, now)
             for name, number in figures_of(decision).items():
                 figures[name] += number
-            answers.append(answered := Answered(decision, record))
+            answers.append(answered := Answered(decision, records.get(triplet)))
             if not only_counts(decision):
                 written.add(triplet)
             elif triplet not in written:

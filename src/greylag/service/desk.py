@@ -20,7 +20,7 @@ from greylag.core.accessindex import AccessIndex
 from greylag.core.engine import decide, listed
 from greylag.core.question import Question
 from greylag.core.record import Change, Record, applied
-from greylag.core.sparing import heed, with_known
+from greylag.core.sparing import heed
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.core.verdict import Decision
@@ -28,6 +28,7 @@ from greylag.service import heard
 from greylag.service.batch import Answered
 from greylag.service.evidence import Gathering, nobody_later, nothing_kept
 from greylag.service.later import Later, only_counts
+from greylag.service.switched import Switched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from greylag.core.accesslist import Entry
     from greylag.core.evidence import Needs
+    from greylag.core.switch import Switch
     from greylag.service.evidence import GatherLater, Kept
 
 TRUSTED_FOR = 300.0  # seconds that the record of a known triplet is believed without being read
@@ -65,7 +67,6 @@ class Desk:
         gather: GatherLater = nobody_later,
         kept: Kept = nothing_kept,
     ) -> None:
-        self._kept = kept
         self._size = size
         self._trusted_for = BRIEFLY
         self._removals: int | None = None
@@ -74,8 +75,9 @@ class Desk:
         # A dict would pass over all who have gone before it finds its oldest.
         self._cache: OrderedDict[Triplet, Cached] = OrderedDict()
         self._lists: AccessIndex | None = None
+        self._switched: Switched | None = None  # as the store had it when it was looked at last
         self.later = Later()
-        self.gathering = Gathering(gather)
+        self.gathering = Gathering(gather, kept)
         self.hits = 0
         self.misses = 0
 
@@ -89,11 +91,23 @@ class Desk:
         before, self._lists = self._lists, lists
         return before
 
+    @property
+    def switch(self) -> Switch | None:
+        """Return the switch as it was read last, also where it has ended."""
+        return None if self._switched is None else self._switched.switch
+
+    def use_switch(self, switch: Switch | None) -> None:
+        """Go by this switch from now on."""
+        if switch != self.switch:
+            self._switched = None if switch is None else Switched(switch)
+
     def look_up(self, question: Question) -> Decision | Question:
         """Return what lists and memory say, or what the store has to be asked."""
+        now = int(self._clock())
+        if self._switched is not None:
+            question = self._switched.asked(question, now)
         if self._lists is None:
             return replace(question, listed=False)
-        now = int(self._clock())
         entries = self._lists.matching(question)
         decision = listed(question, entries, now)
         if decision is None:
@@ -118,7 +132,7 @@ class Desk:
             question, known = found, None
         question = heed(question, [*entries, *lists.providers(question)], now)
         if known is None:
-            return self._with_kept(question)
+            return question
         return self._from_cache(question, known, now)
 
     def inform(
@@ -160,17 +174,6 @@ class Desk:
             return replace(question, counts=counts)
         known.record = applied(decision.changes[0], record, now) or record
         return decision
-
-    def _with_kept(self, question: Question) -> Question:
-        """Return a question with the evidence that needs no query: it may be a first contact.
-
-        So the store is asked once; and once more where evidence is gathered.
-        """
-        kinds = question.policy.evidence
-        if not kinds or question.lists_only:
-            return question
-        found = self._kept(question, kinds.difference(question.known))
-        return question if found is None else with_known(question, found)
 
     def learn(self, question: Question, answered: Answered) -> None:
         """Remember what the store has just confirmed."""

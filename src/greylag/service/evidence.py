@@ -6,7 +6,7 @@ anybody in. `service.dns` gathers all kinds that there are.
 
 from __future__ import annotations
 
-from greylag.core.evidence import NO_EVIDENCE, Evidence, Needs
+from greylag.core.evidence import NO_EVIDENCE, Evidence, Kind, Needs
 from greylag.core.question import Question
 from greylag.core.sparing import with_known
 from greylag.core.value import replace
@@ -14,9 +14,13 @@ from greylag.core.value import replace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import Protocol
 
-    from greylag.core.evidence import Kind
+    class Job(Protocol):
+        """Who waits for an answer."""
+
+        question: Question
 
     # Returns what it found within so many seconds.
     Gather = Callable[[Question, frozenset[Kind], float], Evidence]
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     GatherLater = Callable[[Question, frozenset[Kind], float, Callable[[Evidence], None]], None]
 
 BUDGET = 0.8  # seconds for all evidence about one attempt; a resolver gives up after 5 to 30
+AT_A_TIME = 0.01  # seconds for what needs no query, of a batch; one attempt takes some 0.02 ms
+_NAMES = frozenset((Kind.NAMES,))
 
 
 def nothing_kept(_question: Question, _kinds: frozenset[Kind]) -> Evidence | None:
@@ -60,9 +66,39 @@ def unasked(question: Question) -> Question:
 class Gathering:
     """Gathers evidence for the daemon. Only the attempt that needs it waits for it."""
 
-    def __init__(self, gather: GatherLater) -> None:
+    def __init__(self, gather: GatherLater, kept: Kept = nothing_kept) -> None:
         self._gather = gather
+        self._kept = kept
         self.under_way = 0  # questions
+
+    def at_once(self, loop: AbstractEventLoop, jobs: Sequence[Job]) -> int:
+        """Add the evidence that needs no query: these may be first contacts.
+
+        So the store is asked once; and once more where evidence is gathered. In a row it takes half
+        of what it takes between other requests. Tell for how many there was time: records of
+        hostile domains are long, and others are to be answered meanwhile.
+        """
+        ends_at = loop.time() + AT_A_TIME
+        for number, job in enumerate(jobs, 1):
+            job.question = self._with_kept(loop, job.question)
+            if loop.time() > ends_at:
+                return number
+        return len(jobs)
+
+    def _with_kept(self, loop: AbstractEventLoop, question: Question) -> Question:
+        kinds = question.policy.evidence
+        if not kinds or question.counts is not None or question.lists_only:
+            return question
+        try:
+            names = question.names  # as the mail server tells them: they are looked up once
+            found = self._kept(question, kinds if names is None else kinds - _NAMES)
+            if found is None:
+                return question
+            return with_known(question, found if names is None else {**found, Kind.NAMES: names})
+        except Exception as error:  # noqa: BLE001 - a bug costs its evidence alone, not the batch
+            told = {"message": "evidence: cannot be gathered", "exception": error}
+            loop.call_exception_handler(told)
+            return question
 
     def begin(
         self,

@@ -6,6 +6,7 @@ Losing them costs a count, never a deferral or a pass.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from greylag.core.figures import figures_of
 from greylag.core.record import Blocked, Change, Created, Noted, Passed
@@ -93,6 +94,12 @@ class Later:
     def triplets(self) -> list[Triplet]:
         """Return the keys of the records that something is to be added to."""
         return list(self._tallies)
+
+    def blocked(self) -> Iterator[tuple[Triplet, int]]:
+        """Return which retries came too early, and how many."""
+        return (
+            (triplet, tally.blocked) for triplet, tally in self._tallies.items() if tally.blocked
+        )
 
     def merge(self, other: Later) -> None:
         """Take back what could not be written."""

@@ -4,6 +4,8 @@
     2  GL* variables                                   of the client's network, by tcprules
     3  [[recipient]] of greylag.toml                   of the recipient, where it is named
     4  JGREYLIST_HOLDTIME                              of a connection
+    5  greylag off, greylag observe                    of all, for a time: put over what is found
+                                                       here by `service.desk` and `Service`
 
 The daemon is told the variables with each attempt. In a process that a mail server starts they
 are in the environment: `app.config` reads them there, and `overridden` says what they change.
@@ -14,15 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from greylag.core.attempt import Attempt
-from greylag.core.connection import Connection
-from greylag.core.evidence import Kind
-from greylag.core.policy import IdentityBy, Policy, with_evidence
+from greylag.core.connection import Connection, held
+from greylag.core.policy import Policy, with_evidence
 from greylag.core.recipients import NO_TABLES, Recipients, Table
 from greylag.core.value import replace
 from greylag.wire.oldplugin import Given, read_variables
 
-# The old cleaner removes a client that never came back after a day (docs/jgreylist-clean.md).
-AT_LEAST_AFTER_HOLD = 86400
 _MOST = 256  # kinds of variables that are remembered; admins write a few
 _TIMES = ("policy.delay", "policy.retry_window")
 _OF_TABLES = ("delay", "retry_window")  # the same, as fields
@@ -83,19 +82,6 @@ class Policies:
             if len(self._held) < _MOST:
                 self._held[hold] = policy
         return policy
-
-
-def held(policy: Policy, hold: int) -> Policy:
-    """Return the policy of connections, with a delay and a retry window of their own.
-
-    They have no sender and no recipient, so SPF, correspondents and traps say nothing of them.
-    """
-    window = max(policy.retry_window, hold + AT_LEAST_AFTER_HOLD)
-    by = IdentityBy.NONE if policy.identity is IdentityBy.SPF else policy.identity
-    changed = with_evidence(replace(policy, identity=by, correspondents=0, trapped_for=0))
-    evidence = changed.evidence - {Kind.SPF}
-    times = {"delay": hold, "retry_window": window}
-    return replace(changed, **times, explicit=False, evidence=evidence)
 
 
 def tabled(policy: Policy, table: Table) -> tuple[Policy, str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from greylag.store.admin import Admin
     from greylag.store.base import Store
+    from greylag.store.snapshots import Snapshots
 
 # The scheme of a URL, and the module whose BACKEND is the class for it. Imported when it is used.
 BACKENDS = {
@@ -51,6 +52,13 @@ class Backend:
         """Return the store. Raises StoreError. See `open_store`."""
         raise NotImplementedError
 
+    def open_reading(self, *, timeout: float) -> Store:
+        """Return the store for whoever only reads, and makes nothing. Raises StoreError.
+
+        Where the store can be opened without the right to write, it is.
+        """
+        return self.open(timeout=timeout, create=not self.lasts)
+
     @staticmethod
     def load() -> None:
         """Import all that `open` and `admin` import when they are called; ImportError if it lacks.
@@ -72,6 +80,15 @@ class Backend:
         """Return the URL; a relative path in it is taken from this folder."""
         return self.url
 
+    @property
+    def option_file(self) -> str | None:
+        """The path of the file that has the account, where the URL names one."""
+        return None
+
+    def rooted(self, _root: str) -> str:
+        """Return the URL; what it names on this machine is taken from below a folder."""
+        return self.url
+
     def look(self) -> None:
         """Raise StoreError where what the URL names cannot be read; the store is not opened."""
 
@@ -82,6 +99,17 @@ class Backend:
     def statements(self) -> list[str]:
         """Return the SQL that makes the tables, where an admin can run it by hand."""
         return []
+
+    @property
+    def backed_up_by(self) -> str:
+        """What an admin does where there are no `snapshots`, in one sentence."""
+        return ""
+
+    def snapshots(self, *, timeout: float) -> Snapshots:
+        """Return what makes and restores backups. Raises StoreError, which says what does it."""
+        from greylag.store.base import StoreError
+
+        raise StoreError(f"{self.shown}: {self.backed_up_by}")
 
     def admin(self, *, timeout: float) -> Admin:
         """Return what makes and checks the database. Raises StoreError, also if it lacks TABLES."""

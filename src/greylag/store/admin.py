@@ -29,6 +29,15 @@ class Admin(Protocol):
     def check(self) -> list[Finding]:
         """Return what differs from what is needed, or would help."""
 
+    def structure(self) -> list[Finding]:
+        """Return what differs in the tables themselves; the cost does not grow with their rows."""
+
+    def schema(self) -> tuple[int, int] | None:
+        """Return the schema that is there (0: none) and the newest, where schemas have numbers."""
+
+    def clock(self) -> int | None:
+        """Return the time that the database's own clock shows; None where it has none."""
+
     def add_indexes(self, found: list[Finding]) -> int:
         """Add the indexes that are missing; return how many."""
 

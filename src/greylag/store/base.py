@@ -1,4 +1,4 @@
-"""The contract of every store, in parts: `Records`, `Lists`, `Figures`.
+"""The contract of every store, in parts: `Records`, `Lists`, `Figures`, `History`.
 
 `now` is whole Unix seconds everywhere. All methods raise StoreError, and nothing else, when the
 data cannot be read or written; its text names the place. Nothing is half done: a call either
@@ -14,6 +14,7 @@ from greylag.core.record import Change, Record
 from greylag.core.subject import Subject
 from greylag.core.triplet import Triplet
 from greylag.core.value import value
+from greylag.store.history import History
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from greylag.core.accesslist import Asked
+    from greylag.core.switch import Switch
     from greylag.store.contacts import Contacts
 else:
     Protocol = object  # the annotation's machinery costs a one-shot process milliseconds
@@ -29,10 +31,12 @@ else:
 # What a store may be unable to keep or do: `lacks` says why.
 LISTS = "lists"
 FIGURES = "figures"
+HISTORY = "history"
 RECIPIENTS = "recipients"  # records of triplets; without them it keeps connections alone
 COUNTS = "counts"  # how often, and until when; without them it keeps `contacts`
 KINDS = "kinds"  # entries that the old plugin's lists cannot express (`core.oldlists`)
 NAMES = "names"  # records of pools, trust...: what stands under a name (`core.identity`)
+SWITCH = "switch"  # `greylag off`: see `core.switch`
 TABLES = "tables"  # of a database, that an admin makes and looks over: `greylag db`
 
 
@@ -67,13 +71,11 @@ class Filter:
     def fits(self, key: Triplet, record: Record) -> bool:
         """Tell whether a record is one that the search is after."""
         low, high = self.first_network, self.last_network
-        in_range = (
-            low is None
-            or high is None
-            or (len(key.network) == len(low) and low <= key.network <= high)
-        )
+        if low is None or high is None:
+            low = high = key.network
         return (
-            in_range
+            len(key.network) == len(low)
+            and low <= key.network <= high
             and self.sender in key.sender
             and self.recipient in key.recipient
             and not (self.null_sender and key.sender)
@@ -95,6 +97,7 @@ class Page:
     waiting: int = 0  # kept, not passed yet; those of pools, too: they take room
     passed: int = 0  # kept, of networks
     size: int = 0  # bytes that those of `waiting` take, about
+    pools: int = 0  # of `waiting`: what is no mail of a network, so `count` does not count it
 
 
 @value
@@ -104,6 +107,22 @@ class Stretch:
     found: int
     gone: int
     after: Position | None  # None: all was seen
+
+
+@value
+class Glance:
+    """What a daemon looks at once a second, beside the lists."""
+
+    removals: int | None  # see `Records.removals`
+    switch: Switch | None
+
+
+@value
+class Some:
+    """Records that were found among some; `whole`: among all."""
+
+    records: list[tuple[Triplet, Record]]
+    whole: bool
 
 
 @value
@@ -119,10 +138,11 @@ class Records(Protocol):
     """What is known of triplets and of connections."""
 
     def transaction(
-        self, waiting: Callable[[], None] | None = None
+        self, waiting: Callable[[], None] | None = None, *, lazy: bool = False
     ) -> AbstractContextManager[None]:
         """Make one transaction of what is called inside, where the store has such.
 
+        A `lazy` one may be lost where the machine fails before the next that is none.
         If another writer has to be waited for before it begins, `waiting` is called once. It may
         read. Its errors end the transaction. Who gives it is in a hurry: where a foreign program
         keeps the record of one key locked, that is not waited for (StoreConflict).
@@ -135,14 +155,14 @@ class Records(Protocol):
         """Make the changes as `core.record.applied` does, and add to the figures of this hour.
 
         On return all is durable. A record of a network that a `Created` or `Noted` replaces is
-        counted (stopped, or delayed).
+        counted (stopped, or delayed). A `Freed` counts as a removal: memory may be wrong then.
         """
 
     def merge(self, records: Mapping[Triplet, Record]) -> None:
         """Take over what another store knows, as `core.record.joined` does; all or none."""
 
     def removals(self) -> int | None:
-        """Return a number that changes when `forget` removes records, on whatever host.
+        """Return a number that changes with `forget` and with each `Freed`, on whatever host.
 
         None: this store cannot tell, so its records must not be answered from memory.
         """
@@ -151,7 +171,7 @@ class Records(Protocol):
         """Return how many live records wait, and how many have passed."""
 
     def expire(self, now: int, limit: int, after: Position | None = None) -> Page:
-        """Look at up to `limit` records after a position; remove and count those that expired."""
+        """Look at records after a position, `limit` or fewer; remove and count those expired."""
 
     def trim(self, number: int, now: int) -> int:
         """Evict up to `number` records that never passed, of any network, and count them (evicted).
@@ -183,7 +203,13 @@ class Records(Protocol):
         They are looked for in steps of a bounded size, and nothing is held between two steps.
         """
 
-    def forget(self, triplets: Iterable[Triplet]) -> int:
+    def waiting(self, wanted: Filter, look: int) -> Some:
+        """Return records of networks that wait and fit, of up to `look` that the store chooses.
+
+        So the cost does not grow with the records. Expired ones may be among them.
+        """
+
+    def forget(self, triplets: Iterable[Triplet], now: int) -> int:
         """Remove these records uncounted, all or none; return how many there were."""
 
 
@@ -220,6 +246,12 @@ class Lists(Protocol):
         None: a long list is looked through in steps, and this was one of them. Ask again.
         """
 
+    def switch(self) -> Switch | None:
+        """Return the switch as it was set last, also where it has ended."""
+
+    def set_switch(self, switch: Switch | None) -> None:
+        """Keep this switch in the place of any other. None: the settings hold."""
+
 
 class Figures(Protocol):
     """What was counted, by the hour. `Records.apply` adds to it."""
@@ -228,19 +260,24 @@ class Figures(Protocol):
         """Return the figures of each hour that began in [since, until), by the hour's start."""
 
 
-class Store(Records, Lists, Figures, Protocol):
+class Store(Records, Lists, Figures, History, Protocol):
     """All parts. A store that cannot keep one inherits its stand-in from `store.lacking`."""
 
     def lacks(self, part: str) -> str | None:
-        """Return why this is not kept here (LISTS, FIGURES...), in one sentence; None where it is.
-
-        Commands and the log show it as it is.
-        """
+        """Return why this (LISTS, FIGURES...) is not kept, a sentence to show; None where it is."""
         return None
 
     def contacts(self) -> Contacts | None:
         """Return this store as one that keeps first and last contacts, where that is all it has."""
         return None
+
+    def count_in_time(self, now: int) -> tuple[int, int, int]:
+        """Return `count`, and when that was: before, where to count now would take long."""
+        return (*self.count(now), now)
+
+    def glance(self) -> Glance:
+        """Return both at once, in one trip to a server."""
+        return Glance(self.removals(), self.switch())
 
     def warning(self) -> str | None:
         """Return what an admin has to look after, though the store works; or None."""

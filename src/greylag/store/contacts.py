@@ -34,5 +34,5 @@ class Contacts(Protocol):
     def all_times(self) -> Iterator[tuple[Triplet, Times]]:
         """Yield all connections."""
 
-    def remember(self, connections: Iterable[tuple[Triplet, Times]]) -> None:
+    def put_times(self, connections: Iterable[tuple[Triplet, Times]]) -> None:
         """Make records with these times; one that is there gets the earlier and the later."""

@@ -12,40 +12,53 @@ from itertools import count, islice
 from math import ceil
 from operator import attrgetter
 from random import sample
-from threading import RLock
 
 from greylag.core.accesslist import NAMES_OF, Entry, Purpose, addresses_of, networks_around
-from greylag.core.figures import DELAYED, EVICTED, STOPPED, fate_of, has_fate, hour_of
-from greylag.core.record import Change, Created, Noted, Record, applied, joined
+from greylag.core.figures import (
+    DELAYED,
+    EVICTED,
+    MOST_OF_FIGURE,
+    STOPPED,
+    has_fate,
+    hour_of,
+    pools_of,
+)
+from greylag.core.history import Outcome
+from greylag.core.record import Change, Created, Freed, Noted, Record, applied, joined
 from greylag.core.subject import ClientName, Subject, named
 from greylag.core.triplet import Triplet
 from greylag.core.value import replace
 from greylag.store import Backend, expected
-from greylag.store.base import TABLES, EntryPage, Filter, Page, Position, Store, Stretch
+from greylag.store.base import TABLES, EntryPage, Filter, Page, Position, Some, Stretch
+from greylag.store.memoryhistory import MemoryHistory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar
 
     from greylag.core.accesslist import Asked
+    from greylag.core.switch import Switch
 
 _GENERATIONS = count(1)  # of the lists of all stores: no two have the same
 
 
-class MemoryStore(Store):
+class MemoryStore(MemoryHistory):
     """Records, lists and figures in dicts, behind one lock."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        super().__init__()
         self._records: dict[Triplet, Record] = {}
         self._entries: dict[tuple[Purpose, Subject], Entry] = {}
         self._figures: defaultdict[int, defaultdict[str, int]] = defaultdict(_no_figures)
         self._generation = 0
         self._number = 0
         self._removals = 0
+        self._switch: Switch | None = None
 
     @contextmanager
-    def transaction(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    def transaction(
+        self, waiting: Callable[[], None] | None = None, *, lazy: bool = False
+    ) -> Iterator[None]:
         with self._lock:
             yield
 
@@ -59,16 +72,20 @@ class MemoryStore(Store):
             for change in changes:
                 self._apply_one(change, hour, now)
             for name, number in figures.items():
-                hour[name] += number
+                hour[name] = min(hour[name] + number, MOST_OF_FIGURE)
 
     def _apply_one(self, change: Change, hour: defaultdict[str, int], now: int) -> None:
-        before = self._records.get(change.triplet)
-        renewed = isinstance(change, Created | Noted) and has_fate(change.triplet.network)
+        key = change.triplet
+        before = self._records.get(key)
+        renewed = isinstance(change, Created | Noted) and has_fate(key.network)
         if renewed and before is not None and not before.live(now):
-            hour[fate_of(before)] += 1
+            fate = {DELAYED: 1} if before.passed else self._end_stopped([(key, before)], now)
+            for name, number in fate.items():
+                hour[name] += number
+        self._removals += isinstance(change, Freed)
         after = applied(change, before, now)
         if after is not None:
-            self._records[change.triplet] = after
+            self._records[key] = after
 
     def merge(self, records: Mapping[Triplet, Record]) -> None:
         with self._lock:
@@ -112,6 +129,14 @@ class MemoryStore(Store):
         with self._lock:
             return self._generation
 
+    def switch(self) -> Switch | None:
+        with self._lock:
+            return self._switch
+
+    def set_switch(self, switch: Switch | None) -> None:
+        with self._lock:
+            self._switch = switch
+
     def removals(self) -> int | None:
         with self._lock:
             return self._removals
@@ -135,16 +160,17 @@ class MemoryStore(Store):
             seen, more = keys[:limit], len(keys) > limit
             gone = [key for key in seen if not self._records[key].live(now)]
             dead = {key: self._records.pop(key) for key in gone}
-            fates = [fate_of(record) for key, record in dead.items() if has_fate(key.network)]
-            stopped, delayed = fates.count(STOPPED), fates.count(DELAYED)
-            self._figures[hour_of(now)][STOPPED] += stopped
-            self._figures[hour_of(now)][DELAYED] += delayed
+            fates = self._end_stopped([(k, r) for k, r in dead.items() if not r.passed], now)
+            fates[DELAYED] = sum(r.passed > 0 and has_fate(k.network) for k, r in dead.items())
+            for name, number in (+fates).items():  # those that are not 0
+                self._figures[hour_of(now)][name] += number
             kept = [key for key in seen if key in self._records]
             waiting = [key for key in kept if not self._records[key].passed]
             passed = sum(self._records[key].passed > 0 and has_fate(key.network) for key in kept)
         last = seen[-1] if more else None
         size = sum(key.size for key in waiting)
-        return Page(stopped, delayed, last, len(waiting), passed, size)
+        ended = fates[STOPPED], fates[DELAYED]
+        return Page(*ended, last, len(waiting), passed, size, pools_of(waiting))
 
     def trim(self, number: int, now: int) -> int:
         with self._lock:
@@ -152,6 +178,7 @@ class MemoryStore(Store):
             chosen = sample(waiting, min(number, len(waiting)))
             for triplet in chosen:
                 del self._records[triplet]
+            self._end_all(chosen, Outcome.EVICTED, now)
             self._figures[hour_of(now)][EVICTED] += len(chosen)
         return len(chosen)
 
@@ -176,6 +203,8 @@ class MemoryStore(Store):
             chosen = seen_by_chance[: ceil(len(seen) * part)]
             for triplet in chosen:
                 del self._records[triplet]
+            if not passed:
+                self._end_all(chosen, Outcome.EVICTED, now)
             self._figures[hour_of(now)][DELAYED if passed else EVICTED] += len(chosen)
         return Stretch(len(seen), len(chosen), seen[-1] if len(keys) > look else None)
 
@@ -185,11 +214,20 @@ class MemoryStore(Store):
             found = [(k, self._records[k]) for k in keys if wanted.fits(k, self._records[k])]
         return iter(found[:limit])
 
-    def forget(self, triplets: Iterable[Triplet]) -> int:
+    def waiting(self, wanted: Filter, look: int) -> Some:
+        with self._lock:
+            found = [(k, r) for k, r in self._records.items() if has_fate(k.network)]
+        found = [(key, record) for key, record in found if not record.passed]
+        seen = found[-look:]
+        return Some([one for one in seen if wanted.fits(*one)], len(seen) == len(found))
+
+    def forget(self, triplets: Iterable[Triplet], now: int) -> int:
         given = list(triplets)
         with self._lock:
             self._removals += 1
-            return sum(self._records.pop(t, None) is not None for t in given)
+            gone = [t for t in given if self._records.pop(t, None) is not None]
+            self._end_all(gone, Outcome.FORGOTTEN, now)
+            return len(gone)
 
     def check(self) -> None:
         """Memory is always what it is."""
@@ -212,6 +250,10 @@ class Memory(Backend):
     def check(self) -> None:
         if self.url != "memory:":
             raise ValueError(expected())
+
+    @property
+    def backed_up_by(self) -> str:
+        return "memory ends with the process, so there is nothing to back up"
 
     def open(self, *, timeout: float, create: bool) -> MemoryStore:
         return MemoryStore()

@@ -7,7 +7,7 @@
                                          greylag_tree=JGREYLIST_DIR
 
 An attribute is missing where its variable is not set. Only a trusted socket is believed.
-See docs/jgreylist.md, "The environment".
+See docs/start/jgreylist.md, "The environment".
 """
 
 from __future__ import annotations

@@ -88,6 +88,8 @@ def _names(client_name: bytes, helo: bytes) -> str:
 
 def _details(decision: Decision) -> str:
     details = f" retry_after={decision.retry_after}" if decision.retry_after else ""
+    if decision.id:
+        details += f" id={decision.id}"
     if decision.waited is not None:
         details += f" waited={decision.waited}"
     if decision.instead is not None:

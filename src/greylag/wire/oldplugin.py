@@ -1,6 +1,6 @@
 """The old plugin's settings: `control/greylisting` and the GL* variables, in our words and units.
 
-See docs/moving.md, "What is read as it is". The old names are known here alone. A file that worked
+See moving.md, "What is read as it is". The old names are known here alone. A file that worked
 there works here. Numbers are read as C's atoi reads them, and a value that is likely to be a
 mistake gets a warning. A value that lets everybody in, or nobody, is ignored with a warning, and
 the value of the layer below is used. Spaces around `=` are allowed. The old program ignored such

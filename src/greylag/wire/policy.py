@@ -34,6 +34,22 @@ _QMAIL = Words(
     helo=b"helo_name",
     recipients=b"greylag_rcptcount",
 )
+# Made once: these names are looked up in each request.
+_KEYS = {
+    name: b"\n%b=" % name
+    for name in (
+        b"request",
+        b"greylag_client",
+        b"client_address",
+        b"sender",
+        b"recipient",
+        b"sasl_username",
+        b"protocol_state",
+        b"greylag_rcptcount",
+        b"greylag_rcptcountall",
+        b"greylag_relayclient",
+    )
+}
 # Any other word counts as a missing one, so that it lets nobody in without a question.
 _BEFORE = (b"CONNECT", b"XCLIENT", b"EHLO", b"HELO", b"MAIL", b"VRFY", b"ETRN")
 _STAGES = {
@@ -59,7 +75,7 @@ class Request:
 
     def get(self, name: bytes) -> bytes | None:
         """Return an attribute's value, the first of that name, or None where there is none."""
-        text, key = self._text, b"\n%b=" % name
+        text, key = self._text, _KEYS.get(name) or b"\n%b=" % name
         start = text.find(key)
         if start < 0:
             return None
@@ -184,11 +200,13 @@ def write_action(decision: Decision, replies: Replies, *, header: bool = False) 
 
     A deferral is DEFER_IF_PERMIT, never a reply code. qmail-postgrey takes a code for a pass, and
     after DEFER_IF_PERMIT Postfix still looks for a rule that refuses for good. With `header`, mail
-    that had to wait gets a header that says for how long. A number is all that is filled in.
+    that had to wait gets a header that says for how long, and its id. Both are our own words.
     """
     if decision.verdict is Verdict.PASS:
         if header and decision.waited is not None:
-            return b"action=PREPEND X-Greylist: delayed %d seconds by greylag\n\n" % decision.waited
+            named = f" (id {decision.id})" if decision.id else ""
+            told = f"X-Greylist: delayed {decision.waited} seconds by greylag{named}"
+            return b"action=PREPEND " + told.encode("ascii") + b"\n\n"
         return b"action=DUNNO\n\n"
     reply = render(decision, replies)
     if decision.verdict is Verdict.DEFER:

@@ -1,6 +1,6 @@
 """The qmail-spp plugin protocol: the environment of a `[rcpt]` plugin in, one command line out.
 
-See docs/plugins.md, and the documentation of qmail-spp. The line is built from our own texts alone,
+See plugins.md, and the documentation of qmail-spp. The line is built from our own texts alone,
 in printable ASCII. So nothing from the network can end it and begin another command.
 """
 

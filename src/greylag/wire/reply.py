@@ -1,6 +1,6 @@
 """SMTP replies: the operator's texts, filled in, and always one legal reply line.
 
-Only two placeholders exist and they are replaced as plain text, so neither a text nor an address
+Only a few placeholders exist and they are replaced as plain text, so neither a text nor an address
 can reach anything else (CVE-2005-1127: a sender that was used as a format).
 """
 
@@ -14,8 +14,10 @@ from greylag.core.subject import of_recipient
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Verdict
 
-_CLIENT = "{client_address}"
+_CLIENT, _ID = "{client_address}", "{id}"
 PLACEHOLDERS = ("{retry_after}", _CLIENT)
+OF_DEFERRALS = (*PLACEHOLDERS, _ID)  # a refusal has no id: nothing waits
+_NO_ID = "-"
 MAX_LENGTH = 500  # bytes; RFC 5321 4.5.3.1.5 allows 512 with CR LF, and some hosts add a little
 _CODE_LENGTH = len("451 ")
 
@@ -24,7 +26,7 @@ _CODE_LENGTH = len("451 ")
 class Replies:
     """The texts of a deferral and of a refusal, each with its SMTP code."""
 
-    defer: str = "451 4.7.1 Greylisted, please try again in {retry_after} seconds"
+    defer: str = "451 4.7.1 Greylisted, please try again in {retry_after} seconds (id {id})"
     deny: str = "553 5.7.1 Mail from {client_address} is not accepted here"
     # A recipient domain on the denylist: the client has done nothing wrong.
     deny_recipient: str = "553 5.7.1 Mail to this recipient is not accepted here"
@@ -62,11 +64,12 @@ def check_template(text: str, first_digit: str) -> str:
         raise ValueError("expected printable ASCII on one line")
     if len(text) > MAX_LENGTH:
         raise ValueError(f"expected at most {MAX_LENGTH} characters, got {len(text)}")
-    bare = text
-    for name in PLACEHOLDERS:
+    bare, names = text, OF_DEFERRALS if first_digit == "4" else PLACEHOLDERS
+    for name in names:
         bare = bare.replace(name, "x")  # not "": the rest must not join to a placeholder
     if "{" in bare or "}" in bare:
-        raise ValueError(f"expected no braces but those of {' and '.join(PLACEHOLDERS)}")
+        some = f"{', '.join(names[:-1])} and {names[-1]}"
+        raise ValueError(f"expected no braces but those of {some}")
     return text
 
 
@@ -74,14 +77,23 @@ def render(decision: Decision, replies: Replies) -> bytes:
     """Return the reply to a DEFER or REJECT, without its line end: printable ASCII, bounded."""
     text = replies.of(decision)
     client = decision.client if _CLIENT in text else b""
-    return _filled(text, decision.retry_after, client)
+    parts = _filled(text, decision.retry_after, client)
+    if len(parts) == 1:
+        return parts[0][:MAX_LENGTH]
+    return (decision.id or _NO_ID).encode("ascii").join(parts)[:MAX_LENGTH]
 
 
 @lru_cache(maxsize=1000)  # nearly all are the same few
-def _filled(text: str, retry_after: int, client: bytes) -> bytes:
+def _filled(text: str, retry_after: int, client: bytes) -> list[bytes]:
+    """Return what stands before, between and behind the ids."""
+    if retry_after == 1:
+        text = text.replace("{retry_after} seconds", "{retry_after} second")
     text = text.replace("{retry_after}", str(retry_after))
     shown = format_address(client) if is_packed(client) else "unknown"
-    text = text.replace(_CLIENT, shown)[:MAX_LENGTH]
+    return [_printable(part.replace(_CLIENT, shown)) for part in text.split(_ID)]
+
+
+def _printable(text: str) -> bytes:
     if text.isascii() and text.isprintable():
         return text.encode("ascii")
     return text.encode("ascii", "replace").translate(QUESTION_MARKS)

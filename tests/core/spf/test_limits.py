@@ -289,3 +289,9 @@ def test_mutated_records_never_raise_and_never_ask_too_much() -> None:
 def test_parsing_is_never_surprised(raw: bytes) -> None:
     with contextlib.suppress(RecordError):
         assert parse_record(b"v=spf1 " + raw).terms is not None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_digit_that_is_no_number_is_an_error_of_the_record(encoding: str) -> None:
+    with pytest.raises(RecordError):
+        parse_record("v=spf1 ip4:192.0.2.0/\u00b2 -all".encode(encoding))

@@ -31,6 +31,7 @@ from greylag.store.memory import MemoryStore
 from tests.reports import no_failure
 from tests.servers.hostile_dns import black_hole, hostile, reply, wire
 from tests.servers.knot import running
+from tests.work import BEFORE_RESOLVERS
 
 if TYPE_CHECKING:
     from greylag.service.dns.gatherer import Recipes
@@ -195,7 +196,7 @@ def test_with_a_black_hole_all_go_on_within_the_budget_and_nothing_is_known() ->
             assert resolver.under_way == 0
             return took
 
-    assert asyncio.run(many()) < 2 * BUDGET  # far from the 5 to 30 s of a usual resolver
+    assert asyncio.run(many()) < BEFORE_RESOLVERS
 
 
 def test_with_a_black_hole_one_process_goes_on_within_the_budget() -> None:
@@ -203,7 +204,7 @@ def test_with_a_black_hole_one_process_goes_on_within_the_budget() -> None:
     with black_hole() as hole:
         start = time.monotonic()
         found = OneShot(RECIPES, [hole])(asked(), GOOD, 0.2)
-        assert time.monotonic() - start < BUDGET
+        assert time.monotonic() - start < BEFORE_RESOLVERS
     assert {kind for kind, one in found.items() if one not in (None, Listing.UNKNOWN)} == set()
 
 

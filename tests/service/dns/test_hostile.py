@@ -17,6 +17,7 @@ from greylag.service.dns.resolver import AT_ONCE, MOST_WAITING, Resolver
 from greylag.wire.dns import MOST_RECORDS, TCP_SIZE
 from tests.servers.hostile_dns import Behaviour, black_hole, hostile, reply, wire
 from tests.service.dns.once import asked_once
+from tests.work import BEFORE_RESOLVERS
 
 QUERY = Query("a.example.org", "A")
 TRUE, FALSE = (b"\xc0\x00\x02\x09",), (b"\xc0\x00\x02\x42",)
@@ -228,7 +229,7 @@ def test_a_black_hole_holds_up_nobody_for_longer_than_the_budget() -> None:
             await asyncio.sleep(0)
             assert resolver.under_way == AT_ONCE + MOST_WAITING
             assert set(await asyncio.gather(*tasks)) == {None}
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < BEFORE_RESOLVERS
             await asyncio.sleep(0)
             assert resolver.under_way == 0
             assert AT_ONCE <= len(resolver.cache) < 4 * AT_ONCE  # others are asked for next time

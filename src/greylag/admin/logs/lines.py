@@ -2,7 +2,7 @@
 
 Anybody may have written parts of that line: a name of his own (HELO), a sender. So an address is
 taken from a named place, or where it is the only one in the line; and Exim's only where each part
-before it has the form that Exim gives it. See docs/commands.md, "greylag import
+before it has the form that Exim gives it. See docs/reference/commands.md, "greylag import
 smtp-log".
 """
 

@@ -32,6 +32,8 @@ A pass makes the sender's domain an identity only if it is narrow:
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from greylag.core.client import network
 from greylag.core.names import address_labels, host_name, reverse_zone
 from greylag.core.spf.macro import RecordError, Spec, fill, is_fixed, needs, printable
@@ -44,7 +46,15 @@ from greylag.core.spf.questions import (
     Result,
     names_of,
 )
-from greylag.core.spf.record import LOOKS_UP, Record, Term, is_record, parse_record
+from greylag.core.spf.record import (
+    LOOKS_UP,
+    WIDEST_IPV4,
+    WIDEST_IPV6,
+    Record,
+    Term,
+    is_record,
+    parse_record,
+)
 from greylag.core.value import value
 
 TYPE_CHECKING = False
@@ -55,7 +65,6 @@ __all__ = ["Answer", "Outcome", "Query", "Result", "check"]
 
 # In all records that are read; those of big senders have some hundred terms in some kB.
 MOST_TERMS, MOST_TEXT = 2000, 32 * 1024
-WIDEST_IPV4, WIDEST_IPV6 = 12, 24  # bits; big senders publish /14 and /32
 WIDEST_IN_ALL = 4  # times the widest
 _RESULTS = {"+": Result.PASS, "-": Result.FAIL, "~": Result.SOFTFAIL, "?": Result.NEUTRAL}
 
@@ -90,30 +99,38 @@ class _Check(Questions):
 
     def __init__(self, client: bytes, local: bytes, domain: str, helo: bytes) -> None:
         super().__init__(client)
-        mailbox = printable(local)
-        self.values: dict[str, str | None] = {
-            "s": None if mailbox is None else f"{mailbox}@{domain}",
-            "l": mailbox,
-            "o": domain,
-            "i": ".".join(address_labels(client)),
-            "v": reverse_zone(client),
-            "h": printable(helo),
-            "p": None,
-        }
+        self.local, self.domain, self.helo = local, domain, helo
         self.terms = self.text = 0
         widest = WIDEST_IPV4 if self.kind == "A" else WIDEST_IPV6
-        self.widest = 1 << (8 * len(client) - widest)  # addresses
+        self.most_width = WIDEST_IN_ALL << (8 * len(client) - widest)  # addresses
         self.width = 0  # of all that is narrow and was seen
+
+    @cached_property
+    def values(self) -> dict[str, str | None]:
+        """Return what macros stand for."""
+        mailbox = printable(self.local)
+        return {
+            "s": None if mailbox is None else f"{mailbox}@{self.domain}",
+            "l": mailbox,
+            "o": self.domain,
+            "i": ".".join(address_labels(self.client)),
+            "v": reverse_zone(self.client),
+            "h": printable(self.helo),
+            "p": None,
+        }
 
     def of(self, domain: str) -> Steps[Outcome]:
         """Check a domain: the sender's, or one that a record leads to (4.6)."""
-        record = yield from self.record(domain)
+        record = self.record((yield from self.ask(domain, "TXT")))
         if record is None:
             return Outcome(Result.NONE)
         for term in record.terms:
             if term.name in LOOKS_UP:
                 self.looks_up()
-            found = yield from self.match(term, domain)
+            if term.network:
+                found = self.ranged(term)
+            else:
+                found = yield from self.match(term, domain)
             if found is not None:
                 result = _RESULTS[term.qualifier]
                 narrow = result is Result.PASS and found.narrow
@@ -128,9 +145,9 @@ class _Check(Questions):
         narrow = outcome.narrow and is_fixed(record.redirect)
         return Outcome(outcome.result, (f"redirect={target}", *outcome.terms), narrow)
 
-    def record(self, domain: str) -> Steps[Record | None]:
-        """Return the record of a domain (4.4, 4.5)."""
-        found = [text for text in (yield from self.ask(domain, "TXT")) if is_record(text)]
+    def record(self, texts: tuple[bytes, ...]) -> Record | None:
+        """Return the record among the texts of a domain (4.4, 4.5)."""
+        found = [text for text in texts if is_record(text)]
         if not found:
             return None
         self.text += len(found[0])
@@ -143,17 +160,13 @@ class _Check(Questions):
         self.terms += len(record.terms)
         if self.terms > MOST_TERMS:
             raise Ended(Result.PERMERROR)
-        for term in record.terms:
-            if len(term.network) == len(self.client) and term.qualifier == "+":
-                self.add_width(term)
+        self.width += record.widths[len(self.client)]
         return record
 
     def match(self, term: Term, domain: str) -> Steps[Outcome | None]:
-        """Match one term (5): None, or whether it is narrow and what led to it."""
+        """Match a term without a range (5): None, or whether it is narrow and what led to it."""
         if term.name == "all":
             return Outcome(Result.PASS)
-        if term.network:
-            return self.compared(term, (term.network,), fixed=True)
         if term.spec is None:
             return (yield from self.asked(term, domain, fixed=True))
         target = yield from self.target(term.spec, domain)
@@ -175,27 +188,24 @@ class _Check(Questions):
             found = yield from self.term_query(target, self.kind)
         else:
             found = yield from self.mail_hosts(target)
-        addresses = tuple(address for address in found if len(address) == len(self.client))
-        for _address in addresses if term.qualifier == "+" else ():
-            self.add_width(term)
-        return self.compared(term, addresses, fixed=fixed)
-
-    def compared(self, term: Term, addresses: tuple[bytes, ...], *, fixed: bool) -> Outcome | None:
-        """Compare the client with networks that are as wide as a term says."""
-        if addresses and len(addresses[0]) != len(self.client):
-            return None
+        addresses = [address for address in found if len(address) == len(self.client)]
+        self.width += len(addresses) * term.width_for(self.client)
         prefix = term.prefix_for(self.client)
         ours = network(self.client, prefix)
-        if not any(network(address, prefix) == ours for address in addresses):
-            return None
-        narrow = 1 << (8 * len(ours) - prefix) <= self.widest
-        narrow = narrow and fixed and self.width <= WIDEST_IN_ALL * self.widest
-        return Outcome(Result.PASS, narrow=narrow)
+        matches = any(network(address, prefix) == ours for address in addresses)
+        return self.passed(term, fixed=fixed) if matches else None
 
-    def add_width(self, term: Term) -> None:
-        """Count the addresses of a term. One that is too wide by itself is no identity anyway."""
-        width = 1 << (8 * len(self.client) - term.prefix_for(self.client))
-        self.width += width if width <= self.widest else 0
+    def ranged(self, term: Term) -> Outcome | None:
+        """Match a term that has a range."""
+        client, found = self.client, term.network
+        if len(found) != len(client) or network(client, term.prefix_for(client)) != found:
+            return None
+        return self.passed(term, fixed=True)
+
+    def passed(self, term: Term, *, fixed: bool) -> Outcome:
+        """Return what a term is worth that has the client's address."""
+        narrow = fixed and term.width_for(self.client) > 0 and self.width <= self.most_width
+        return Outcome(Result.PASS, narrow=narrow)
 
     def include(self, target: str, *, fixed: bool) -> Steps[Outcome | None]:
         """Match if the target's record passes the client (5.2)."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from enum import Enum
 
 from greylag.core.client import IPV4_BYTES
 from greylag.core.names import is_below, name_of, reverse_name
 from greylag.core.spf.macro import printable
-from greylag.core.value import value
 
 Answer = tuple[bytes, ...] | None  # records; () for none or no such name; None for an error
 
@@ -36,10 +36,11 @@ class Result(Enum):
     PERMERROR = "permerror"
 
 
-@value
-class Query:
+# `typing.NamedTuple` would import typing, which takes some milliseconds.
+class Query(namedtuple("Query", ("name", "kind"))):  # noqa: PYI024
     """A question to DNS: a name in lower case without its last dot, and a type."""
 
+    __slots__ = ()
     name: str  # visible ASCII and spaces; split at the dots, each part is a label
     kind: str  # TXT, A, AAAA, MX, PTR
 
@@ -81,14 +82,14 @@ class Questions:
     def client_names(self) -> Steps[tuple[str, ...]]:
         """Return the first names of the client, asked for once."""
         if self.pointers is None:
-            answer = yield from self.query(reverse_name(self.client), "PTR")
+            answer = yield self.query(reverse_name(self.client), "PTR")
             self.pointers = tuple(names_of((answer or ())[:MOST_POINTERS]))
         return self.pointers
 
     def is_confirmed(self, name: str) -> Steps[bool]:
         """Tell whether a name of the client leads back to it. An error means no (5.5)."""
         if name not in self.confirmed:
-            answer = yield from self.query(name, self.kind)
+            answer = yield self.query(name, self.kind)
             self.confirmed[name] = self.client in (answer or ())
         return self.confirmed[name]
 
@@ -114,17 +115,17 @@ class Questions:
 
     def ask(self, name: str, kind: str) -> Steps[tuple[bytes, ...]]:
         """Ask what the result depends on: an error ends the check."""
-        answer = yield from self.query(name, kind)
+        answer = yield self.query(name, kind)
         if answer is None:
             raise Ended(Result.TEMPERROR)
         return answer
 
-    def query(self, name: str, kind: str) -> Steps[Answer]:
-        """Ask DNS."""
+    def query(self, name: str, kind: str) -> Query:
+        """Return what DNS is to be asked, and count it."""
         self.queries += 1
         if self.queries > MOST_QUERIES:
             raise Ended(Result.PERMERROR)
-        return (yield Query(name, kind))
+        return Query(name, kind)
 
 
 def names_of(raw: tuple[bytes, ...]) -> Iterator[str]:

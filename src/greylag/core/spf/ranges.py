@@ -18,10 +18,18 @@ from __future__ import annotations
 
 from greylag.core.client import IPV4_BYTES, network, on_the_internet
 from greylag.core.names import host_name
-from greylag.core.spf import MOST_TERMS, MOST_TEXT, WIDEST_IN_ALL, WIDEST_IPV4, WIDEST_IPV6
+from greylag.core.spf import MOST_TERMS, MOST_TEXT, WIDEST_IN_ALL
 from greylag.core.spf.macro import RecordError, Spec, fill
 from greylag.core.spf.questions import MOST_ADDRESSES, MOST_HOSTS, Ended, Questions, names_of
-from greylag.core.spf.record import LOOKS_UP, Record, Term, is_record, parse_record
+from greylag.core.spf.record import (
+    LOOKS_UP,
+    WIDEST_IPV4,
+    WIDEST_IPV6,
+    Record,
+    Term,
+    is_record,
+    parse_record,
+)
 from greylag.core.subject import Network
 from greylag.core.value import value
 
@@ -29,7 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from greylag.core.spf.questions import Answer, Steps
+    from greylag.core.spf.questions import Steps
 
 MOST_RANGES = 4000  # of one domain; the longest records of big senders have some hundred
 _MOST_REFUSED = 64  # ranges of one record: each is compared with all that follow
@@ -114,9 +122,9 @@ class _Walk(Questions):
         elif told not in self.left_out:
             self.more += 1
 
-    def query(self, name: str, kind: str) -> Steps[Answer]:
+    def ask(self, name: str, kind: str) -> Steps[tuple[bytes, ...]]:
         """Ask DNS; without an answer there are no ranges."""
-        answer = yield from super().query(name, kind)
+        answer = yield self.query(name, kind)
         if answer is None:
             raise _NoAnswer(f"DNS gives no answer about {name}")
         return answer

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from greylag.core.client import IPV4_BYTES, parse_address
+from greylag.core.client import IPV4_BYTES, IPV6_BYTES, network, parse_address
 from greylag.core.spf.macro import RecordError, Spec, check_macros, parse_spec
 from greylag.core.value import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VERSION = b"v=spf1"
 # RFC 7208, 3.4 asks for less than 512 bytes. The longest of big senders have some thousand.
@@ -17,6 +21,8 @@ _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 _IN_NAMES = _LETTERS | frozenset("0123456789-_.")
 _IPV4_BITS, _IPV6_BITS = 32, 128
 LOOKS_UP = frozenset(("include", "a", "mx", "ptr", "exists"))  # 4.6.4
+# A wider range makes no identity. Bits; big senders publish /14 and /32.
+WIDEST_IPV4, WIDEST_IPV6 = 12, 24
 
 
 @value
@@ -27,7 +33,7 @@ class Term:
     qualifier: str
     name: str
     spec: Spec | None = None  # None: the domain that the record is of
-    network: bytes = b""  # of ip4 and ip6
+    network: bytes = b""  # of ip4 and ip6; host bits cleared
     ipv4_prefix: int = _IPV4_BITS
     ipv6_prefix: int = _IPV6_BITS
 
@@ -35,13 +41,23 @@ class Term:
         """Return the bits of a packed address that are compared."""
         return self.ipv4_prefix if len(packed) == IPV4_BYTES else self.ipv6_prefix
 
+    def width_for(self, packed: bytes) -> int:
+        """Return how many addresses of a packed address's family a range of the term has.
+
+        0 where it is too wide for an identity, or passes nobody.
+        """
+        widest = WIDEST_IPV4 if len(packed) == IPV4_BYTES else WIDEST_IPV6
+        prefix = self.prefix_for(packed)
+        return 1 << (8 * len(packed) - prefix) if self.qualifier == "+" and prefix >= widest else 0
+
 
 @value
 class Record:
     """The terms in their order, and what follows when none of them matches."""
 
     terms: tuple[Term, ...]
-    redirect: Spec | None = None
+    redirect: Spec | None
+    widths: Mapping[int, int]  # of its ip4 and ip6 together, by the bytes of an address
 
 
 def is_record(text: bytes) -> bool:
@@ -82,7 +98,15 @@ def _parse(raw: bytes) -> Record:
             raise RecordError(word)
         else:
             once[name] = parse_spec(content)
-    return Record(tuple(terms), once.get("redirect"))
+    return Record(tuple(terms), once.get("redirect"), _widths(terms))
+
+
+def _widths(terms: list[Term]) -> dict[int, int]:
+    widths = {IPV4_BYTES: 0, IPV6_BYTES: 0}
+    for term in terms:
+        if term.network:
+            widths[len(term.network)] += term.width_for(term.network)
+    return widths
 
 
 _kept = lru_cache(_KEPT)(_parse)
@@ -127,7 +151,11 @@ def _without_prefixes(rest: str) -> tuple[str, int, int]:
 
 
 def _prefix(digits: str, most: int) -> int:
-    if not digits.isdigit() or len(digits) > 3 or (digits[0] == "0" and digits != "0"):
+    if (
+        not (digits.isascii() and digits.isdecimal())
+        or len(digits) > 3
+        or (digits[0] == "0" and digits != "0")
+    ):
         raise RecordError(digits)
     prefix = int(digits)
     if prefix > most:
@@ -147,4 +175,4 @@ def _network(word: str, qualifier: str, name: str, rest: str) -> Term:
     prefix = _prefix(digits, most) if slash else most
     if of_ipv6 and len(packed) == IPV4_BYTES:
         packed = _MAPPED + packed  # such a client is an IPv4 client (5), so only a wide one matches
-    return Term(word, qualifier, name, None, packed, prefix, prefix)
+    return Term(word, qualifier, name, None, network(packed, prefix), prefix, prefix)

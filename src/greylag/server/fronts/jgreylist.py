@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from greylag.core.connection import Connection, precheck_connection
+from greylag.core.connection import Connection, held, precheck_connection
 from greylag.core.policy import Policy
 from greylag.core.verdict import Decision
 from greylag.server.answering import Inquiry, Shared
 from greylag.server.trees import Trees
-from greylag.service.policies import held
 from greylag.wire.connection import NOT_SERVED, read_connection, tree_of, write_connection_action
 from greylag.wire.policy import Request
 

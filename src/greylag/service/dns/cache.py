@@ -19,9 +19,6 @@ MOST_BYTES = 32 * 1024 * 1024
 # Measured: an entry takes so much beside its texts, and each record so much beside its bytes.
 ENTRY, RECORD = 400, 40
 
-# A tuple is hashed in C, a `Query` in Python.
-Key = tuple[str, str]
-
 
 def lifetime(answer: Answer, ttl: float) -> float:
     """Return how many seconds an answer is kept that says of itself how long it holds."""
@@ -35,7 +32,7 @@ class Cache:
 
     def __init__(self, entries: int = MOST_ENTRIES, size: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = entries, size
-        self._kept: OrderedDict[Key, tuple[float, Answer, int]] = OrderedDict()
+        self._kept: OrderedDict[Query, tuple[float, Answer, int]] = OrderedDict()
         self.bytes = 0  # estimated
 
     def __len__(self) -> int:
@@ -43,29 +40,27 @@ class Cache:
 
     def get(self, query: Query, now: float) -> tuple[Answer] | None:
         """Return the answer in a tuple, or None if none is kept."""
-        key = (query.name, query.kind)
-        found = self._kept.get(key)
+        found = self._kept.get(query)
         if found is None:
             return None
         if found[0] <= now:
-            self._remove(key)
+            self._remove(query)
             return None
-        self._kept.move_to_end(key)
+        self._kept.move_to_end(query)
         return (found[1],)
 
     def put(self, query: Query, answer: Answer, ttl: float, now: float) -> None:
         """Keep an answer. Those that were not used for longest make room for it."""
-        key = (query.name, query.kind)
-        if key in self._kept:
-            self._remove(key)
+        if query in self._kept:
+            self._remove(query)
         size = ENTRY + len(query.name) + sum(RECORD + len(record) for record in answer or ())
         if size > self._most_bytes:
             return
-        self._kept[key] = (now + lifetime(answer, ttl), answer, size)
+        self._kept[query] = (now + lifetime(answer, ttl), answer, size)
         self.bytes += size
         while len(self._kept) > self._most or self.bytes > self._most_bytes:
-            _key, (_ends, _answer, freed) = self._kept.popitem(last=False)
+            _query, (_ends, _answer, freed) = self._kept.popitem(last=False)
             self.bytes -= freed
 
-    def _remove(self, key: Key) -> None:
-        self.bytes -= self._kept.pop(key)[2]
+    def _remove(self, query: Query) -> None:
+        self.bytes -= self._kept.pop(query)[2]

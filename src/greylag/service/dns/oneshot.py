@@ -138,7 +138,7 @@ class _Search:
         self._ends_at = ends_at
         self._poll = poll()
         self._open: dict[int, tuple[_ByUdp | _ByTcp, _Lookup]] = {}
-        self._lookups: dict[tuple[str, str], _Lookup] = {}
+        self._lookups: dict[Query, _Lookup] = {}
         self.found: dict[Kind, object] = {}
         self.bugs: list[Exception] = []
 
@@ -147,10 +147,10 @@ class _Search:
         try:
             while True:
                 query = steps.send(answer)
-                lookup = self._lookups.get((query.name, query.kind))
+                lookup = self._lookups.get(query)
                 if lookup is None:
                     lookup = _Lookup(query, self._servers)
-                    self._lookups[query.name, query.kind] = lookup
+                    self._lookups[query] = lookup
                     self._ask_next(lookup)
                 if not lookup.has_ended:
                     lookup.waiting.append((kind, steps))

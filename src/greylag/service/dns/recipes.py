@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from greylag.core.evidence import Kind
 from greylag.core.lookups import confirmed_names, listing
+from greylag.core.spf import check
 from greylag.core.zones import Listing
 
 TYPE_CHECKING = False
@@ -28,8 +29,6 @@ def recipes_of(dnsbl: Sequence[Zone] = (), dnswl: Sequence[Zone] = ()) -> Recipe
 
 
 def _spf(question: Question) -> Steps[Outcome | None]:
-    from greylag.core.spf import check  # larger than all else that a first contact needs
-
     attempt = question.attempt
     if attempt is None:
         return None

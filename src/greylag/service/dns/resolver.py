@@ -48,7 +48,7 @@ class Resolver:
         self._patience = patience
         self._clock = clock
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._under_way: dict[tuple[str, str], Task[Answer]] = {}
+        self._under_way: dict[Query, Task[Answer]] = {}
         self.asked = self.errors = 0  # queries that were sent; that were not answered
 
     @property
@@ -65,20 +65,18 @@ class Resolver:
         kept = self.kept(query)
         if kept is not None:
             return kept[0]
-        key = (query.name, query.kind)
-        task = self._under_way.get(key)
+        task = self._under_way.get(query)
         if task is None:
             if self.under_way >= AT_ONCE + MOST_WAITING:
                 return None
             task = get_running_loop().create_task(self._find(query))
-            self._under_way[key] = task
-            task.add_done_callback(lambda _task: self._under_way.pop(key, None))
+            self._under_way[query] = task
+            task.add_done_callback(lambda _task: self._under_way.pop(query, None))
         return await asyncio.shield(task)  # who stops waiting does not stop others
 
     def when_over(self, queries: Iterable[Query], tell: Callable[[], None]) -> None:
         """Call `tell` once none of these queries is under way."""
-        keys = {(query.name, query.kind) for query in queries}
-        left = {self._under_way[key] for key in keys if key in self._under_way}
+        left = {self._under_way[query] for query in queries if query in self._under_way}
 
         def over(task: Task[Answer]) -> None:
             left.discard(task)

@@ -43,6 +43,16 @@ class Mysql(Backend):
         path = join(folder, self.url.removeprefix(_BY_FILE))
         return f"{_BY_FILE}{path.removeprefix('./')}"
 
+    @property
+    def option_file(self) -> str | None:
+        return self.url.removeprefix(_BY_FILE) if self.url.startswith(_BY_FILE) else None
+
+    def rooted(self, root: str) -> str:
+        path = self.option_file
+        if path is None or path[:1] != "/" or path.startswith(f"{root}/"):
+            return self.url
+        return f"{_BY_FILE}{root}{path}"
+
     def look(self) -> None:
         from greylag.store.mysql.options import read_url
 
@@ -61,12 +71,31 @@ class Mysql(Backend):
         if find_spec("pymysql") is None:
             from greylag.store.base import StoreError
 
-            raise StoreError(f"{self.shown}: needs PyMySQL (pip install 'greylag[mysql]')")
+            raise StoreError(
+                f"{self.shown}: needs PyMySQL (pip install 'greylag[mysql]'; with Debian's package"
+                " of greylag, apt-get install python3-pymysql)"
+            )
 
     def statements(self) -> list[str]:
         from greylag.store.mysql.admin import statements
 
         return statements()
+
+    @property
+    def backed_up_by(self) -> str:
+        from greylag.store.mysql.options import read_url
+        from greylag.store.mysql.schema import TABLES
+
+        account, name = "-u USER -p", read_url(self.url).database
+        if self.url.startswith(_BY_FILE):
+            account = f"--defaults-file={self.url.removeprefix(_BY_FILE)}"
+        tables = " ".join(TABLES)
+        options = "--single-transaction --no-tablespaces"
+        return (
+            "a database of a server is backed up by the server's own program: "
+            f"mysqldump {account} {options} {name} {tables} > greylag.sql; and "
+            f"mysql {account} {name} < greylag.sql restores it"
+        )
 
     def admin(self, *, timeout: float) -> Admin:
         self._need_driver()

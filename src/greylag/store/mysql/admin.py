@@ -23,6 +23,7 @@ _ENGINES = """SELECT table_name, engine FROM information_schema.tables
     WHERE table_schema = DATABASE() AND engine <> 'InnoDB' ORDER BY table_name"""
 _ENTRIES = """SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to, 0, 0, 0, ''
     FROM greylisting_lists WHERE id > %s ORDER BY id LIMIT %s"""
+_CLOCK = "SELECT UNIX_TIMESTAMP()"
 _PAGE = 20_000  # rows of one answer, which is bounded (see driver.py)
 _SHOWN = 40  # characters of a wrong value
 
@@ -66,7 +67,13 @@ class MysqlAdmin:
             self._all(statement)
         return missing
 
-    def check(self) -> list[Finding]:
+    def schema(self) -> tuple[int, int] | None:
+        return None
+
+    def clock(self) -> int | None:
+        return int(self._all(_CLOCK)[0][0])
+
+    def structure(self) -> list[Finding]:
         missing = self.missing()
         found = [Finding(f"table {name} is missing", "greylag db init") for name in missing]
         found += self._columns(missing)
@@ -77,13 +84,16 @@ class MysqlAdmin:
             )
             for table, engine in self._all(_ENGINES)
         ]
-        found += self._indexes(missing)
-        return found if "greylisting_lists" in missing else found + self._entries()
+        return found + self._indexes(missing)
+
+    def check(self) -> list[Finding]:
+        found = self.structure()
+        return found if "greylisting_lists" in self.missing() else found + self._entries()
 
     def _columns(self, missing: list[str]) -> list[Finding]:
         there = {(str(t).lower(), str(c).lower()) for t, c in self._all(_COLUMNS)}
         return [
-            Finding(f"{table} has no column {column}", "see docs/mysql.md")
+            Finding(f"{table} has no column {column}", "see docs/running/mysql.md")
             for table, columns in COLUMNS.items()
             for column in columns
             if table not in missing and (table, column) not in there

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from greylag.core.figures import hour_of
+from greylag.store.base import Glance
 from greylag.store.mysql import sql
-from greylag.store.mysql.link import NO_TABLE
+from greylag.store.mysql.link import NO_TABLE, is_about_table
 from greylag.store.mysql.rows import whole
 from greylag.store.mysql.schema import FIGURES
 from greylag.store.mysql.session import MysqlSession
@@ -19,6 +20,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from greylag.core.switch import Switch
+
+NO_SWITCH = (
+    "the switch has no place: there is no table greylag_figures, and we may not make it"
+    " (greylag db init --print)"
+)
 NO_FIGURES = (
     "no figures are kept: there is no table greylag_figures, and we may not make it"
     " (greylag db init --print)"
@@ -37,30 +44,43 @@ class Figures:
         """Tell whether the table is there."""
         return self._mark is not None
 
-    def make(self) -> tuple[bool, ...]:
+    @property
+    def node(self) -> int:
+        """Return the number of this node among those of a cluster: 1 for a server alone."""
+        return int((self._mark or "")[1:] or 1)
+
+    def make(self) -> frozenset[str]:
         """Make the table if it is missing, with the row at which writers take turns.
 
-        Return whether the other tables of ours were seen on the way, which costs nothing then.
+        Return which other tables of ours can be read: all or none, as one question tells.
         """
         from pymysql import MySQLError
 
-        for look in (self._look_at_all, self._look, self._make_and_look):
+        self._mark = None
+        for look, seen in (
+            (self._look_at_all, sql.OWN_TABLES),
+            (self._look, ()),
+            (self._make_and_look, ()),
+        ):
             try:
-                mark, locks, *seen = look()
+                mark, locks = look()
                 if not locks:
                     self._session.make_lock()
             except MySQLError as error:
-                if error.args[0] not in NO_TABLE:
+                if not is_about_table(error):
                     raise
+                if error.args[0] not in NO_TABLE and not seen:
+                    self._session.note_broken("greylag_figures", error)
             else:
                 self._mark = str(mark)
-                return tuple(map(bool, seen))
+                self._session.take_turns_at_own_table()
+                return frozenset(seen)
         self._session.take_turns_at_old_table()
-        return False, False
+        return frozenset()
 
     def _look_at_all(self) -> tuple[Any, ...]:
-        """Look where all tables are there, as they mostly are: to ask which are costs more."""
-        return (*self._session.read(sql.MARK_OF_ALL)[0], True, True)
+        """Look where all tables can be read, as they mostly can: to ask each costs more."""
+        return self._session.read(sql.MARK_OF_ALL)[0]
 
     def _look(self) -> tuple[Any, ...]:
         return self._session.read(sql.MARK)[0]
@@ -74,7 +94,7 @@ class Figures:
         if self._mark is not None:
             hour = hour_of(now)
             rows = [(hour, name + self._mark, n) for name, n in counts.items() if n]
-            self._session.write(sql.FIGURE, rows)
+            self._session.count(sql.FIGURE, rows)
 
     def by_hour(self, since: int, until: int) -> dict[int, dict[str, int]]:
         """Return the figures of all nodes."""
@@ -86,10 +106,50 @@ class Figures:
         """Return a number that changes with each removal by hand; None where it cannot be kept."""
         return int(self._session.read(sql.REMOVALS)[0][0]) if self._mark is not None else None
 
+    def glance(self) -> Glance:
+        """Return that number and the switch."""
+        if self._mark is None:
+            return Glance(None, None)
+        rows = {str(name): number for name, number in self._session.read(sql.GLANCE)}
+        return Glance(int(rows.pop("removals", 0)), _switch_of(rows.items()))
+
+    def switch(self) -> Switch | None:
+        """Return the switch."""
+        return None if self._mark is None else _switch_of(self._session.read(sql.SWITCH))
+
+    def set_switch(self, switch: Switch | None) -> None:
+        """Put it in the place of any other."""
+        from greylag.core.switch import row_of
+
+        self._session.read(sql.NO_SWITCH)
+        if switch is not None:
+            self._session.read(sql.SET_SWITCH, row_of(switch))
+
+    def note_count(self, waiting: int, passed: int, now: int) -> None:
+        """Keep what a walk over all records has found."""
+        if self._mark is not None:
+            self._session.read(sql.NOTE_COUNT, (now, passed, waiting))
+
+    def noted_count(self) -> tuple[int, int, int] | None:
+        """Return what the last walk has found, and when; None where that is not known."""
+        found = self._session.read(sql.NOTED_COUNT) if self._mark is not None else ()
+        if len(found) != len(("at", "passed", "waiting")):
+            return None
+        (at,), (passed,), (waiting,) = found
+        return max(0, int(waiting)), max(0, int(passed)), int(at)
+
     def count_removal(self) -> None:
         """Change that number."""
         if self._mark is not None:
             self._session.read(sql.NEXT_REMOVAL)
+
+
+def _switch_of(rows: Iterable[tuple[Any, ...]]) -> Switch | None:
+    if not rows:
+        return None
+    from greylag.core.switch import read_rows  # a process for one recipient mostly does without
+
+    return read_rows((row[0], row[1]) for row in rows)
 
 
 def figures_by_hour(rows: Iterable[tuple[Any, ...]]) -> dict[int, dict[str, int]]:
@@ -97,6 +157,6 @@ def figures_by_hour(rows: Iterable[tuple[Any, ...]]) -> dict[int, dict[str, int]
     hours: dict[int, dict[str, int]] = {}
     for hour, name, number in rows:
         figure, _at, mark = str(name).rpartition("@")
-        figure = figure if figure and mark.isdigit() else str(name)
+        figure = figure if figure and mark.isdecimal() else str(name)
         hours.setdefault(int(hour), Counter())[figure] += whole(number)
     return hours

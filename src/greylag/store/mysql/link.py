@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from greylag.store.mysql.driver import Bounded
 
-_CONFLICTS = (1205, 1213)  # lock wait time-out, deadlock (with Galera: certification failed)
+# Lock wait time-out, deadlock (with Galera: certification failed), and a row that was changed since
+# the transaction first read (`innodb_snapshot_isolation`, which newer servers of MariaDB have on).
+_CONFLICTS = (1205, 1213, 1020)
 _DENIED = (1044, 1045, 1142, 1143, 1146, 1227, 1049)  # an admin has to do something
 # No such table; or denied, which servers also say where a user may not make a missing table.
 NO_TABLE = (1146, 1142)
@@ -27,6 +29,9 @@ _SAID = 300  # characters of what a server says
 # A value or a row is refused, by its column, a CHECK or an admin's trigger. The driver calls some
 # of these operational.
 _REFUSED = (1264, 1292, 1365, 1366, 1406, 1411, 1644, 1690, 3819, 4025)
+# It is damaged: its file is gone, or is none, or not all of it can be read.
+_DAMAGED = (1030, 1033, 1034, 1035, 1194, 1195, 1712, 1812, 1814, 1877, 1932)
+BROKEN_TABLE = (*NO_TABLE, *_DAMAGED)
 _READ_ONLY = "the server is read-only"
 _NOT_READY = "this node is not part of its cluster's majority, or not ready yet"
 
@@ -55,16 +60,19 @@ class Guard:
         """Return the error that stands for a key which cannot be kept."""
         return StoreRefused(f"{self._place}: {cause}")
 
+    def said(self, error: Exception) -> str:
+        """Return what an error says, with the place and without a password."""
+        return f"{self._place}: {self._named.without_urls(_said(error))}"
+
     def translated(self, error: Exception) -> StoreError:
         """Return the StoreError that stands for another exception."""
         import pymysql
 
         number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-        text = f"{self._place}: {self._named.without_urls(_said(error))}"
+        text = self.said(error)
         if number in _CONFLICTS:
             return StoreConflict(text)
-        refused = isinstance(error, pymysql.DataError | pymysql.IntegrityError)
-        if refused or number in _REFUSED:
+        if is_about_one(error):
             return StoreRefused(text)
         if isinstance(error, pymysql.OperationalError | pymysql.InterfaceError | OSError):
             return StoreError(text) if number in _DENIED else StoreUnavailable(text)
@@ -74,6 +82,24 @@ class Guard:
             return StoreUnavailable(f"{self._place}: no memory for what the server says")
         # A server that talks nonsense makes the driver stumble in many ways.
         return StoreUnavailable(f"{text} (not what a MySQL server says)")
+
+
+def is_about_one(error: Exception) -> bool:
+    """Tell whether a value or a row was refused; others would not be."""
+    import pymysql
+
+    refused = isinstance(error, pymysql.DataError | pymysql.IntegrityError)
+    return refused or (bool(error.args) and error.args[0] in _REFUSED)
+
+
+def is_broken_table(error: Exception) -> bool:
+    """Tell whether a table is not there, not ours to use, or damaged."""
+    return bool(error.args) and error.args[0] in BROKEN_TABLE
+
+
+def is_about_table(error: Exception) -> bool:
+    """Tell whether a row, or the table it is in, refuses what is written; others would not."""
+    return is_about_one(error) or is_broken_table(error)
 
 
 @contextmanager

@@ -72,7 +72,9 @@ class MysqlLists(Store):
         self._next_look = 0.0
         self._is_long = False
 
-    def transaction(self, waiting: Callable[[], None] | None = None) -> Transaction:
+    def transaction(
+        self, waiting: Callable[[], None] | None = None, *, lazy: bool = False
+    ) -> Transaction:
         return self._transaction.for_who_is(hurried=waiting is not None)
 
     def matching(self, asked: Asked) -> list[Entry]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from greylag.core.identity import is_network
 from greylag.core.record import Record
 from greylag.core.triplet import Triplet
+from greylag.core.value import value
 from greylag.store.base import Filter
 from greylag.store.mysql import sql
 from greylag.store.mysql.own import OwnTable
@@ -27,6 +28,13 @@ NO_NAMES = (
     " and we may not make it (greylag db init --print)"
 )
 _MOST = 2**63 - 1  # that a column holds
+
+
+@value
+class NamedPlace:
+    """A place in the walk over this table, which comes after that over the old one."""
+
+    number: int
 
 
 class Named(OwnTable):
@@ -97,8 +105,8 @@ def read_named(found: Iterable[tuple[Any, ...]]) -> list[Row]:
 def _read(found: tuple[Any, ...]) -> Row | None:
     number, identity, sender, recipient, *facts = found
     try:
-        if is_network(identity):
-            return None  # one of the other table, which has its own rows
+        if not isinstance(identity, bytes) or is_network(identity):
+            return None  # one of the other table, which has its own rows, or of a column of text
         names = sender.decode("ascii"), recipient.decode("ascii")
         return Row(int(number), identity, *names, Record(*map(whole, facts)))
     except (ValueError, TypeError, AttributeError, OverflowError):

@@ -1,7 +1,7 @@
 """Where a MySQL database is: store URLs, and the option files that the old plugin names.
 
 `mysql://user:password@host,host:3307/database`, or `mysql:?default_file=/path/my.cnf`, whose
-`[client]` section says the same (`mysql_default_file`). See docs/mysql.md, "Naming the
+`[client]` section says the same (`mysql_default_file`). See docs/running/mysql.md, "Naming the
 database".
 """
 

@@ -1,11 +1,34 @@
-"""A table of our own beside the old plugin's. All else works where it may not be made."""
+"""A table of our own beside the old plugin's. All else works without it.
+
+It may be one that we may not make, or that is damaged.
+"""
 
 from __future__ import annotations
 
 from greylag.store.mysql import sql
-from greylag.store.mysql.link import NO_TABLE
+from greylag.store.mysql.link import NO_TABLE, is_broken_table
 from greylag.store.mysql.schema import TABLES
 from greylag.store.mysql.session import MysqlSession
+
+
+def is_made(session: MysqlSession, name: str, *, seen: bool = False) -> bool:
+    """Tell whether a table can be used: it is there, or was made now. Callers translate errors."""
+    from pymysql import MySQLError
+
+    if seen:
+        return True
+    for statement in (sql.READ_ONE.format(name), TABLES[name]):
+        try:
+            session.read(statement)
+        except MySQLError as error:
+            if not is_broken_table(error):
+                raise
+            if error.args[0] not in NO_TABLE:
+                session.note_broken(name, error)
+                return False
+        else:
+            return True
+    return False
 
 
 class OwnTable:
@@ -15,21 +38,8 @@ class OwnTable:
 
     def __init__(self, session: MysqlSession) -> None:
         self._session = session
-        self.kept = False  # whether it is there
+        self.kept = False  # whether it can be used
 
     def make(self, *, seen: bool) -> None:
-        """Make the table if it is missing, unless it was seen. Callers translate errors."""
-        self.kept = seen or bool(self._session.read(sql.IS_THERE, (self.name,))[0][0])
-        if not self.kept:
-            self._create(TABLES[self.name])
-
-    def _create(self, statement: str) -> None:
-        from pymysql import MySQLError
-
-        try:
-            self._session.read(statement)
-        except MySQLError as error:
-            if error.args[0] not in NO_TABLE:
-                raise
-        else:
-            self.kept = True
+        """Make the table if it is missing, unless it was read. Callers translate errors."""
+        self.kept = is_made(self._session, self.name, seen=seen)

@@ -6,17 +6,23 @@ A client network's are rows of the old plugin's table, where one record can be s
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from greylag.core.figures import fate_of, has_fate
 from greylag.core.identity import is_network
 from greylag.core.record import Change, Created, Noted, Record, applied, joined
 from greylag.core.triplet import Triplet
 from greylag.store.mysql import sql
 from greylag.store.mysql.named import Named
 from greylag.store.mysql.names import Names
-from greylag.store.mysql.rows import Known, addresses_of, assigned, date, new_row, read_rows
+from greylag.store.mysql.rows import (
+    Known,
+    Row,
+    addresses_of,
+    assigned,
+    date,
+    new_row,
+    read_rows,
+)
 from greylag.store.mysql.session import MysqlSession, parts
 
 
@@ -68,17 +74,18 @@ class MysqlRecords:
         self._held.update(self.known(missing, locked=True))
         return self._held
 
-    def change(self, change: Change, counts: Counter[str], now: int) -> None:
-        """Make a change to what is held; count the fate of a record that it replaces."""
+    def change(self, change: Change, now: int) -> Record | None:
+        """Make a change to what is held; return the record of which the time was over."""
         known = self._held[change.triplet]
+        replaced = None
         renewed = isinstance(change, Created | Noted)
         if renewed and known.now is not None and not known.now.live(now):
-            if has_fate(change.triplet.network):
-                counts[fate_of(known.now)] += 1
+            replaced = known.now
             known.start_anew()
         if isinstance(change, Created) and known.now is None:
             known.client = change.client
         known.now = applied(change, known.now, now)
+        return replaced
 
     def join(self, triplet: Triplet, record: Record) -> None:
         """Merge a record into what is held."""
@@ -90,7 +97,7 @@ class MysqlRecords:
 
     def write(self) -> None:
         """Write what the changes came to, in a few statements."""
-        gone, created, changed = [], [], []
+        gone, created, changed, freed = [], [], [], []
         named: dict[Triplet, Record] = {}
         for triplet, known in self._held.items():
             record, before = known.now, known.before
@@ -104,12 +111,17 @@ class MysqlRecords:
             if known.row is None or before is None:
                 created.append(new_row(self._names.stored(triplet), record, known.client))
             else:
+                if record.defer_until < before.defer_until:
+                    until = date(record.defer_until)
+                    freed += [(until, row.number, until) for row in known.rows]
                 counts = (record.blocked - before.blocked, record.passed - before.passed)
                 dates = (date(record.defer_until), date(record.expires))
                 changed.append((known.row.number, known.row.relay, *dates, *counts))
         self.remove(gone)
         self._session.write(sql.CREATE, created)
         self._session.write(sql.CHANGE, changed)
+        for row in freed:
+            self._session.write(sql.FREE, [row])
         self.named.put(named)
         self._held.clear()
 
@@ -120,11 +132,17 @@ class MysqlRecords:
         self.named.remove(named)
         return len(numbers) + len(named)
 
-    def forget(self, triplets: Iterable[Triplet]) -> int:
-        """Remove records; return how many there were."""
+    def forget(self, triplets: Iterable[Triplet]) -> list[Triplet]:
+        """Remove records; return the keys of those that there were."""
         numbers: dict[bool, list[int]] = {True: [], False: []}
         known = self.known(triplets, locked=True)
         for triplet, one in known.items():
             numbers[is_network(triplet.network)] += [row.number for row in one.rows]
         self.remove(numbers[True], numbers[False])
-        return sum(bool(one.rows) for one in known.values())
+        return [triplet for triplet, one in known.items() if one.rows]
+
+    def rows_of(self, numbers: Sequence[int]) -> list[Row]:
+        """Return rows of the old table."""
+        for part in parts(numbers):
+            self._session.ask(sql.ROWS_OF[len(part)], part)
+        return [row for found in self._session.answers() for row in read_rows(found)]

@@ -76,6 +76,12 @@ def read_rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
     return [row for row in map(read_row, found) if row is not None]
 
 
+def until_enough_stopped(rows: list[Row], now: int, most: int) -> list[Row]:
+    """Return the first rows, with no more than so many that never passed and whose time is over."""
+    stopped = [n for n, row in enumerate(rows) if not (row.record.passed or row.record.live(now))]
+    return rows[: stopped[most]] if len(stopped) > most else rows
+
+
 def addresses_of(net: bytes) -> tuple[bytes, bytes]:
     """Return the lowest and highest relay_ip of rows that belong to a client network.
 
@@ -97,6 +103,16 @@ def belongs(row: Row, triplet: Triplet) -> bool:
         and triplet.sender in (row.sender, name_of(row.sender))
         and triplet.recipient in (row.recipient, name_of(row.recipient))
     )
+
+
+def keys_of(row: Row) -> tuple[Triplet, ...]:
+    """Return the keys that a row may be of: of the address as it stands there, or its network.
+
+    The old program wrote whole addresses, so which of them it is the row alone does not tell.
+    """
+    own = row.triplet
+    net = network(row.relay, _PREFIX[len(row.relay)])
+    return (own,) if net == row.relay else (own, Triplet(net, own.sender, own.recipient))
 
 
 def merged(rows: list[Row]) -> tuple[Record, Row]:

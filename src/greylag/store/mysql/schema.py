@@ -1,7 +1,7 @@
 """The tables in MySQL and MariaDB: the old plugin's, word for word, and our own beside them.
 
 The old tables are never altered. Where they are missing, they are made with triggers that clear
-host bits and refuse nonsense, which the old triggers did not do (docs/properties.md, fault 6 of the
+host bits and refuse nonsense, which the old triggers did not do (properties.md, fault 6 of the
 plugin). Our own tables hold what the old plugin has no place for.
 """
 
@@ -85,6 +85,63 @@ ENTRIES = """CREATE TABLE IF NOT EXISTS greylag_entries (
     KEY kind (kind)
 ) ENGINE=InnoDB"""
 
+# What became of deferred mail (`core.history`), in the order of first contact: the newest are at
+# the end, and the oldest are deleted from the beginning.
+DEFERRALS = """CREATE TABLE IF NOT EXISTS greylag_deferrals (
+    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    short BIGINT NOT NULL,
+    network VARBINARY(16) NOT NULL,
+    sender VARBINARY(255) NOT NULL,
+    recipient VARBINARY(255) NOT NULL,
+    first_seen BIGINT NOT NULL,
+    defer_until BIGINT NOT NULL,
+    client VARBINARY(16) NOT NULL,
+    name VARBINARY(255) NOT NULL,
+    signs VARBINARY(255) NOT NULL,
+    pool VARBINARY(255) NOT NULL,
+    tries BIGINT NOT NULL,
+    first_try BIGINT NOT NULL,
+    last_try BIGINT NOT NULL,
+    outcome VARBINARY(32) NOT NULL,
+    ended BIGINT NOT NULL,
+    released BIGINT NOT NULL,
+    PRIMARY KEY (id),
+    KEY short (short)
+) ENGINE=InnoDB"""
+
+# Figures of the day; '' is for all that have no name there. Each node of a cluster has its own.
+TALLIES = """CREATE TABLE IF NOT EXISTS greylag_tallies (
+    kind VARBINARY(32) NOT NULL,
+    day BIGINT NOT NULL,
+    node INT NOT NULL,
+    name VARBINARY(255) NOT NULL,
+    deferred BIGINT NOT NULL,
+    passed BIGINT NOT NULL,
+    waited BIGINT NOT NULL,
+    likely_spam BIGINT NOT NULL,
+    never BIGINT NOT NULL,
+    PRIMARY KEY (kind, day, node, name)
+) ENGINE=InnoDB"""
+
+# How many names a day has: to count them for each new one would take too long.
+DAYS = """CREATE TABLE IF NOT EXISTS greylag_days (
+    kind VARBINARY(32) NOT NULL,
+    day BIGINT NOT NULL,
+    node INT NOT NULL,
+    names BIGINT NOT NULL,
+    PRIMARY KEY (kind, day, node)
+) ENGINE=InnoDB"""
+
+# What admins did.
+ACTIONS = """CREATE TABLE IF NOT EXISTS greylag_actions (
+    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    at BIGINT NOT NULL,
+    who VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    action VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    subject VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    PRIMARY KEY (id)
+) ENGINE=InnoDB"""
+
 # The range of an entry, from its text: all of it in SQL, so that rows made by hand are right.
 _TRIGGER = """CREATE TRIGGER greylisting_lists_{moment} BEFORE {event} ON greylisting_lists
 FOR EACH ROW BEGIN
@@ -128,6 +185,10 @@ TABLES = {
     "greylag_figures": FIGURES,
     "greylag_records": RECORDS,
     "greylag_entries": ENTRIES,
+    "greylag_deferrals": DEFERRALS,
+    "greylag_tallies": TALLIES,
+    "greylag_days": DAYS,
+    "greylag_actions": ACTIONS,
 }
 
 # What a look-up needs of the old tables; the first index named on these columns will do.
@@ -149,6 +210,16 @@ COLUMNS = {
         *("id", "purpose", "kind", "network", "prefix", "name", "denied_until", "expires"),
         *("created", "comment", "origin", "spoofable"),
     ),
+    "greylag_deferrals": (
+        *("id", "short", "network", "sender", "recipient", "first_seen", "defer_until", "client"),
+        *("name", "signs", "pool", "tries", "first_try", "last_try", "outcome", "ended"),
+        "released",
+    ),
+    "greylag_tallies": (
+        *("kind", "day", "node", "name", "deferred", "passed", "waited", "likely_spam", "never"),
+    ),
+    "greylag_days": ("kind", "day", "node", "names"),
+    "greylag_actions": ("id", "at", "who", "action", "subject"),
 }
 
 # What a look-up needs an index on, and the statement that adds it.
@@ -162,6 +233,7 @@ INDEXES = {
         ("greylisting_lists", "rcpt_to", "rcpt_to(20)"),
         ("greylag_entries", "network", "network"),
         ("greylag_entries", "kind", "kind"),
+        ("greylag_deferrals", "short", "short"),
     )
 } | {
     # Unique: what is written takes the place of the row that has its key.

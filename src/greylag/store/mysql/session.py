@@ -18,8 +18,16 @@ from contextlib import suppress
 
 from greylag.store.base import StoreConflict, StoreError
 from greylag.store.mysql import sql
-from greylag.store.mysql.link import Guard, connect, longest_wait, suppress_conflict
+from greylag.store.mysql.link import (
+    Guard,
+    connect,
+    is_about_table,
+    is_broken_table,
+    longest_wait,
+    suppress_conflict,
+)
 from greylag.store.mysql.options import Place
+from greylag.store.unkept import Unkept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,17 +45,21 @@ class MysqlSession:
     """A session with the server. Errors are the driver's: callers hold the guard."""
 
     def __init__(self, place: Place, guard: Guard, timeout: float) -> None:
+        self._guard = guard
         self._connection = connect(place, guard, timeout)
         with guard, self._connection.cursor() as cursor:
             self._together = not cursor.execute(sql.CLUSTERED)
         self._longest = self._waits = longest_wait(timeout)  # seconds, for a lock
         self._shortest = 0 if _can_hurry(self._connection.server_version) else self._longest
         self._hurried = False
-        self._turn = [sql.BEGIN, sql.LOCK + sql.TURN_WAITS.format(self._longest)]
-        self._own_turn = True  # at the row of our own table
+        self.take_turns_at_own_table()
         self._first: list[str] = []  # begins, and waits for our turn
         self._waiting: list[str] = []  # writes
         self._asked: list[str] = []  # questions
+        self._extra: set[str] = set()  # of the writes: those without which all else is written
+        self.unkept = Unkept()  # refused ones
+        self.is_suspect = False  # one of our own tables, since they were last looked at
+        self.broken: dict[str, str] = {}  # those that cannot be used, and why
 
     def read(self, statement: str, parameters: Sequence[object] = ()) -> Rows:
         """Run a statement, after all that waits; return its rows."""
@@ -68,14 +80,48 @@ class MysqlSession:
             items = [item for row in part for item in row]
             self._waiting.append(self._filled(statements[len(part)], items))
 
+    def count(self, statements: Mapping[int, str], rows: Sequence[Sequence[object]]) -> None:
+        """Put rows without which all else is written, where the server refuses them."""
+        if not self.unkept.now:
+            before = len(self._waiting)
+            self.write(statements, rows)
+            self._extra.update(self._waiting[before:])
+
+    def flush(self) -> None:
+        """Send what waits to be written, so that an error comes here and now."""
+        if self._waiting:
+            self._send()
+
+    @property
+    def clustered(self) -> bool:
+        """Tell whether this is a node of a Galera cluster."""
+        return not self._together
+
     def _filled(self, statement: str, parameters: Sequence[object]) -> str:
         with self._connection.cursor() as cursor:
             return cursor.mogrify(statement, tuple(parameters))
+
+    def note_broken(self, table: str, error: Exception) -> None:
+        """Note why all goes on without a table of ours."""
+        self.broken[table] = f"{self._guard.said(error)}: all goes on without {table}"
+
+    def why_without(self, why: str) -> str:
+        """Return why a table that a text names cannot be used: that text, or that it is broken."""
+        return next((said for table, said in self.broken.items() if table in why), why)
+
+    def warning(self) -> str | None:
+        """Return what an admin has to look after."""
+        return next(iter(self.broken.values()), None) or self.unkept.warning()
 
     def make_lock(self) -> None:
         """Make the row at which writers take turns; another may be doing so, too."""
         with suppress_conflict():
             self._exchange([sql.MAKE_LOCK])
+
+    def take_turns_at_own_table(self) -> None:
+        """Take turns at the row of our own table."""
+        lock = sql.LOCK + sql.TURN_WAITS.format(self._longest)
+        self._turn, self._own_turn = [sql.BEGIN, lock], True
 
     def take_turns_at_old_table(self) -> None:
         """From now on take turns without a table of our own."""
@@ -85,7 +131,7 @@ class MysqlSession:
     def begin(self, *, hurried: bool = False) -> None:
         """Begin a transaction when it is our turn, with the next statement."""
         self._hurried = hurried
-        self._first = [*self._turn]
+        self._first, self._extra = [*self._turn], set()
 
     def prove(self) -> None:
         """See whether anything can be written, and take it back."""
@@ -139,12 +185,19 @@ class MysqlSession:
     def _exchange(self, texts: Sequence[str]) -> list[Rows]:
         """Run statements; return the rows of each. After an error none is run."""
         results: list[Rows] = []
-        with self._connection.cursor() as cursor:
-            for statement in self._trips(texts):
-                cursor.execute(statement)
-                results.append(cursor.fetchall())
-                while cursor.nextset():
+        try:
+            with self._connection.cursor() as cursor:
+                for statement in self._trips(texts):
+                    cursor.execute(statement)
                     results.append(cursor.fetchall())
+                    while cursor.nextset():
+                        results.append(cursor.fetchall())
+        except Exception as error:
+            self.is_suspect |= is_broken_table(error)
+            # The statements before it have their results.
+            if texts[len(results)] in self._extra and is_about_table(error):
+                raise self.unkept.refused(self._guard.said(error)) from error
+            raise
         return results
 
     def _trips(self, texts: Sequence[str]) -> Iterator[str]:

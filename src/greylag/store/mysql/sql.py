@@ -64,17 +64,27 @@ CHANGE = _sized(
     record_expires = GREATEST(record_expires, VALUES(record_expires))""",
     "(%s,%s,%s,%s,%s,%s,0)",
 )
+# Of all rows of a record: the old program reads any of them.
+FREE = {1: "UPDATE greylisting_data SET block_expires = %s WHERE id = %s AND block_expires > %s"}
 # A key that nobody has: to try whether anything can be written. In a table that knows no ROLLBACK
 # it is an expired row, which the next walk removes.
 INSERT_NOBODY = f"""INSERT INTO greylisting_data (relay_ip, mail_from, rcpt_to, create_time,
     block_expires, record_expires, blocked_count, passed_count, aborted_count)
     VALUES (%s, 'nobody.invalid', 'nobody.invalid', {_LONG_AGO}, {_LONG_AGO},
     {_LONG_AGO}, 0, 0, 0)"""  # noqa: S608 - constants
+ROWS_OF = _sized(f"{_SELECT} WHERE id IN (%s)", "%s")
 FORGET = _sized("DELETE FROM greylisting_data WHERE id IN (%s)", "%s")
 
 _LIVE = "record_expires > %s AND (passed_count > 0 OR create_time <= %s)"
 COUNT = f"""SELECT COALESCE(SUM(passed_count = 0), 0), COALESCE(SUM(passed_count > 0), 0)
     FROM greylisting_data WHERE {_LIVE}"""  # noqa: S608 - constants
+# MariaDB reads the one, MySQL the other.
+COUNT_IN_TIME = COUNT.replace(
+    "SELECT",
+    "/*M! SET STATEMENT max_statement_time = 0.4 FOR */ SELECT /*+ MAX_EXECUTION_TIME(400) */",
+    1,
+)
+TOOK_TOO_LONG = (1969, 3024, 1317)
 
 # The walk of the expiry: by the primary key, so a step costs the same whatever the table holds.
 WALK = f"{_SELECT} WHERE id > %s ORDER BY id LIMIT %s"
@@ -95,6 +105,11 @@ SEARCH = f"""{_SELECT} WHERE id > %s
     AND ({_SENDER} OR {_SENDER}) AND ({_RECIPIENT} OR {_RECIPIENT})
     AND (%s = 0 OR COALESCE(mail_from, '') = '') AND (%s IS NULL OR (passed_count > 0) = %s)
     ORDER BY id LIMIT %s"""
+
+# The newest rows alone, by the primary key; and whether there are older ones.
+_OLDER = "(SELECT COALESCE(CAST(MAX(id) AS SIGNED), 0) FROM greylisting_data) - %s"
+WAITING = SEARCH.replace("id > %s", f"id > {_OLDER}").replace("\n    ORDER BY id LIMIT %s", "")
+HAS_OLDER = f"SELECT 1 FROM greylisting_data WHERE id <= {_OLDER} LIMIT 1"  # noqa: S608
 
 # Our own table, of what stands under a name.
 _SELECT_NAMED = """SELECT id, identity, sender, recipient, first_seen, defer_until, expires,
@@ -151,10 +166,12 @@ _ENTRY = f"""SELECT id, ipaddr, ipaddr_start, ipaddr_prefixsize, rcpt_to,
 ENTRIES_AFTER = f"{_ENTRY} WHERE id > %s ORDER BY id LIMIT %s"
 ENTRIES_BY_DOMAIN = f"{_ENTRY} WHERE rcpt_to IN (%s, %s)"
 # A range begins at one of these addresses; the old triggers left host bits in some: look nearby.
+# Single addresses have none, and of them a list may have all that are near.
 ENTRIES_BY_NETWORK = {
     size: f"{_ENTRY} WHERE ipaddr IS NOT NULL AND (ipaddr_start IN ("
     + ",".join(["%s"] * (8 * size + 1))
-    + ") OR ipaddr_start BETWEEN %s AND %s)"
+    + ") OR (ipaddr_start BETWEEN %s AND %s"
+    + f" AND NOT (ipaddr_prefixsize = {8 * size} AND LENGTH(ipaddr_start) = {size})))"
     for size in (4, 16)
 }
 PUT_ENTRY = _sized(
@@ -211,7 +228,7 @@ NEXT_OWN_GENERATION = """INSERT INTO greylag_figures (hour, name, number) VALUES
 
 FIGURE = _sized(
     """INSERT INTO greylag_figures (hour, name, number) VALUES (%s,%s,%s)
-    ON DUPLICATE KEY UPDATE number = number + VALUES(number)""",
+    ON DUPLICATE KEY UPDATE number = LEAST(LEAST(number, 1 << 53) + VALUES(number), 1 << 53)""",
     "(%s,%s,%s)",
 )
 FIGURES = """SELECT hour, name, number FROM greylag_figures WHERE hour >= %s AND hour < %s
@@ -220,13 +237,16 @@ FIGURES = """SELECT hour, name, number FROM greylag_figures WHERE hour >= %s AND
 # Galera gives each node an offset; the first, and a server that is alone, has 1.
 _NODE = "IF(@@auto_increment_offset = 1, '', CONCAT('@', @@auto_increment_offset))"
 _TURNS = "FROM greylag_figures WHERE hour = -1 AND name = 'lock'"
-IS_THERE = """SELECT COUNT(*) FROM information_schema.tables
-    WHERE table_schema = DATABASE() AND table_name = %s"""
-_SEEN = [f"({IS_THERE})".replace("%s", f"'{t}'") for t in ("greylag_records", "greylag_entries")]
-MARK = f"SELECT {_NODE}, COUNT(*), {', '.join(_SEEN)} {_TURNS}"
-# It fails where one of our tables is not there.
-MARK_OF_ALL = f"""SELECT {_NODE}, COUNT(*) {_TURNS} AND COALESCE((SELECT 1 FROM greylag_records
-    LIMIT 1), (SELECT 1 FROM greylag_entries LIMIT 1), 1)"""  # noqa: S608 - constants
+OWN_TABLES = (
+    *("greylag_records", "greylag_entries", "greylag_deferrals", "greylag_tallies"),
+    *("greylag_days", "greylag_actions"),
+)
+READ_ONE = "SELECT 1 FROM {} LIMIT 1"
+MARK = f"SELECT {_NODE}, COUNT(*) {_TURNS}"
+# It fails where one of our tables is not there, or cannot be read. None is read but the first that
+# has a row.
+_ALL = ", ".join(f"(SELECT 1 FROM {table} LIMIT 1)" for table in OWN_TABLES)  # noqa: S608
+MARK_OF_ALL = f"SELECT {_NODE}, COUNT(*) {_TURNS} AND COALESCE({_ALL}, 1)"
 
 # Nothing of the server's or the database's own settings may change what a statement means.
 SESSION = """SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
@@ -242,6 +262,19 @@ REMOVALS = """SELECT coalesce(max(CAST(number AS SIGNED)), 0) FROM greylag_figur
     WHERE hour = -1 AND name = 'removals'"""
 NEXT_REMOVAL = """INSERT INTO greylag_figures (hour, name, number) VALUES (-1, 'removals', 1)
     ON DUPLICATE KEY UPDATE number = IF(number BETWEEN 1 AND 1 << 62, number + 1, 1)"""
+# The names of these rows say what the switch is (`core.switch`).
+_SWITCH = "hour = -1 AND name >= 'switch:' AND name < 'switch;'"
+SWITCH = f"SELECT name, CAST(number AS SIGNED) FROM greylag_figures WHERE {_SWITCH}"  # noqa: S608
+GLANCE = """SELECT name, CAST(number AS SIGNED) FROM greylag_figures
+    WHERE hour = -1 AND (name = 'removals' OR (name >= 'switch:' AND name < 'switch;'))"""
+NO_SWITCH = f"DELETE FROM greylag_figures WHERE {_SWITCH}"  # noqa: S608
+SET_SWITCH = "INSERT INTO greylag_figures (hour, name, number) VALUES (-1, %s, %s)"
+# What the last walk over all records found.
+NOTE_COUNT = """INSERT INTO greylag_figures (hour, name, number) VALUES (-1, 'counted:at', %s),
+    (-1, 'counted:passed', %s), (-1, 'counted:waiting', %s)
+    ON DUPLICATE KEY UPDATE number = VALUES(number)"""
+NOTED_COUNT = """SELECT CAST(number AS SIGNED) FROM greylag_figures
+    WHERE hour = -1 AND name IN ('counted:at', 'counted:passed', 'counted:waiting') ORDER BY name"""
 MAKE_LOCK = "INSERT IGNORE INTO greylag_figures (hour, name, number) VALUES (-1, 'lock', 0)"
 # Where that may not be: at the first row of the old table. While that is empty, and if the first
 # row goes, the locks of gaps that this isolation takes keep two from inserting the same.

@@ -12,6 +12,7 @@ from greylag.store.base import StoreError
 from greylag.store.sqlite.file import refuse_planted
 from greylag.store.sqlite.rows import sound_entries
 from greylag.store.sqlite.schema import MIGRATIONS
+from greylag.store.sqlite.snapshots import strangers
 from greylag.store.sqlite.sql import ENTRIES
 from greylag.store.sqlite.store import SqliteStore
 
@@ -43,6 +44,15 @@ class SqliteAdmin:
         except (sqlite3.Error, StoreError, OSError):
             return 0  # opening it tells why
 
+    def structure(self) -> list[Finding]:
+        return []  # the number of the schema tells all
+
+    def schema(self) -> tuple[int, int] | None:
+        return self._schema(), len(MIGRATIONS)
+
+    def clock(self) -> int | None:
+        return None  # it is a file
+
     def check(self) -> list[Finding]:
         if not self._path.exists():
             return []
@@ -60,6 +70,10 @@ class SqliteAdmin:
             for (line,) in connection.execute("PRAGMA integrity_check"):
                 if line != "ok":
                     found.append(Finding(str(line), "stop greylag, and restore a copy"))
+            schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            for name in strangers(connection, schema):
+                what = f"{name} is not as greylag makes it"
+                found.append(Finding(what, "remove what is not greylag's, or restore a backup"))
             connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
             for row in connection.execute(ENTRIES):
                 subject = [entry.subject for entry in sound_entries([row])]

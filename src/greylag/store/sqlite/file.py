@@ -14,7 +14,9 @@ from greylag.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 MODE = 0o660  # the daemon's and the mail server's user share it; nobody else reads who mails whom
 # Beside a long reader the write-ahead log grows; it shrinks to these bytes when that has ended.
 WAL_LIMIT = "PRAGMA journal_size_limit = 16777216"
+_DURABLE, _LAZY = "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL"
 _LARGE_LOG = 64 << 20  # bytes of it that are told of
+Migrations = Sequence[Sequence[str]]
 _HEADER = 100  # bytes: a database has more, and SQLite takes a file of one byte for an empty one
 _LOOKS = 5  # at an empty file that another process of root's may be about to make
 _ROUND = 0.008  # seconds that SQLite waits by itself: it tries after 1, 2 and 5 ms of pause
@@ -34,7 +36,7 @@ class Guard:
         if isinstance(error, sqlite3.OperationalError):  # locked, full, I/O error, read-only
             raise StoreUnavailable(f"{self.path}: {error}") from error
         # SQLite's message on a damaged page may quote bytes that are no text.
-        if isinstance(error, UnicodeDecodeError) or _is_about_one(error):
+        if isinstance(error, UnicodeDecodeError) or is_about_one(error):
             raise StoreRefused(f"{self.path}: {error}") from error
         if isinstance(error, sqlite3.Error | OSError):
             cause = error.strerror if isinstance(error, OSError) else error
@@ -47,40 +49,54 @@ def connect(
     *,
     timeout: float,
     create: bool,
-    migrations: Sequence[Sequence[str]] = MIGRATIONS,
+    migrations: Migrations = MIGRATIONS,
+    read_only: bool = False,
 ) -> sqlite3.Connection:
     """Return a connection to a database at the newest schema. Raises StoreError."""
     try:
-        return _connect(path, guard, timeout, create, migrations)
+        return _connect(path, guard, timeout, create and not read_only, migrations, read_only)
     except StoreRefused as error:  # not of one record: the file is of no use
         raise StoreError(str(error)) from error
 
 
 def _connect(
-    path: str, guard: Guard, timeout: float, create: bool, migrations: Sequence[Sequence[str]]
+    path: str, guard: Guard, timeout: float, create: bool, migrations: Migrations, read_only: bool
 ) -> sqlite3.Connection:
     with guard:
+        if os.geteuid() == 0 and os.path.realpath(path) != path:  # there are links
+            from greylag.store.folders import place_of  # who made them? (T44)
+
+            with place_of(path):
+                pass
         if create:
             _create_file(path)
         _refuse_foreign_file(path, create=create)
         refuse_planted(path)
-        db = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+        db = sqlite3.connect(reading(path) if read_only else path, timeout=timeout, uri=read_only)
+        db.isolation_level = None
         db.text_factory = _text
         try:
-            db.execute("PRAGMA synchronous = FULL")
+            db.execute(_DURABLE)
             db.execute(WAL_LIMIT)
-            if _version(db) != len(migrations):
+            if version(db) != len(migrations):
+                from greylag.store.sqlite import migrating  # hardly ever, so no mail waits for it
+
                 if not create:  # whoever only reads converts nothing
-                    _refuse_older(db, path, len(migrations))
-                _migrate(db, path, migrations, timeout)
-            elif _application(db) != APPLICATION_ID:
+                    migrating.refuse_older(db, path, len(migrations))
+                migrating.migrate(db, path, migrations, timeout)
+            elif application(db) != APPLICATION_ID:
                 raise StoreError(f"{path}: is a database, but not one of greylag's")
-            elif db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-                _switch_to_wal(db, monotonic() + timeout)  # a copy, as VACUUM INTO makes them
+            elif not read_only and db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                switch_to_wal(db, monotonic() + timeout)  # a copy, as VACUUM INTO makes them
         except BaseException:
             db.close()
             raise
         return db
+
+
+def reading(path: str) -> str:
+    """Return the URI by which SQLite opens a file without the right to write."""
+    return "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=ro"
 
 
 def grown_log(path: str) -> str | None:
@@ -123,7 +139,10 @@ def begin(
 
 
 class Transaction:
-    """A write transaction; a second one inside the first is part of it."""
+    """A write transaction; a second one inside the first is part of it.
+
+    A `lazy` one does not wait for the disk: with the next commit that does, it is there too.
+    """
 
     def __init__(
         self,
@@ -131,8 +150,11 @@ class Transaction:
         guard: Guard,
         timeout: float,
         waiting: Callable[[], None] | None,
+        *,
+        lazy: bool = False,
     ) -> None:
         self._waiting = waiting
+        self._lazy = lazy
         self._connection = connection
         self._guard = guard
         self._timeout = timeout
@@ -143,10 +165,14 @@ class Transaction:
         if not self._outer:
             with self._guard:
                 try:
+                    # Each sets it: the one before may have failed to set it back.
+                    if self._lazy:
+                        self._connection.execute(_LAZY)
+                    else:
+                        self._connection.execute(_DURABLE)
                     begin(self._connection, self._timeout, self._waiting)
                 except BaseException:  # begun, and yet no memory: nobody else would end it
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
+                    self._end()
                     raise
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -157,8 +183,16 @@ class Transaction:
                 if kind is None:
                     self._connection.execute("COMMIT")
             finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                self._end()
+
+    def _end(self) -> None:
+        """Roll back what was not committed; whoever writes next waits for the disk again."""
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        finally:
+            if self._lazy:
+                self._connection.execute(_DURABLE)
 
 
 def _wait_at_most(db: sqlite3.Connection, seconds: float) -> None:
@@ -166,7 +200,7 @@ def _wait_at_most(db: sqlite3.Connection, seconds: float) -> None:
     db.execute("PRAGMA busy_timeout = " + str(int(seconds * 1000)))
 
 
-def _is_about_one(error: BaseException | None) -> bool:
+def is_about_one(error: BaseException | None) -> bool:
     """Tell whether a row, or the page it is on, is to blame, and not the file as a whole."""
     if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
         return True
@@ -215,7 +249,7 @@ def _refuse_foreign_file(path: str, *, create: bool) -> None:
         sleep(_PAUSE)
         found = os.stat(path)
     raise StoreError(
-        f"{path}: is empty, and no database of greylag's: remove it, and it is made anew"
+        f"{path}: is empty, and no database of greylag's: remove it, and a new one is made"
     )
 
 
@@ -230,58 +264,17 @@ def refuse_planted(path: str) -> None:
             raise StoreError(f"{name}: expected a plain file with one name, as SQLite makes it")
 
 
-def _version(db: sqlite3.Connection) -> int:
+def version(db: sqlite3.Connection) -> int:
+    """Return the number of the last migration that ran; 0: none."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _application(db: sqlite3.Connection) -> int:
+def application(db: sqlite3.Connection) -> int:
+    """Return whose database it says that it is."""
     return int(db.execute("PRAGMA application_id").fetchone()[0])
 
 
-def _migrate(
-    db: sqlite3.Connection, path: str, migrations: Sequence[Sequence[str]], timeout: float
-) -> None:
-    """Run the migrations that the file has not seen; many processes may try at once."""
-    _refuse_foreign(db, path, len(migrations))
-    _switch_to_wal(db, monotonic() + timeout)
-    for number, statements in enumerate(migrations, 1):
-        begin(db, timeout)
-        try:
-            _refuse_foreign(db, path, len(migrations))  # it may have changed while we waited
-            if _version(db) < number:
-                for statement in statements:
-                    db.execute(statement)
-                _stamp(db, number)
-            db.execute("COMMIT")
-        finally:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-
-
-def _refuse_foreign(db: sqlite3.Connection, path: str, newest: int) -> None:
-    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and _application(db) != APPLICATION_ID:
-        raise StoreError(f"{path}: is a database, but not one of greylag's")
-    if _version(db) > newest:
-        raise StoreError(
-            f"{path}: has schema {_version(db)}, but this greylag knows only up to {newest}"
-        )
-
-
-def _refuse_older(db: sqlite3.Connection, path: str, newest: int) -> None:
-    _refuse_foreign(db, path, newest)
-    raise StoreError(
-        f"{path}: has schema {_version(db)}: `greylag db init`, or the daemon, makes it {newest}"
-    )
-
-
-def _stamp(db: sqlite3.Connection, number: int) -> None:
-    # A PRAGMA takes no parameters; both are our own numbers.
-    db.execute("PRAGMA application_id = " + str(int(APPLICATION_ID)))
-    db.execute("PRAGMA user_version = " + str(int(number)))
-
-
-def _switch_to_wal(db: sqlite3.Connection, deadline: float) -> None:
+def switch_to_wal(db: sqlite3.Connection, deadline: float) -> None:
     """Switch the journal mode; SQLite does not wait in its busy handler for this, so we do."""
     while True:
         try:

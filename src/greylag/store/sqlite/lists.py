@@ -15,6 +15,7 @@ from greylag.store.sqlite.rows import entry_row, read_entry, read_number, sound_
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from greylag.core.accesslist import Asked
+    from greylag.core.switch import Switch
 
 
 class SqliteLists(Store):
@@ -78,3 +79,20 @@ class SqliteLists(Store):
         with self._guard:
             number = read_number(self._db.execute(sql.GENERATION).fetchone())
         return hash((number, *self._file)) if number else 0  # 0: never had any entry
+
+    def switch(self) -> Switch | None:
+        with self._guard:
+            rows = self._db.execute(sql.SWITCH).fetchall()
+        if not rows:
+            return None
+        from greylag.core.switch import read_rows  # a process for one recipient mostly does without
+
+        return read_rows(rows)
+
+    def set_switch(self, switch: Switch | None) -> None:
+        from greylag.core.switch import row_of
+
+        with self.transaction(), self._guard:
+            self._db.execute(sql.NO_SWITCH)
+            if switch is not None:
+                self._db.execute(sql.SET_SWITCH, row_of(switch))

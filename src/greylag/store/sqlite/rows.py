@@ -27,7 +27,8 @@ _FIGURE = (int, str, int)
 _PURPOSES = {purpose.value: purpose for purpose in Purpose}
 
 
-def _check(row: tuple[Any, ...], types: tuple[type, ...], what: str) -> None:
+def check_row(row: tuple[Any, ...], types: tuple[type, ...], what: str) -> None:
+    """Raise sqlite3.DataError where a row has not these types."""
     if tuple(map(type, row)) != types:
         raise sqlite3.DataError(f"a row is no {what} of greylag's (greylag db check)")
 
@@ -35,7 +36,7 @@ def _check(row: tuple[Any, ...], types: tuple[type, ...], what: str) -> None:
 def read_record(row: tuple[Any, ...]) -> tuple[Triplet, Record]:
     """Return a record and its key. Raises sqlite3.DataError."""
     network, sender, recipient, first_seen, defer_until, expires, blocked, passed = row
-    # One comparison after the other costs half of what `_check` does; each RCPT reads a record.
+    # One comparison after the other costs half of what `check_row` does; each RCPT reads a record.
     if not (
         type(network) is bytes
         and type(sender) is str is type(recipient)
@@ -43,7 +44,7 @@ def read_record(row: tuple[Any, ...]) -> tuple[Triplet, Record]:
         and type(expires) is int is type(blocked)
         and type(passed) is int
     ):
-        _check(row, _RECORD, "record")
+        check_row(row, _RECORD, "record")
     record = Record(first_seen, defer_until, expires, blocked, passed)
     return Triplet(network, sender, recipient), record
 
@@ -51,8 +52,13 @@ def read_record(row: tuple[Any, ...]) -> tuple[Triplet, Record]:
 def read_scanned(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Return rows of a scan: a key, whether it is dead, whether it has passed."""
     for row in rows:
-        _check(row, _SCANNED, "record")
+        check_row(row, _SCANNED, "record")
     return rows
+
+
+def read_ended(row: tuple[Any, ...]) -> Record:
+    """Return the record that a row without a key was; it is gone, so what is no number is 0."""
+    return Record(*(number if type(number) is int else 0 for number in row))
 
 
 def read_entry(row: tuple[Any, ...]) -> Entry:
@@ -66,12 +72,12 @@ def read_entry(row: tuple[Any, ...]) -> Entry:
         and type(expires) is int is type(created)
         and type(number) is int
     ):
-        _check(row[4:], _ENTRY, "list entry")
+        check_row(row[4:], _ENTRY, "list entry")
     subject: Subject
     if kind == NETWORK and type(packed) is bytes and type(prefix) is int:
         subject = Network(packed, prefix)
     else:
-        _check((kind, name), (str, str), "list entry")
+        check_row((kind, name), (str, str), "list entry")
         subject = _named(kind, name)
     for_what = _PURPOSES.get(purpose)
     if for_what is None:
@@ -106,7 +112,7 @@ def sound_entries(rows: list[tuple[Any, ...]]) -> list[Entry]:
 
 def read_figure(row: tuple[Any, ...]) -> tuple[int, str, int]:
     """Return an hour, a figure's name and its number. Raises sqlite3.DataError."""
-    _check(row, _FIGURE, "figure")
+    check_row(row, _FIGURE, "figure")
     return row[0], row[1], row[2]
 
 
@@ -114,7 +120,7 @@ def read_number(row: tuple[Any, ...] | None) -> int:
     """Return the number of the lists' state. Raises sqlite3.DataError."""
     if row is None:
         raise sqlite3.DataError("the state of the lists is not there")
-    _check(row, (int,), "state")
+    check_row(row, (int,), "state")
     return int(row[0])
 
 

@@ -108,4 +108,53 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Is there any at all? That is asked for each attempt whose names are not known.
         "CREATE INDEX client_names ON entries (kind) WHERE kind = 'client-name'",
     ),
+    (
+        # What became of deferred mail (`core.history`), in the order of first contact: the newest
+        # are at the end, and the oldest are deleted from the beginning.
+        """CREATE TABLE deferrals (
+            number INTEGER PRIMARY KEY,
+            short INTEGER NOT NULL,     -- the short id, of 35 bits
+            network BLOB NOT NULL,
+            sender TEXT NOT NULL,
+            recipient TEXT NOT NULL,
+            first_seen INTEGER NOT NULL,
+            defer_until INTEGER NOT NULL,
+            client BLOB NOT NULL,       -- packed; empty where it is not known
+            name TEXT NOT NULL,         -- confirmed name of the client, or ''
+            signs TEXT NOT NULL,        -- words with a space between them
+            pool BLOB NOT NULL,         -- empty for none
+            tries INTEGER NOT NULL,     -- that came too early
+            first_try INTEGER NOT NULL,
+            last_try INTEGER NOT NULL,
+            outcome TEXT NOT NULL,
+            ended INTEGER NOT NULL,
+            released INTEGER NOT NULL
+        ) STRICT""",
+        "CREATE INDEX deferrals_short ON deferrals (short)",
+        """CREATE TABLE tallies (
+            kind TEXT NOT NULL,         -- network, sender-domain, ...
+            day INTEGER NOT NULL,
+            name TEXT NOT NULL,         -- '' for all that are not named
+            deferred INTEGER NOT NULL,
+            passed INTEGER NOT NULL,
+            waited INTEGER NOT NULL,
+            likely_spam INTEGER NOT NULL,
+            never INTEGER NOT NULL,
+            PRIMARY KEY (kind, day, name)
+        ) STRICT, WITHOUT ROWID""",
+        # How many names a day has: to count them for each new one would take too long.
+        """CREATE TABLE tally_days (
+            kind TEXT NOT NULL,
+            day INTEGER NOT NULL,
+            names INTEGER NOT NULL,
+            PRIMARY KEY (kind, day)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE actions (
+            number INTEGER PRIMARY KEY,
+            at INTEGER NOT NULL,
+            who TEXT NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL
+        ) STRICT""",
+    ),
 )

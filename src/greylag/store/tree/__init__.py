@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from greylag.store import Backend
-from greylag.store.base import COUNTS, FIGURES, LISTS, NAMES, RECIPIENTS, TABLES
+from greylag.store.base import (
+    COUNTS,
+    FIGURES,
+    HISTORY,
+    LISTS,
+    NAMES,
+    RECIPIENTS,
+    SWITCH,
+    TABLES,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +31,11 @@ class Tree(Backend):
     lacks: ClassVar = {
         LISTS: "a tree of jgreylist keeps no lists (tcprules are jgreylist's)",
         FIGURES: "a tree of jgreylist keeps no figures",
+        HISTORY: "a tree of jgreylist keeps connections, and no history of mail",
         RECIPIENTS: "a tree of jgreylist keeps connections, not recipients",
         NAMES: "a tree of jgreylist keeps networks alone, and nothing of pools and trust",
         COUNTS: "a tree of jgreylist keeps when a client came first and last, and no more",
+        SWITCH: "a tree of jgreylist has no place for the switch (tcprules can let all in)",
         TABLES: "a tree is a folder of jgreylist's files, no database with tables",
     }
 
@@ -34,6 +45,18 @@ class Tree(Backend):
             raise ValueError(
                 "expected an absolute path after tree://, as in tree:///var/lib/jgreylist"
             )
+
+    @property
+    def backed_up_by(self) -> str:
+        folder = self.url.removeprefix(_SCHEME)
+        return (
+            "a tree is a folder of plain files, which any program copies: "
+            f"tar -C {folder} -czf jgreylist.tar.gz ."
+        )
+
+    def rooted(self, root: str) -> str:
+        path = self.url.removeprefix(_SCHEME)
+        return self.url if path.startswith(f"{root}/") else f"{_SCHEME}{root}{path}"
 
     def doubt(self) -> str | None:
         from greylag.store.tree.files import doubt_of

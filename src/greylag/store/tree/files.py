@@ -6,7 +6,7 @@
 
 A record is an empty file: mtime is the first contact, atime the last. Each folder is opened from
 the one above, following no link; what belongs to another user, or has a second name, is refused.
-See docs/jgreylist.md, "The record tree".
+See docs/start/jgreylist.md, "The record tree".
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not to wait for a planted pipe.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PROOF = ".greylag-proof"  # no name of a record, so no cleaner counts it
 DAY = 86400
 ONCE_AGE = DAY  # of a client that came once and never again
 SEEN_AGE = 30 * DAY
@@ -194,6 +195,24 @@ class Root:
         """Tell whether this process has the rights to all of the root folder itself."""
         rights = os.R_OK | os.W_OK | os.X_OK
         return os.access(".", rights, dir_fd=self.handle, effective_ids=True)
+
+    def prove(self) -> None:
+        """Make a file that is no record, on the disk too, and remove it."""
+        if not self.has_room():
+            raise OSError(errno.ENOSPC, "the file system is nearly full")
+        self._remove_proof()  # of a process that was killed
+        try:
+            os.close(os.open(_PROOF, _NEW, 0o600, dir_fd=self.handle))
+        except FileExistsError:  # another process is trying the same
+            return
+        try:
+            self.sync()
+        finally:
+            self._remove_proof()
+
+    def _remove_proof(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(_PROOF, dir_fd=self.handle)
 
     def remove_empty(self, top: tuple[str, ...] = ()) -> None:
         """Remove a tree's folders below one that hold nothing; one that fills meanwhile stays."""

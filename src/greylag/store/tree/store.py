@@ -4,7 +4,7 @@ What the files hold decides what a record can say. A record counts for as long a
 there, as the old program has it, and `expire` removes by the old cleaner's two ages. When a client
 may come back is not written anywhere: it is the first contact and the hold time of whoever asks. A
 record has passed if its last contact was after that. Counts, figures and lists are not kept.
-See docs/jgreylist.md, "The record tree", and docs/jgreylist-clean.md.
+See docs/start/jgreylist.md, "The record tree", and docs/reference/jgreylist-clean.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from random import sample
 from greylag.core.accesslist import NEVER, Entry
 from greylag.core.connection import HOLD
 from greylag.core.identity import is_network
-from greylag.core.record import Change, Created, Record
+from greylag.core.record import Change, Created, Freed, Record
 from greylag.core.triplet import Triplet, connection_of
 from greylag.store.base import (
     COUNTS,
@@ -29,13 +29,14 @@ from greylag.store.base import (
     Filter,
     Page,
     Position,
+    Some,
     StoreError,
     StoreRefused,
     StoreUnavailable,
     Stretch,
 )
 from greylag.store.contacts import Times
-from greylag.store.lacking import NoFigures, NoLists
+from greylag.store.lacking import NoFigures, NoHistory, NoLists
 from greylag.store.tree import Tree
 from greylag.store.tree.files import (
     DEPTH,
@@ -60,7 +61,7 @@ _NO_RIGHTS = (errno.EACCES, errno.EPERM)
 _TRIES = 3  # where a cleaner takes the folder away that was just made
 
 
-class TreeStore(NoLists, NoFigures):
+class TreeStore(NoLists, NoFigures, NoHistory):
     """Connections in files; see `open_tree`."""
 
     def __init__(self, path: str, *, hold: int = HOLD, cleaned: bool = False) -> None:
@@ -89,7 +90,7 @@ class TreeStore(NoLists, NoFigures):
         return error.errno in _NO_RIGHTS and self._root.is_usable()
 
     def transaction(
-        self, waiting: Callable[[], None] | None = None
+        self, waiting: Callable[[], None] | None = None, *, lazy: bool = False
     ) -> AbstractContextManager[None]:
         return nullcontext()  # what is written are facts that merge, whoever comes first
 
@@ -116,6 +117,8 @@ class TreeStore(NoLists, NoFigures):
 
     def apply(self, changes: Sequence[Change], figures: Mapping[str, int], now: int) -> None:
         made = False
+        if any(isinstance(change, Freed) for change in changes):
+            raise StoreRefused(f"{self._path}: {self.lacks(COUNTS)}")
         with self._translated():
             for change in changes:
                 if is_network(change.triplet.network):
@@ -147,7 +150,7 @@ class TreeStore(NoLists, NoFigures):
         return self._places.put(way, after)
 
     def merge(self, records: Mapping[Triplet, Record]) -> None:
-        raise StoreError(f"{self._path}: {self.lacks(COUNTS)}")  # `remember` takes what it can
+        raise StoreError(f"{self._path}: {self.lacks(COUNTS)}")  # `put_times` takes what it can
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         raise StoreError(f"{self._path}: {self.lacks(LISTS)}")
@@ -221,7 +224,10 @@ class TreeStore(NoLists, NoFigures):
             found = ((t, r) for t, r, _ in self._all() if wanted.fits(t, r))
             yield from islice(found, limit)
 
-    def forget(self, triplets: Iterable[Triplet]) -> int:
+    def waiting(self, wanted: Filter, look: int) -> Some:
+        return Some([], whole=True)  # it is asked about mail, and no mail is kept here
+
+    def forget(self, triplets: Iterable[Triplet], now: int) -> int:
         ways = [self._way(triplet) for triplet in triplets]
         with self._translated():
             return sum(self._forget(way) for way in ways)
@@ -244,7 +250,7 @@ class TreeStore(NoLists, NoFigures):
             if network is not None:  # else a name that the old program never looks for
                 yield connection_of(network, 8 * len(network)), times
 
-    def remember(self, connections: Iterable[tuple[Triplet, Times]]) -> None:
+    def put_times(self, connections: Iterable[tuple[Triplet, Times]]) -> None:
         with self._translated():
             for triplet, times in connections:
                 way = self._way(triplet)
@@ -275,6 +281,10 @@ class TreeStore(NoLists, NoFigures):
         with self._translated():
             if not self._root.is_there():
                 raise StoreUnavailable(f"{self._path}: is another folder than it was")
+
+    def prove(self) -> None:
+        with self._translated():
+            self._root.prove()
 
     def close(self) -> None:
         self._root.close()
