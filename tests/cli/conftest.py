@@ -61,7 +61,9 @@ class Greylag:
         assert not FORBIDDEN & set(result.stdout + result.stderr), "T12"
         assert "Traceback" not in result.stderr
         assert all(
-            line.startswith(("greylag: ", "  ", "Usage", "Options", "Commands")) or not line
+            line.startswith(("greylag: ", "  ", "Usage", "Options", "Commands"))
+            or not line
+            or ("--json" in args and set(json.loads(line)) == {"error", "exit"})
             for line in result.stderr.splitlines()
         )
         return result

@@ -144,7 +144,8 @@ def test_a_mistyped_path_is_told(tmp_path: Path, option: tuple[str, ...]) -> Non
     done = clean(*option, str(tmp_path))
     assert (done.returncode, done.stdout) == (74, "")
     told = f"{tmp_path}: is no record tree: nothing in it is named as records are"
-    assert done.stderr == f"greylag: {told}\n"
+    as_json = json.dumps({"error": told, "exit": 74})
+    assert done.stderr == f"{as_json if '--json' in option else f'greylag: {told}'}\n"
 
 
 @pytest.mark.parametrize("names", [(), ("lost+found", ".keep"), ("log", "203"), ("log", "ipv6")])

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from json import loads
 from pathlib import Path
 
 import click
@@ -187,6 +188,8 @@ def test_a_bug_is_one_line_and_an_exit_code_of_its_own_t46(
     result = greylag.run("stats", *json)
     assert (result.exit_code, result.stdout) == (INTERNAL_ERROR, "")
     (line,) = result.stderr.splitlines()
+    if json:
+        line = f"greylag: {loads(line)['error']}"
     assert line.startswith(f"greylag: internal error: {told}"), line
     assert line.endswith(" (please report)")
     assert len(line) < 1500

@@ -256,6 +256,8 @@ def told_in_one_line(greylag: Greylag, words: list[str], code: int) -> str:
     remarks.append("is for root alone")
     lines = [line for line in lines if not any(remark in line for remark in remarks)]
     assert len(lines) == 1, lines
+    if "--json" in words:
+        return str(json.loads(lines[0])["error"])
     assert lines[0].startswith("greylag: ")
     return lines[0]
 

@@ -14,7 +14,7 @@ import click
 from greylag.admin.typed import WrongValue
 from greylag.app.config import CONFIG_VARIABLE, Settings, load
 from greylag.cli.home import another_configuration, default_home
-from greylag.cli.output import say
+from greylag.cli.output import say, say_error
 from greylag.core.policy import Policy
 from greylag.store import Backend, backend_of, empty_store
 from greylag.store.base import Store, StoreError, StoreUnavailable
@@ -46,8 +46,8 @@ class CommandError(Exception):
 
 def report_store(error: StoreError) -> int:
     """Say why the store failed; return the exit code."""
-    say(str(error))
-    return STORE_UNAVAILABLE if isinstance(error, StoreUnavailable) else STORE_ERROR
+    unavailable = isinstance(error, StoreUnavailable)
+    return say_error([str(error)], STORE_UNAVAILABLE if unavailable else STORE_ERROR)
 
 
 class Run:

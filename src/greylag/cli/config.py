@@ -28,6 +28,7 @@ from greylag.cli.common import (
 from greylag.cli.explaining import explain
 from greylag.cli.home import another_configuration
 from greylag.cli.output import say, write, write_json, write_table
+from greylag.cli.plain import plain_option
 from greylag.cli.switched import switch_json
 from greylag.core.recipients import Table
 from greylag.core.switch import Switch
@@ -65,6 +66,7 @@ _RESTART = " (a running daemon has to be restarted)"
 )
 @click.option("--example", is_flag=True, help="Print a greylag.toml with all settings explained.")
 @as_option
+@plain_option
 @json_option
 @click.pass_obj
 def config(run: Run, words: tuple[str, ...], check: bool, example: bool) -> int:

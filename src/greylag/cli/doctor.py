@@ -14,8 +14,9 @@ from greylag.admin.doctor.place import Place
 from greylag.admin.doctor.store import store_users
 from greylag.admin.folder import Folder
 from greylag.cli.common import OK, InputFolder, Run, examples, json_option
-from greylag.cli.output import say, write, write_json, write_marked
+from greylag.cli.output import plain, say, write, write_json, write_marked, write_table
 from greylag.cli.place import place_of
+from greylag.cli.plain import plain_option
 
 WARNINGS, ERRORS = 10, 11  # as `check` has it: 1 and 2 mean the same for all commands
 _STATE = "/var/lib/greylag"
@@ -40,6 +41,7 @@ _CODES = {Level.WARN: WARNINGS, Level.ERROR: ERRORS}
     metavar="DIR",
     help="Look at the machine whose files are below DIR.",
 )
+@plain_option
 @json_option
 @click.pass_obj
 def doctor(run: Run, root: str | None, *, only_changes: bool) -> int:
@@ -60,6 +62,8 @@ def doctor(run: Run, root: str | None, *, only_changes: bool) -> int:
         found = changes.changed(found, before)
     if run.json:
         write_json({"worst": worst(found).value, "checks": [_json(one) for one in found]})
+    elif plain():
+        write_table((), [(one.level.value, one.code, one.text, one.mend) for one in found])
     else:
         for one in found:
             _show(one)

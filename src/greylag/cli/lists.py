@@ -22,6 +22,7 @@ from greylag.cli.listimport import import_command
 from greylag.cli.listput import confirm, put, refuse, yes_option
 from greylag.cli.noting import noted
 from greylag.cli.output import say, write_json, write_table
+from greylag.cli.plain import plain_option
 from greylag.cli.shown import entry_json
 from greylag.core.accesslist import Entry
 from greylag.core.subject import SENDER, SENDER_DOMAIN, Subject
@@ -182,6 +183,7 @@ def _list(which: Which) -> click.Command:
         ),
     )
     @click.option("--all", "everything", is_flag=True, help="Also entries that have ended.")
+    @plain_option
     @json_option
     @click.pass_obj
     def list_(run: Run, everything: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import click
@@ -40,7 +42,7 @@ from greylag.cli.forget import forget
 from greylag.cli.home import DEFAULT_HOME
 from greylag.cli.imports import import_group
 from greylag.cli.lists import list_group
-from greylag.cli.output import say
+from greylag.cli.output import ERRORS_AS_JSON, say_error
 from greylag.cli.providers import group as providers
 from greylag.cli.qmail import qmail
 from greylag.cli.recipients import expect, trap
@@ -100,6 +102,7 @@ class Ending(click.Command):
     def main(self, *args: Any, **options: Any) -> Any:
         """Run, and end the process with the exit code."""
         options["standalone_mode"] = False  # click would print its errors in its own way
+        ERRORS_AS_JSON.set(_json_in(options.get("args") or (args[0] if args else None)))
         open_missing()
         try:
             code = super().main(*args, **options)
@@ -111,8 +114,7 @@ class Ending(click.Command):
         except StoreError as error:
             code = report_store(error)
         except Exception as error:  # noqa: BLE001 - nobody is helped by a traceback
-            say(f"internal error: {_cause(error)} (please report)")
-            code = INTERNAL_ERROR
+            code = say_error([f"internal error: {_cause(error)} (please report)"], INTERNAL_ERROR)
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> int:
@@ -126,6 +128,13 @@ class Ending(click.Command):
                 raise
             return PIPE_CLOSED
         return OK if code is None else int(code)
+
+
+def _json_in(words: Sequence[str] | None) -> bool:
+    """Tell whether `--json` is an option here; what is wrong may be a word before it."""
+    return "--json" in takewhile(
+        lambda word: word != "--", sys.argv[1:] if words is None else words
+    )
 
 
 def _cause(error: Exception) -> str:
@@ -157,8 +166,7 @@ def _report(
     error: click.ClickException | click.Abort | CommandError | ConfigError | OSError,
 ) -> int:
     if isinstance(error, click.Abort):
-        say("interrupted")
-        return INTERRUPTED
+        return say_error(["interrupted"], INTERRUPTED)
     if isinstance(error, ConfigError):
         lines, code = error.errors, CONFIG_ERROR
     elif isinstance(error, CommandError):
@@ -167,9 +175,7 @@ def _report(
         lines, code = [_click_line(error)], error.exit_code
     else:
         lines, code = [f"{error.filename or 'output'}: {error.strerror}"], STORE_ERROR
-    for line in lines:
-        say(line)
-    return code
+    return say_error(lines, code)
 
 
 def _click_line(error: click.ClickException) -> str:

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from shutil import get_terminal_size
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING, TextIO, TypeVar
@@ -33,11 +34,29 @@ _TICK = 1000  # items between two strokes of a progress bar
 LONG = 5000  # items; fewer are done before a progress bar could be read
 _DEFAULT_WIDTH = 80  # characters, where no terminal tells its own
 _GAP = "  "  # between the columns of a table
+PLAIN = "greylag.plain"  # in the `meta` of click's context: see `cli.plain`
+# Whether a program reads what went wrong: `--json` was given, maybe beside what is wrong.
+ERRORS_AS_JSON = ContextVar("ERRORS_AS_JSON", default=False)
 
 
 def say(text: str) -> None:
     """Write one line of talk to stderr; a store URL in it loses its password (T43)."""
-    click.echo(f"greylag: {clean(_BEFORE_AT.sub(_without_account, text))}", err=True)
+    click.echo(f"greylag: {_sayable(text)}", err=True)
+
+
+def say_error(lines: Sequence[str], code: int) -> int:
+    """Write to stderr what went wrong, a line each, or all as one of JSON; return the exit code."""
+    if ERRORS_AS_JSON.get():
+        error = "\n".join(map(_sayable, lines))
+        click.echo(json.dumps({"error": error, "exit": code}), err=True)
+    else:
+        for line in lines:
+            say(line)
+    return code
+
+
+def _sayable(text: str) -> str:
+    return clean(_BEFORE_AT.sub(_without_account, text))
 
 
 def _without_account(found: re.Match[str]) -> str:
@@ -85,16 +104,35 @@ def write_csv(documents: Sequence[Mapping[str, object]]) -> None:
 def write_fields(fields: Iterable[tuple[str, str]]) -> None:
     """Write names and values, one pair a line, aligned."""
     rows = list(fields)
+    if plain():
+        _write_plain(rows)
+        return
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         write(f"{name:<{width}}  {value}")
 
 
-def write_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def plain() -> bool:
+    """Tell whether `--plain` was given."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(PLAIN))
+
+
+def write_remark(text: str = "") -> None:
+    """Write a title, a sentence or an empty line: what tells people something, but not awk."""
+    if not plain():
+        write(text)
+
+
+def write_table(header: Sequence[str], rows: Sequence[Sequence[str]], name: str = "") -> None:
     """Write a table; where a terminal is too narrow for it, each row as a block of lines.
 
-    So an address is in one piece, to be read and copied; a pipe always gets the table.
+    So an address is in one piece, to be read and copied; a pipe always gets the table. With
+    `--plain` the rows begin with the name, where a command writes more than one table.
     """
+    if plain():
+        _write_plain([(name, *row) if name else row for row in rows])
+        return
     cleaned = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cleaned, strict=True)]
     needed = sum(widths) + len(_GAP) * (len(widths) - 1)
@@ -102,6 +140,11 @@ def write_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         _write_blocks(header, cleaned)
     else:
         _write_aligned([header, *cleaned])
+
+
+def _write_plain(rows: Iterable[Sequence[str]]) -> None:
+    for row in rows:
+        click.echo(_encodable("\t".join(clean(cell).strip() for cell in row), sys.stdout))
 
 
 def _write_aligned(rows: Sequence[Sequence[str]]) -> None:

@@ -12,6 +12,7 @@ from greylag.app.dns import servers_of
 from greylag.cli.common import NOTHING, OK, Group, Run, examples, json_option, told_as_usage
 from greylag.cli.dryrun import dry_run_option, write_changes
 from greylag.cli.output import progress, say, write, write_json, write_table
+from greylag.cli.plain import plain_option
 from greylag.cli.shown import age_text, outcome_text, provider_json
 from greylag.service.providers import OWN, REFRESHED
 from greylag.store.base import LISTS
@@ -34,6 +35,7 @@ def group() -> None:
 
 
 @group.command("list", epilog=examples("greylag providers list", "greylag providers list --json"))
+@plain_option
 @json_option
 @click.pass_obj
 def list_(run: Run) -> None:

@@ -33,6 +33,7 @@ from greylag.cli.dryrun import dry_run_option, write_changes
 from greylag.cli.listput import refuse
 from greylag.cli.noting import noted
 from greylag.cli.output import say, write_json, write_table
+from greylag.cli.plain import plain_option
 from greylag.core.accesslist import NEVER, Purpose
 from greylag.core.duration import parse_duration
 from greylag.core.subject import Subject
@@ -112,6 +113,7 @@ def _span(text: str) -> int:
 
 
 @expect.command("list", epilog=examples("greylag expect list", "greylag expect list --json"))
+@plain_option
 @json_option
 @click.pass_obj
 def expect_list(run: Run, /) -> None:
@@ -207,6 +209,7 @@ def trap_release(run: Run, /, address: str) -> int:
 
 
 @trap.command("list", epilog=examples("greylag trap list", "greylag trap list --json"))
+@plain_option
 @json_option
 @click.pass_obj
 def trap_list(run: Run, /) -> None:

@@ -72,7 +72,7 @@ def _findings(found: Digest) -> str:
 
 def _tables(top: Top) -> list[str]:
     parts = []
-    hurt, *others = [_table(title, header, list(rows(top))) for title, header, rows in SECTIONS]
+    hurt, *others = [_table(title, header, list(rows(top))) for _, title, header, rows in SECTIONS]
     for by, title in TITLES.items():
         rows = [
             (name or OTHERS, of.deferred, of.passed, of.never, of.likely_spam)

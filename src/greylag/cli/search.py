@@ -15,6 +15,7 @@ from greylag.admin.records import Wanted, id_of, newest, state_of, wanted
 from greylag.cli import standing
 from greylag.cli.common import NOTHING, OK, Run, examples, json_option, told_as_usage
 from greylag.cli.output import progress, say, write_csv, write_json, write_table
+from greylag.cli.plain import plain_option
 from greylag.cli.searchhistory import history_wanted, search_history
 from greylag.cli.shown import record_json
 from greylag.core.history import Outcome
@@ -164,6 +165,7 @@ def _since(context: click.Context, _parameter: click.Parameter, text: str | None
 @click.option("--correspondents", is_flag=True, help="Whom our users wrote to, in place of mail.")
 @click.option("--trapped", is_flag=True, help="Who mailed a trap, in place of mail.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV for a spreadsheet (times in UTC).")
+@plain_option
 @json_option
 @click.pass_obj
 def search(  # noqa: PLR0913 - one for each option

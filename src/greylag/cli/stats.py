@@ -11,7 +11,8 @@ from greylag.admin.moments import moment, span
 from greylag.admin.overview import Step
 from greylag.admin.top import most_deferred
 from greylag.cli.common import Run, examples, json_option
-from greylag.cli.output import say, write, write_fields, write_json
+from greylag.cli.output import say, write_fields, write_json, write_remark
+from greylag.cli.plain import plain_option
 from greylag.cli.since import since_option
 from greylag.cli.statsby import (
     CHOICES,
@@ -43,6 +44,7 @@ from greylag.store.base import HISTORY
     "that was deferred: whole days (UTC).",
 )
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Names shown.")
+@plain_option
 @json_option
 @click.pass_obj
 def stats(run: Run, since: int, by_hour: bool, by: str | None, limit: int) -> None:
@@ -67,12 +69,12 @@ def stats(run: Run, since: int, by_hour: bool, by: str | None, limit: int) -> No
         return
     times = [("since", moment(found.since)), ("until", moment(found.until))]
     write_fields([*times, *switch_fields(found.switch, run.now)])
-    write("")
+    write_remark()
     write_fields([*figure_lines(found.total), _records(found)])
     if by is not None:
-        write("")
+        write_remark()
         if by in NAMES:
-            write(whole_days(run.now, since))
+            write_remark(whole_days(run.now, since))
         _write_by(by, found, names)
     if found.no_figures is not None:
         say(found.no_figures)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from greylag.admin.moments import moment, span
 from greylag.admin.overview import Step
 from greylag.admin.top import first_day
-from greylag.cli.output import drawable, write, write_table
+from greylag.cli.output import drawable, plain, write_remark, write_table
 from greylag.core.history import By, Tally
 from greylag.core.summary import Summary
 from greylag.show.bars import bar
@@ -32,7 +32,8 @@ def write_steps(word: str, steps: Iterable[tuple[int, Summary]]) -> None:
     """Write the figures of each step of time."""
     shown = list(steps)
     rows = [_step_row(start, of) for start, of in shown]
-    _write((word, *_STEP_HEADER), rows, [sum(of.deferred.values()) for _start, of in shown])
+    numbers = [sum(of.deferred.values()) for _start, of in shown]
+    _write(word, (word, *_STEP_HEADER), rows, numbers)
 
 
 def _step_row(start: int, of: Summary) -> tuple[str, ...]:
@@ -50,7 +51,7 @@ def write_reasons(of: Summary) -> None:
     counts = [(name, word, n) for name, found in answers for word, n in found.items()]
     counts.sort(key=lambda one: -one[2])
     rows = [(name, reason, str(number)) for name, reason, number in counts]
-    _write(("answer", "reason", "count"), rows, [number for *_words, number in counts])
+    _write(REASON, ("answer", "reason", "count"), rows, [number for *_words, number in counts])
 
 
 def whole_days(now: int, seconds: int) -> str:
@@ -72,7 +73,7 @@ def write_names(by: By, tallies: dict[str, Tally]) -> None:
         )
         for name, of in tallies.items()
     ]
-    _write((*header, "likely spam"), rows, [of.deferred for of in tallies.values()])
+    _write(by.value, (*header, "likely spam"), rows, [of.deferred for of in tallies.values()])
 
 
 def tally_document(of: Tally) -> dict[str, object]:
@@ -86,14 +87,16 @@ def tally_document(of: Tally) -> dict[str, object]:
     }
 
 
-def _write(header: Sequence[str], rows: Sequence[tuple[str, ...]], numbers: Sequence[int]) -> None:
+def _write(
+    name: str, header: Sequence[str], rows: Sequence[tuple[str, ...]], numbers: Sequence[int]
+) -> None:
     """Write a table; on a terminal with a bar for how much that is."""
     if not rows:
-        write(NOTHING_COUNTED)
+        write_remark(NOTHING_COUNTED)
         return
-    if sys.stdout.isatty():
-        plain = not drawable("█▏")
+    if sys.stdout.isatty() and not plain():
+        ascii_alone = not drawable("█▏")
         most = max(numbers)
-        bars = [bar(number, most, _WIDTH, plain=plain) for number in numbers]
+        bars = [bar(number, most, _WIDTH, plain=ascii_alone) for number in numbers]
         header, rows = (*header, ""), [(*row, b) for row, b in zip(rows, bars, strict=True)]
-    write_table(header, rows)
+    write_table(header, rows, name)

@@ -11,7 +11,8 @@ from greylag.admin.moments import moment
 from greylag.admin.top import Hurt, Top, top
 from greylag.admin.trust import identity_text
 from greylag.cli.common import Run, examples, json_option
-from greylag.cli.output import say_wrapped, write, write_fields, write_json, write_table
+from greylag.cli.output import say_wrapped, write_fields, write_json, write_remark, write_table
+from greylag.cli.plain import plain_option
 from greylag.cli.since import since_option
 from greylag.cli.statsby import tally_document, whole_days, write_names
 from greylag.cli.topshown import SECTIONS, TITLES, not_all
@@ -21,6 +22,7 @@ from greylag.core.shortid import shown_id
 @click.command("top", epilog=examples("greylag top", "greylag top --since 30d --limit 20 --json"))
 @since_option("7d", "How far back, such as 12h or 7d. Names are counted by whole days (UTC).")
 @click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="Lines.")
+@plain_option
 @json_option
 @click.pass_obj
 def top_command(run: Run, since: int, limit: int) -> None:
@@ -42,23 +44,23 @@ def top_command(run: Run, since: int, limit: int) -> None:
 
 def write_top(found: Top) -> None:
     """Write all tables."""
-    write("")
-    write(whole_days(found.until, found.until - found.since))
+    write_remark()
+    write_remark(whole_days(found.until, found.until - found.since))
     for by, title in TITLES.items():
-        write("")
-        write(title)
+        write_remark()
+        write_remark(title)
         write_names(by, found.names[by])
-    for title, header, rows in SECTIONS:
+    for name, title, header, rows in SECTIONS:
         shown = [tuple(map(str, row)) for row in rows(found)]
-        write("")
-        write(title)
+        write_remark()
+        write_remark(title)
         if shown:
-            write_table(header, shown)
+            write_table(header, shown, name)
         else:
-            write("none")
+            write_remark("none")
     if found.hurt_mails:
-        write("")
-        write(f"{found.hurt_mails} mails were hurt in all. One of them: greylag why ID")
+        write_remark()
+        write_remark(f"{found.hurt_mails} mails were hurt in all. One of them: greylag why ID")
 
 
 def document(found: Top) -> dict[str, object]:

@@ -37,19 +37,22 @@ def _soon_row(one: Trust) -> Row:
     return identity_text(one.identity), one.domain or ANY, passes
 
 
-# Title, columns and rows; the first is about who was hurt.
-SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[Top], Iterable[Row]]], ...] = (
+# Name, title, columns and rows; the first is about who was hurt.
+SECTIONS: tuple[tuple[str, str, tuple[str, ...], Callable[[Top], Iterable[Row]]], ...] = (
     (
+        "hurt",
         "Hurt: likely good mail that waited for half an hour or more, or never came back",
         ("sender domain", "mails", "never came back", "longest wait", "such as"),
         lambda found: map(_hurt_row, found.hurt),
     ),
     (
+        "early",
         "Retries that came too early",
         ("sender domain", "retries", "mails", "passed"),
         lambda found: map(_early_row, found.early),
     ),
     (
+        "trusted-soon",
         "Trusted soon",
         ("identity", "sender domain", "first passes"),
         lambda found: map(_soon_row, found.soon),

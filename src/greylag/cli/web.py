@@ -22,7 +22,8 @@ from greylag.cli.common import (
     examples,
     json_option,
 )
-from greylag.cli.output import say, write, write_json, write_table
+from greylag.cli.output import say, write_json, write_table
+from greylag.cli.plain import plain_option
 
 _NEEDED = ("starlette", "uvicorn", "jinja2", "argon2")
 _ROLES = ("viewer", "operator", "admin")
@@ -142,6 +143,7 @@ def _typed_password(name: str) -> str:
 
 
 @web.command("users", epilog=examples("greylag web users"))
+@plain_option
 @json_option
 @click.pass_obj
 def users(run: Run, /) -> None:
@@ -159,7 +161,7 @@ def users(run: Run, /) -> None:
     elif there:
         write_table(("user", "role"), [(a.name, a.role.value) for a in there])
     else:
-        write("nobody may sign in")
+        say("nobody may sign in")
 
 
 def need_web() -> None:

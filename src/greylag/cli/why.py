@@ -14,7 +14,8 @@ from greylag.admin.why import why as ask_why
 from greylag.cli.common import NOTHING, OK, Run, examples, json_option, told_as_usage
 from greylag.cli.completing import waiting_ids
 from greylag.cli.kinds import described
-from greylag.cli.output import say, say_wrapped, write, write_fields, write_json, write_table
+from greylag.cli.output import say, say_wrapped, write_fields, write_json, write_remark, write_table
+from greylag.cli.plain import plain_option
 from greylag.cli.shown import entry_json
 from greylag.core.client import format_address, is_packed
 from greylag.core.history import Outcome
@@ -64,6 +65,7 @@ STATES = {
     show_default=True,
     help="How many mails to tell of.",
 )
+@plain_option
 @json_option
 @click.pass_obj
 def why(run: Run, words: tuple[str, ...], limit: int) -> int:
@@ -116,8 +118,9 @@ def _tell(run: Run, found: Why) -> None:
     write_fields(_fields(run, first))
     others = [one for one in found.stories if one is not first]
     if others:
-        write("")
-        write_table(HEADER, [row(one.standing, run.policy, run.now) for one in others])
+        write_remark()
+        rows = [row(one.standing, run.policy, run.now) for one in others]
+        write_table(HEADER, rows, "other mail")
     if first.behind:
         say(BEHIND)
     if found.more:
