@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -331,3 +332,24 @@ def test_a_file_is_not_remembered_under_any_name(greylag: Greylag, name: str) ->
     result = greylag.run("allow", "import", "-", "--source", name, stdin="192.0.2.1\n")
     assert result.exit_code == 2
     assert greylag.entries() == []
+
+
+def test_an_import_that_is_interrupted_says_that_it_may_be_run_again(
+    greylag: Greylag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "".join(f"10.{n // 256}.{n % 256}.1\n" for n in range(3000))
+    with monkeypatch.context() as patch:
+        whole = SqliteStore.put_entries
+
+        def second_part_is_interrupted(store: SqliteStore, *words: Any, **more: Any) -> None:
+            if list(store.entries()):
+                raise KeyboardInterrupt
+            whole(store, *words, **more)
+
+        patch.setattr(SqliteStore, "put_entries", second_part_is_interrupted)
+        result = greylag.run("allow", "import", "-", stdin=lines)
+    assert result.exit_code == 130
+    assert "what was stored before stays; it may be run again" in result.stderr
+    assert 0 < len(greylag.entries()) < 3000
+    assert greylag.run("allow", "import", "-", stdin=lines).exit_code == 0
+    assert len(greylag.entries()) == 3000

@@ -72,7 +72,7 @@ def swapping(folder: Path, victim: Path) -> object:
     """Return a progress that puts links in the place of what is being made in a folder."""
 
     def progress(
-        found: Iterable[object], total: int | None, label: str, *, step: int = 1
+        found: Iterable[object], total: int | None, label: str, step: int = 1, unit: str = "rows"
     ) -> Iterator[object]:
         for item in found:
             for path in folder.iterdir():

@@ -35,7 +35,9 @@ def run(
     )
 
 
-def on_a_terminal(*arguments: str, typed: bytes = b"", **environ: str) -> tuple[int, str]:
+def on_a_terminal(
+    *arguments: str, typed: bytes = b"", program: Path | str = PROGRAM, **environ: str
+) -> tuple[int, str]:
     """Run with a terminal on all three descriptors; return exit code and what it showed.
 
     What is typed is typed again while nothing happens: an interrupt may come in the moment
@@ -43,7 +45,7 @@ def on_a_terminal(*arguments: str, typed: bytes = b"", **environ: str) -> tuple[
     """
     pid, handle = pty.fork()
     if not pid:
-        os.execve(PROGRAM, [str(PROGRAM), *arguments], {**os.environ, "TERM": "xterm", **environ})
+        os.execve(program, [str(program), *arguments], {**os.environ, "TERM": "xterm", **environ})
     shown, until = b"", monotonic() + 60
     try:
         while monotonic() < until:
@@ -198,10 +200,46 @@ def test_a_progress_bar_is_for_terminals_alone(greylag: Greylag) -> None:
     greylag.remember(Triplet(NETWORK, "young@example.org", "x"), first_seen=int(time()))
     code, shown = on_a_terminal("expire", NO_COLOR="1")
     assert code == 0
-    assert "forgetting" in shown
     assert "never came back  6000" in shown
     greylag.remember(*many, first_seen=LONG_AGO)
     assert run("expire").stderr == ""
+
+
+# Long work on a clock of its own, which each item moves on.
+WORK = """
+import sys
+from greylag.cli import output
+count, seconds, total = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3] == "known"
+now = 0.0
+output.monotonic = lambda: now
+for item in output.progress(range(count), count if total else None, "storing", 10):
+    now += seconds
+print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "total", "bar"),
+    [
+        ("9", "0.1", "known", False),  # 0.9 seconds
+        ("90000", "0.00001", "known", False),  # as short, with many items
+        ("100", "0.1", "known", True),
+        ("100", "0.1", "unknown", True),
+        ("3", "60", "known", True),
+    ],
+)
+def test_a_progress_bar_comes_after_a_second_and_tells_how_fast_and_how_long(
+    count: str, seconds: str, total: str, bar: bool
+) -> None:
+    words = ["-c", WORK, count, seconds, total]
+    code, shown = on_a_terminal(*words, program=sys.executable, COLUMNS="100", NO_COLOR="1")
+    assert code == 0, shown
+    assert "done" in shown
+    assert ("storing" in shown) == bar
+    assert ("100 rows/s" in shown) == (bar and count == "100")
+    assert ("left" in shown) == (bar and total == "known")
+    piped = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+    assert (piped.stdout, piped.stderr) == ("done\n", "")
 
 
 def test_a_narrow_locale_cannot_make_output_fail(greylag: Greylag) -> None:

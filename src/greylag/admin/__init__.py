@@ -20,14 +20,16 @@ class Progress(Protocol):
     """Yields the items of long work one by one, and may show how far it has come."""
 
     def __call__(
-        self, items: Iterable[T], total: int | None, label: str, step: int = 1
+        self, items: Iterable[T], total: int | None, label: str, step: int = 1, unit: str = "rows"
     ) -> Iterator[T]:
-        """Each item stands for `step` of the total; None: nobody knows how many there are."""
+        """Each item stands for `step` units of the total; None: nobody knows how many these are."""
 
 
-def unseen(items: Iterable[T], total: int | None, label: str, step: int = 1) -> Iterator[T]:
+def unseen(
+    items: Iterable[T], total: int | None, label: str, step: int = 1, unit: str = "rows"
+) -> Iterator[T]:
     """Yield the items, and show nothing."""
-    del total, label, step
+    del total, label, step, unit
     yield from items
 
 

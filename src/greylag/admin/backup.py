@@ -154,7 +154,7 @@ def _paced(file: str, progress: Progress) -> Step:
         nonlocal began, steps, bar
         steps += 1
         if bar is None:
-            bar = progress(repeat(None), total, "copying", step=max(1, done))
+            bar = progress(repeat(None), total, "copying", max(1, done), "pages")
         if done < total:
             next(bar)
         if steps % _SYNC == 0:
@@ -203,7 +203,7 @@ def _told(handle: int, path: str) -> Backup:
 def _digest(handle: int, told: Backup, label: str, progress: Progress) -> str:
     """Return the checksum of the database and of what is told of it."""
     digest = sha256()
-    for chunk in progress(_chunks(handle, told.size), told.size, label, step=_CHUNK):
+    for chunk in progress(_chunks(handle, told.size), told.size, label, _CHUNK, "bytes"):
         digest.update(chunk)
     digest.update(told.head)
     return digest.hexdigest()
@@ -219,7 +219,7 @@ def _copy(path: str, copy: str, told: Backup, progress: Progress) -> None:
     digest, steps = sha256(), 0
     made = os.open(copy, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with open(made, "wb", buffering=0) as target, _opened(path) as source:
-        for chunk in progress(_chunks(source, told.size), told.size, "copying", step=_CHUNK):
+        for chunk in progress(_chunks(source, told.size), told.size, "copying", _CHUNK, "bytes"):
             digest.update(chunk)
             target.write(chunk)
             steps += 1

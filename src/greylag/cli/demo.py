@@ -167,7 +167,7 @@ def _play(settings: Settings, seed: int, share: float) -> Month:
     with closing(open_store(settings.store_url, timeout=settings.store_timeout)) as store:
         steps = month.play(store, Policies(as_published(settings.policy)), now)
         total = 2 * len(sent)  # attempts, about
-        for _made in progress(steps, total, "a month of mail", step=total // 60):
+        for _made in progress(steps, total, "a month of mail", total // 60, "mails"):
             pass
     return month
 

@@ -123,7 +123,7 @@ def smtp_log(  # noqa: PLR0913 - one for each option
             write=seeds.write,
         )
         try:
-            for line in progress(_lines(files), None, "reading"):
+            for line in progress(_lines(files), None, "reading", unit="lines"):
                 reader.take(line)
             if not reader.accepted:
                 raise CommandError([_why_nothing(reader, pattern)], NOTHING)

@@ -66,7 +66,11 @@ def put(
 ) -> int:
     """Store entries as `admin.lists.put` does, and tell what became of each; return OK."""
     with closing(run.open_store(create=True)) as store:
-        stored = put_entries(store, which, comments, how, run.now, progress=progress)
+        try:
+            stored = put_entries(store, which, comments, how, run.now, progress=progress)
+        except KeyboardInterrupt:
+            say("it was ended: what was stored before stays; it may be run again")
+            raise
         if imported and comments:
             brought = of_import(len(comments), len(stored.removed or ()), how.origin)
             noted(run, store, f"{which.command}-import", brought)

@@ -12,9 +12,12 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from contextvars import ContextVar
+from datetime import timedelta
 from shutil import get_terminal_size
 from textwrap import TextWrapper
+from time import monotonic
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
@@ -24,14 +27,15 @@ from greylag.show.texts import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 T = TypeVar("T")
 # What was typed in the wrong place is quoted by click: a URL's account, or the like of it.
 # In two steps: one pattern for both would look through a long word again from each letter.
 _BEFORE_AT = re.compile(r"(?<![^\s'\"])[^\s'\"]*@")
 _ACCOUNT = re.compile(r"(?i)\b[a-z]+:/*[^\s'\"@/:]*:|\bmysql")
-_TICK = 1000  # items between two strokes of a progress bar
-LONG = 5000  # items; fewer are done before a progress bar could be read
+_QUIET = 1.0  # seconds before a progress bar is shown: most work is done by then
+_STROKE = 0.1  # seconds between two strokes of it
 _DEFAULT_WIDTH = 80  # characters, where no terminal tells its own
 _GAP = "  "  # between the columns of a table
 PLAIN = "greylag.plain"  # in the `meta` of click's context: see `cli.plain`
@@ -161,22 +165,44 @@ def _write_blocks(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         write_fields((name, cell) for name, cell in zip(header, row, strict=True) if cell)
 
 
-def progress(items: Iterable[T], total: int | None, label: str, step: int = 1) -> Iterator[T]:
-    """Yield the items, with a bar on stderr if that is a terminal and it may take a while.
+def progress(
+    items: Iterable[T], total: int | None, label: str, step: int = 1, unit: str = "rows"
+) -> Iterator[T]:
+    """Yield the items; on a terminal with a bar on stderr, once they have taken a second.
 
-    Each item stands for `step` of the total; without a total the bar only shows that work goes on.
+    Each item stands for `step` of the total; without a total the bar only shows how fast it goes.
     """
-    if not sys.stderr.isatty() or (total is not None and total < LONG):
+    if not sys.stderr.isatty():
         yield from items
         return
-    from rich.progress import Progress
-
-    with Progress(console=_console(sys.stderr), transient=True) as bar:
-        task = bar.add_task(label, total=total)
+    began = monotonic()
+    due = began + _QUIET
+    with ExitStack() as stack:
+        bar: Progress | None = None
         for done, item in enumerate(items, 1):
             yield item
-            if step * done % _TICK < step:  # drawing costs more than most items do
-                bar.update(task, completed=step * done)
+            now = monotonic()
+            if now < due:  # drawing costs more than most items do
+                continue
+            due = now + _STROKE
+            if bar is None:
+                bar = stack.enter_context(_bar(label, total))
+            rate = step * done / (now - began)
+            speed = f"{rate:,.0f} {unit}/s"
+            if total is not None:
+                speed += f", {timedelta(seconds=round(max(0, total - step * done) / rate))} left"
+            bar.update(bar.task_ids[0], completed=step * done, speed=speed, refresh=True)
+
+
+def _bar(label: str, total: int | None) -> Progress:
+    """Return a bar with the share that is done, how fast it goes, and how long it will take."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    name, speed = (TextColumn(f"{{task.{of}}}") for of in ("description", "fields[speed]"))
+    columns = name, BarColumn(), TaskProgressColumn(), speed
+    bar = Progress(*columns, console=_console(sys.stderr), transient=True)
+    bar.add_task(label, total=total, speed="")
+    return bar
 
 
 def _console(terminal: TextIO) -> Console:
