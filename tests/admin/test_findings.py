@@ -145,7 +145,7 @@ def only(of: Facts) -> Finding:
 def test_a_name_that_others_chose_is_quoted_in_a_command() -> None:
     """It will be pasted into a shell."""
     found = only(facts(WELL, hurt(3, domain="x;reboot")))
-    assert found.advice.endswith("--sender-domain 'x;reboot'")
+    assert found.advice.endswith("--sender-domain 'x;reboot' --expires 90d")
     assert only(facts(WELL, hurt(3, domain="<>"))).advice == "See greylag top"
 
 

@@ -134,11 +134,11 @@ def test_ways_to_let_it_in_are_the_narrowest_first_as_they_are_typed(store: Stor
     (story,) = told(store, KEY.sender).stories
     assert [way.command for way in story.ways] == [
         f"greylag release {shown_id(FIRST.id)}",
-        "greylag allow add --sender alice@partner.example",
-        "greylag allow add --client-name mx.partner.example",
-        "greylag allow add 192.0.2.17",
-        "greylag allow add 192.0.2.0/24",
-        "greylag allow add --sender-domain partner.example",
+        "greylag allow add --sender alice@partner.example --expires 90d",
+        "greylag allow add --client-name mx.partner.example --expires 90d",
+        "greylag allow add 192.0.2.17 --expires 90d",
+        "greylag allow add 192.0.2.0/24 --expires 90d",
+        "greylag allow add --sender-domain partner.example --expires 90d",
     ]
 
 
@@ -150,9 +150,9 @@ def test_without_dns_no_way_in_is_told_that_needs_it(store: Store) -> None:
     commands = [way.command for way in story.ways]
     assert commands == [
         f"greylag release {shown_id(FIRST.id)}",
-        "greylag allow add --client-name mx.partner.example",
-        "greylag allow add 192.0.2.17",
-        "greylag allow add 192.0.2.0/24",
+        "greylag allow add --client-name mx.partner.example --expires 90d",
+        "greylag allow add 192.0.2.17 --expires 90d",
+        "greylag allow add 192.0.2.0/24 --expires 90d",
     ]
     assert "DNS is off" in story.ways[1].what
 
@@ -167,7 +167,7 @@ def test_no_sender_writes_a_command_t13(store: Store) -> None:
     for way in story.ways:
         assert shlex.split(way.command)[:2] in (["greylag", "release"], ["greylag", "allow"])
     commands = [shlex.split(way.command) for way in story.ways]
-    assert ["greylag", "allow", "add", "--sender", hostile] in commands
+    assert ["greylag", "allow", "add", "--sender", hostile, "--expires", "90d"] in commands
     assert not any("--yes" in words for words in commands)
 
 

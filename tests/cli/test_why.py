@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from itertools import count
 
 import pytest
@@ -365,3 +366,15 @@ def test_without_a_database_nothing_is_known(greylag: Greylag) -> None:
     assert greylag.run("why", ID).exit_code == 1
     assert greylag.run("release", ID).exit_code == 1
     assert not greylag.database.exists()
+
+
+def test_each_way_to_allow_it_ends_by_itself_and_can_be_typed(greylag: Greylag) -> None:
+    keep(greylag, FIRST)
+    ways = [way["command"] for way in greylag.json("why", ID)["stories"][0]["to_let_it_in"]]
+    allowing = [way for way in ways if " allow add " in way]
+    assert allowing
+    for way in allowing:
+        assert way.endswith(" --expires 90d")
+        assert greylag.run(*shlex.split(way)[1:]).exit_code == 0
+    until = {entry["expires"] for entry in greylag.json("allow", "list")["entries"]}
+    assert until == {NOW + 90 * 86400}

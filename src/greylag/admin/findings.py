@@ -13,6 +13,7 @@ from greylag.admin.moments import span
 from greylag.admin.overview import Overview
 from greylag.admin.switch import switch_text
 from greylag.admin.top import NULL_SENDER, Top
+from greylag.admin.ways import LASTS
 from greylag.core.history import By, Outcome
 from greylag.core.shortid import shown_id
 from greylag.core.summary import Summary
@@ -122,7 +123,7 @@ def hurt(facts: Facts) -> Finding | None:
     if worst.domain == NULL_SENDER:
         advice = "See greylag top"
     elif facts.dns:
-        who = f"greylag allow add --sender-domain {quote(worst.domain)}"
+        who = f"greylag allow add --sender-domain {quote(worst.domain)} --expires {LASTS}"
         advice = f"Let it in without a delay: {who}"
     else:  # nobody can tell whether it is that domain's mail
         example = shown_id(worst.worst.id)

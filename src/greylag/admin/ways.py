@@ -34,25 +34,31 @@ def ways_in(standing: Standing, policy: Policy, *, kinds: bool) -> Iterator[Way]
         yield _way("this mail: its next retry", "release", shown_id(deferral.id))
     by_spf = kinds and policy.dns
     if by_spf and _is_plain(sender) and "@" in sender and not is_reduced(sender):
-        yield _way("all mail from this sender, where SPF passes", *_ALLOW, "--sender", sender)
+        yield _way(
+            "all mail from this sender, where SPF passes", *_ALLOW, "--sender", sender, *_EXPIRES
+        )
     if kinds and _is_plain(deferral.name):
         told = "all mail of servers with this name"
         if not policy.dns:
             told += " (DNS is off: only where the mail server confirms names, as Postfix does)"
-        yield _way(told, *_ALLOW, "--client-name", deferral.name)
+        yield _way(told, *_ALLOW, "--client-name", deferral.name, *_EXPIRES)
     if is_packed(deferral.client):
-        yield _way("all mail from this address", *_ALLOW, format_address(deferral.client))
+        yield _way(
+            "all mail from this address", *_ALLOW, format_address(deferral.client), *_EXPIRES
+        )
     network = deferral.triplet.network
     prefix = policy.prefix_of(network)
     if is_packed(network) and prefix < 8 * len(network) and network == network_of(network, prefix):
-        yield _way("all mail from this network", *_ALLOW, str(Network(network, prefix)))
+        yield _way("all mail from this network", *_ALLOW, str(Network(network, prefix)), *_EXPIRES)
     if by_spf and _is_plain(domain):
-        yield _way(
-            "all mail from this domain, where SPF passes", *_ALLOW, "--sender-domain", domain
-        )
+        told = "all mail from this domain, where SPF passes"
+        yield _way(told, *_ALLOW, "--sender-domain", domain, *_EXPIRES)
 
 
 _ALLOW = ("allow", "add")
+# An entry that nobody remembers lets in whoever has the address by then: so each ends by itself.
+LASTS = "90d"
+_EXPIRES = ("--expires", LASTS)
 
 
 def _way(what: str, *words: str) -> Way:

@@ -24,6 +24,11 @@ def _refusal(option: Option, raw: object) -> str:
     return ""
 
 
+def takes_effect(restart: object) -> str:
+    """Return when a change counts, in words."""
+    return "at a restart" if restart else "at a reload"
+
+
 def explained(option: Option) -> dict[str, object]:
     """Return what there is to say of a setting, whatever its value is."""
     return {

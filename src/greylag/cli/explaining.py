@@ -6,7 +6,7 @@ import json
 
 import click
 
-from greylag.app.explained import explained
+from greylag.app.explained import explained, takes_effect
 from greylag.app.option import Option
 from greylag.app.options import BY_KEY, OPTIONS
 from greylag.app.spelling import close
@@ -54,7 +54,7 @@ def _write(document: dict[str, object]) -> None:
             ("value", f"{value} (from: {document['origin']})"),
             ("default", default),
             ("expected", str(document["expected"])),
-            ("takes effect", "at a restart" if document["restart"] else "at a reload"),
+            ("takes effect", takes_effect(document["restart"])),
         ]
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 from greylag.admin.whatif import effects
+from greylag.app.explained import explained, takes_effect
+from greylag.app.option import Option
 from greylag.app.options import OPTIONS
 from greylag.app.recipients import TABLE_OPTIONS
 from greylag.app.written import shown_value, written
@@ -24,18 +26,7 @@ def page(visit: Visit, store: Store) -> str:
     sections: dict[str, list[dict[str, object]]] = {}
     for option in OPTIONS:
         section, _dot, _name = option.key.partition(".")
-        text = _json(shown_value(option, settings.values[option.key]))
-        default = _json(written(option, option.default))
-        origin = settings.origins[option.key]
-        row: dict[str, object] = {
-            "key": option.key,
-            "value": sight.text(text),
-            "default": "" if option.secret or default == text else default,
-            "origin": origin,
-            "meaning": option.meaning,
-            "changed": origin != "default",
-            "effect": told.get(option.key, ""),
-        }
+        row = _row(visit, option) | {"effect": told.get(option.key, "")}
         sections.setdefault(section, []).append(row)
     tables = [
         {
@@ -55,6 +46,22 @@ def page(visit: Visit, store: Store) -> str:
     return visit.web.drawing.page(
         "settings", visit, sections=sections, tables=tables, remarks=remarks
     )
+
+
+def _row(visit: Visit, option: Option) -> dict[str, object]:
+    """Return what the command explains of a setting, and what it is now."""
+    settings, said = visit.web.settings, explained(option)
+    origin = settings.origins[option.key]
+    return {
+        "key": option.key,
+        "value": visit.sight.text(_json(shown_value(option, settings.values[option.key]))),
+        "default": _json(said["default"]),
+        "expected": said["expected"],
+        "takes_effect": takes_effect(said["restart"]),
+        "origin": origin,
+        "meaning": said["meaning"],
+        "changed": origin != "default",
+    }
 
 
 def _effects(visit: Visit) -> dict[str, str]:
