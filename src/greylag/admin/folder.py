@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 KEPT = ".before-greylag"  # behind the name of what one of ours has replaced
 MARK = "# greylag plugin"  # in each program of ours that a mail server starts
 LONGEST = 32 << 20  # bytes that are read of a program; ours are far smaller
+_RANDOM = 8  # bytes in the name of a file that is not complete
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not hold us
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -119,25 +121,33 @@ class Folder:
             self._rename(new, name)
             os.fsync(self._handle)
 
-    def put_link(self, name: str, target: str) -> None:
+    def put_link(self, name: str, target: str, owner: tuple[int, int] = (-1, -1)) -> None:
         """Give this name to a link."""
         with self._named(name), self._scratch(name) as new:
             os.symlink(target, new, dir_fd=self._handle)
+            os.chown(new, *owner, dir_fd=self._handle, follow_symlinks=False)
             self._rename(new, name)
             os.fsync(self._handle)
 
     def put_folder(self, name: str, mode: int, owner: tuple[int, int]) -> None:
         """Make a folder, or give one that is there this mode and owner."""
         with self._named(name):
-            if self.kind(name) is None:
-                os.mkdir(name, 0o700, dir_fd=self._handle)
-            handle = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self._handle)
-            try:
-                os.fchown(handle, *owner)
-                os.fchmod(handle, mode)
-            finally:
-                os.close(handle)
+            if self.kind(name) is not None:
+                self._give(name, mode, owner)
+            else:
+                with self._scratch(name) as new:
+                    os.mkdir(new, 0o700, dir_fd=self._handle)
+                    self._give(new, mode, owner)
+                    self._rename(new, name)
             os.fsync(self._handle)
+
+    def _give(self, name: str, mode: int, owner: tuple[int, int]) -> None:
+        handle = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self._handle)
+        try:
+            os.fchown(handle, *owner)
+            os.fchmod(handle, mode)
+        finally:
+            os.close(handle)
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder that is empty."""
@@ -153,12 +163,32 @@ class Folder:
     @contextmanager
     def _scratch(self, name: str) -> Iterator[str]:
         """Give a name that nobody can have guessed, and leave nothing under it."""
-        scratch = f".{name}.{secrets.token_hex(8)}"
+        scratch = f".{name}.{secrets.token_hex(_RANDOM)}"
         try:
             yield scratch
         finally:
-            with suppress(FileNotFoundError):
+            self._clear(scratch)
+
+    def _clear(self, scratch: str) -> None:
+        with suppress(FileNotFoundError):
+            try:
                 os.unlink(scratch, dir_fd=self._handle)
+            except IsADirectoryError:
+                os.rmdir(scratch, dir_fd=self._handle)
+
+    def keep_only(self, name: str) -> None:
+        """Remove all files but this one."""
+        for one in os.listdir(self._handle):
+            if one != name:
+                with suppress(OSError):
+                    os.unlink(one, dir_fd=self._handle)
+
+    def sweep(self, name: str) -> None:
+        """Remove what a process that was killed has left of this name, while no other writes it."""
+        left = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{{2 * _RANDOM}}}")
+        for one in filter(left.fullmatch, os.listdir(self._handle)):
+            with suppress(OSError):
+                self._clear(one)
 
     def _rename(self, old: str, new: str) -> None:
         os.rename(old, new, src_dir_fd=self._handle, dst_dir_fd=self._handle)

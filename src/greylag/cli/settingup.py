@@ -60,6 +60,8 @@ class Setup:
     def _undo(self) -> int | None:
         known = manifest.load(self.place)
         if known is None:
+            if not self.options["dry_run"]:
+                manifest.clear(self.place)
             self._tell("nothing to undo: no setup was made here")
             self._document(changed=False)
             return NOTHING

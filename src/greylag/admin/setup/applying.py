@@ -34,10 +34,10 @@ def carry_through(plan: Plan, place: Place, tell: Tell, check: Callable[[], None
 def _carry_through(plan: Plan, place: Place, tell: Tell, check: Callable[[], None]) -> None:
     before = manifest.load(place)
     accounts = [step for step in plan.steps if isinstance(step, Account)]
-    manifest.save(place, manifest.merged(before, plan.mta, accounts, place))
     done: list[Step] = []
     try:
         with _named():
+            manifest.save(place, manifest.merged(before, plan.mta, accounts, place))
             for step in plan.steps:
                 if isinstance(step, Account):
                     done.append(step)
@@ -164,9 +164,10 @@ def _remember_records(place: Place, known: Manifest) -> None:
         if (isinstance(one, Written) and one.inside == RECORDS and place.names(one.path))
         or (isinstance(one, Account) and place.user(one.user) is not None)
     ]
-    manifest.forget(place)
     if any(isinstance(one, Written) for one in kept):
-        manifest.save(place, Manifest(manifest.NO_MTA, tuple(kept)))
+        manifest.keep_only(place, Manifest(manifest.NO_MTA, tuple(kept)))
+    else:
+        manifest.forget(place)
 
 
 def _take_lines_out(place: Place, asking: Asking, tell: Tell) -> None:

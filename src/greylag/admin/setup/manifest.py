@@ -14,11 +14,12 @@ import shlex
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from greylag.admin.folder import Folder
 from greylag.admin.setup.place import FILE, MISSING, Place, SetupError, State
+from greylag.admin.setup.place import FOLDER as FOLDER_KIND
 from greylag.admin.setup.steps import Account, Act, Step, digest
 from greylag.core.value import value
 
@@ -85,6 +86,8 @@ def load(place: Place) -> Manifest | None:
         raise SetupError(f"{real}: others may write there, so it is not believed")
     with closing(Folder(real)) as folder:
         text = folder.read(_NAME)
+        if text is None and folder.kind(_NAME) is not None:
+            raise SetupError(f"{real / _NAME}: cannot be read, so what was before is not known")
         if text is None:
             return None
         try:
@@ -130,8 +133,26 @@ def save(place: Place, manifest: Manifest) -> None:
 
 
 def forget(place: Place) -> None:
-    """Remove the manifest and all beside it."""
-    shutil.rmtree(place.real(FOLDER), ignore_errors=True)
+    """Remove the manifest and all beside it; first itself, as it is nothing without the rest."""
+    real = place.real(FOLDER)
+    with suppress(OSError), closing(Folder(real)) as folder:
+        folder.remove(_NAME)
+    shutil.rmtree(real, ignore_errors=True)
+
+
+def clear(place: Place) -> None:
+    """Remove what a setup that was killed has left beside a manifest that it had not written."""
+    if place.kind(FOLDER) == FOLDER_KIND:
+        with locked(place):
+            if load(place) is None:
+                forget(place)
+
+
+def keep_only(place: Place, manifest: Manifest) -> None:
+    """Put a manifest without contents in the place of another."""
+    save(place, manifest)
+    with closing(Folder(place.real(FOLDER))) as folder:
+        folder.keep_only(_NAME)
 
 
 def _written(manifest: Manifest) -> list[dict[str, Any]]:

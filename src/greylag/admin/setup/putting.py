@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 
 from greylag.admin.folder import Folder, is_ours
 from greylag.admin.setup.manifest import Written
@@ -24,11 +25,12 @@ def put(place: Place, path: str, state: State) -> None:
     """Give a path a state. Raises OSError."""
     name = path.rpartition("/")[2]
     with place.folder(path) as folder:
+        folder.sweep(name)
         if state.kind == FILE:
             owner = (state.owner, state.group)
             folder.put(name, state.content, state.mode, owner=owner, changed=state.changed)
         elif state.kind == LINK:
-            folder.put_link(name, os.fsdecode(state.content))
+            folder.put_link(name, os.fsdecode(state.content), (state.owner, state.group))
         elif state.kind == FOLDER:
             folder.put_folder(name, state.mode, (state.owner, state.group))
         else:
@@ -52,6 +54,7 @@ def put_back(place: Place, one: Written, without: Without, *, purge: bool) -> To
 
     `without` takes only our own parts out of a file that an admin has changed since.
     """
+    _sweep(place, one.path)
     now = place.look(one.path)
     if now.kind == MISSING and one.old.kind == MISSING:
         return None
@@ -71,6 +74,11 @@ def put_back(place: Place, one: Written, without: Without, *, purge: bool) -> To
         return None
     with place.folder(one.path) as folder:
         return _removed(folder, one.path, now.kind)
+
+
+def _sweep(place: Place, path: str) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError), place.folder(path) as folder:
+        folder.sweep(path.rpartition("/")[2])
 
 
 def _changed_since(place: Place, one: Written, now: State, without: Without) -> Told:

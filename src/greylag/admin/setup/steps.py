@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 
 from greylag.admin.setup.hiding import hidden
-from greylag.admin.setup.place import FILE, FOLDER, LINK, MISSING, Place, State
+from greylag.admin.setup.place import FILE, FOLDER, LINK, MISSING, Place, SetupError, State
 from greylag.core.value import value
 
 PROGRAM, TEXT = 0o755, 0o644
@@ -34,7 +34,7 @@ class Change:
 
         Owners that are still to be made have none yet: None of them is -1.
         """
-        kept = self.old.kind == self.kind
+        kept = self.old.kind == self.kind != LINK  # another's link is not to lead to ours
         mode = self.mode if self.mode is not None else self.old.mode if kept else TEXT
         owner, group = (self.old.owner, self.old.group) if kept else (0, 0)
         if self.user:
@@ -116,6 +116,8 @@ class Builder:
             self.folder(parent)
         self._made.add(path)
         old = self.place.look(path)
+        if old.kind != MISSING:
+            raise SetupError(f"{path}: has to be a folder, and is something else: move it away")
         self.steps.append(Change(path, FOLDER, b"", mode, user, group, old, inside))
 
     def act(
@@ -137,6 +139,9 @@ class Builder:
         parent = change.path.rpartition("/")[0]
         if parent:
             self.folder(parent)
+        if change.old.kind not in (FILE, LINK, MISSING):
+            what = "a folder" if change.old.kind == FOLDER else "neither a file nor a link"
+            raise SetupError(f"{change.path}: is {what}, so it is not replaced: move it away")
         if change.old.same(change.new(self.place)):
             return False
         self.steps.append(change)
