@@ -45,7 +45,7 @@ def qmail(root: Path) -> Path:
     home = root / "var/qmail"
     (home / "control").mkdir(parents=True)
     (home / "bin").mkdir()
-    (home / "bin/qmail-smtpd").write_bytes(b"\x7fELF\0control/smtpplugins\0")
+    (home / "bin/qmail-smtpd").write_bytes(b"\x7fELF\0control/smtpplugins\0ENABLE_SPP\0")
     return home
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.admin.setup.conftest import root
-from tests.cli.test_setup import postfix, qmail, run
+from tests.cli.test_setup import MAIN, postfix, qmail, run
 
 __all__ = ["root"]  # a fixture
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="setup is for root")
@@ -101,3 +102,81 @@ def test_what_a_setup_left_that_was_killed_at_once_goes_with_undo(root: Path) ->
     assert kept.exists()
     assert "nothing to undo" in run(root, "postfix", "--undo", "--yes", code=1).stdout
     assert not kept.exists()
+
+
+SAID = {
+    "script": (
+        "service/smtp/run",
+        "#!/bin/sh\nexport ENABLE_SPP=1\nexec /var/qmail/bin/qmail-smtpd\n",
+    ),
+    "rule": ("etc/tcp.smtp", ':allow,ENABLE_SPP=""\n'),
+    "envdir": ("service/smtp/env/ENABLE_SPP", "1"),
+    "named": ("etc/smtp-env/ENABLE_SPP", "1"),
+    "build": ("var/qmail/bin/qmail-smtpd", "\x7fELF\0control/smtpplugins\0"),
+    "wrapper": ("var/qmail/bin/qmail-smtpd", "#!/bin/sh\nexec /opt/qmail-smtpd\n"),
+}
+
+
+@pytest.mark.parametrize("where", SAID)
+def test_undo_leaves_the_file_that_qmail_smtpd_reads_by_now(root: Path, where: str) -> None:
+    """P19: it was not there before setup. Without it qmail-spp answers 421 to all mail."""
+    lines = qmail(root) / "control/smtpplugins"
+    script = root / "service/smtp/run"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\nexec envdir /etc/smtp-env /var/qmail/bin/qmail-smtpd\n")
+    run(root, "qmail", "--yes", "--supervisor", "systemd")
+    path, text = SAID[where]
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+    told = run(root, "qmail", "--undo", "--yes").stdout
+    assert "control/smtpplugins: stays, empty: without it this qmail-smtpd would refuse" in told
+    assert told.endswith("all else that setup changed is as it was before\n")
+    assert lines.read_bytes() == b""
+    assert "nothing to undo" in run(root, "qmail", "--undo", "--yes", code=1).stdout
+
+
+def test_undo_takes_the_file_away_that_nothing_reads(root: Path) -> None:
+    lines = qmail(root) / "control/smtpplugins"
+    run(root, "qmail", "--yes")
+    run(root, "qmail", "--undo", "--yes")
+    assert not lines.exists()
+
+
+def value(root: Path, name: str) -> str:
+    words = ["postconf", "-c", str(root / "etc/postfix"), "-hx", name]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("where", ["main.cf", "master.cf", "variable"])
+def test_undo_leaves_the_guard_that_no_other_list_has_by_now(root: Path, where: str) -> None:
+    """P19: Postfix's smtpd takes no mail where neither list about relaying refuses others."""
+    main = postfix(root)
+    main.write_text(f"{MAIN}compatibility_level = 3.6\n")
+    if where == "variable":
+        main.write_text(f"{main.read_text()}mine = reject_unauth_destination\n")
+        main.write_text(f"{main.read_text()}smtpd_relay_restrictions = permit_mynetworks, $mine\n")
+    run(root, "postfix", "--yes")
+    if where == "main.cf":
+        main.write_text(f"{main.read_text()}smtpd_relay_restrictions =\n")
+    elif where == "master.cf":
+        master = root / "etc/postfix/master.cf"
+        master.write_text(f"{master.read_text()}  -o smtpd_relay_restrictions=permit_mynetworks\n")
+    else:
+        main.write_text(main.read_text().replace("mine = reject_unauth_destination", "mine ="))
+    run(root, "postfix", "--undo", "--yes")
+    assert value(root, "smtpd_recipient_restrictions") == (
+        "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination, "
+        "reject_unlisted_recipient"
+    )
+    assert "greylag" not in main.read_text()
+    assert value(root, "access_map_defer_code") == "450"
+
+
+def test_a_guard_that_was_missing_before_setup_is_not_invented(root: Path) -> None:
+    """P19: byte for byte what was there."""
+    main = postfix(root)
+    main.write_text(f"{MAIN}smtpd_relay_restrictions =\n")
+    before = main.read_text()
+    run(root, "postfix", "--yes")
+    run(root, "postfix", "--undo", "--yes")
+    assert main.read_text() == before

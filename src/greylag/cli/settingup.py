@@ -75,18 +75,22 @@ class Setup:
             return None
         self._ask("Put all of it back as it was before?")
         back = applying.undo(self.place, self._tell, purge=self.options["purge"])
-        if not back.finished:
-            again = f"greylag setup {self.mta} --undo"
-            self._tell(f"not all is undone: what is left stays as it is until you run `{again}`")
-        elif back.left:
-            self._tell(f"all else is as it was before: look at {', '.join(back.left)} yourself")
-        elif back.edited:
-            yours = ", ".join(back.edited)
-            self._tell(f"all that setup changed is undone; your changes in {yours} stay")
-        else:
-            self._tell("all that setup changed is as it was before")
+        self._tell(self._outcome(back))
         self._document(changed=True)
         return None if back.finished and not back.left else NOTHING
+
+    def _outcome(self, back: applying.Undone) -> str:
+        if not back.finished:
+            again = f"greylag setup {self.mta} --undo"
+            return f"not all is undone: what is left stays as it is until you run `{again}`"
+        if back.left:
+            return f"all else is as it was before: look at {', '.join(back.left)} yourself"
+        if back.needed:
+            return "all else that setup changed is as it was before"
+        if back.edited:
+            yours = ", ".join(back.edited)
+            return f"all that setup changed is undone; your changes in {yours} stay"
+        return "all that setup changed is as it was before"
 
     def _set_up(self) -> int | None:
         known = manifest.load(self.place)

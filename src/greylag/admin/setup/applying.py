@@ -14,7 +14,7 @@ from greylag.admin.setup import manifest
 from greylag.admin.setup.asking import Asking
 from greylag.admin.setup.manifest import Entry, Manifest, Written
 from greylag.admin.setup.place import FILE, Place, SetupError, State
-from greylag.admin.setup.putting import put, put_back, refuse_changed
+from greylag.admin.setup.putting import Told, put, put_back, refuse_changed
 from greylag.admin.setup.steps import RECORDS, Account, Act, Change, Plan, Step, digest
 from greylag.admin.setup.waiting import Unfinished, own_word
 from greylag.core.value import value
@@ -142,6 +142,7 @@ class Undone:
     finished: bool  # else something has to end or be done first, and undo can be run again
     left: tuple[str, ...] = ()  # paths that an admin changed, with what setup put there
     edited: tuple[str, ...] = ()  # paths that he changed, without that
+    needed: tuple[str, ...] = ()  # paths that mail would stop without
 
 
 def undo(place: Place, tell: Tell, *, purge: bool = False) -> Undone:
@@ -194,8 +195,7 @@ def _go_back(
 ) -> Undone:
     records = [one for one in entries if isinstance(one, Written) and one.inside == RECORDS]
     kept = not purge and any(place.names(one.path) for one in records)
-    left: list[str] = []
-    edited: list[str] = []
+    stay: list[tuple[str, Told]] = []
     try:
         asking = Asking(place, mta, entries)
         asking.refuse_if_used()
@@ -203,11 +203,11 @@ def _go_back(
             _take_lines_out(place, asking, tell)
         for one in reversed(entries):
             if isinstance(one, Written):
-                told = put_back(place, one, asking.without, purge=purge)
+                instead = asking.instead(one) if lines else None
+                told = put_back(place, one, asking.without, purge=purge, instead=instead)
                 if told is not None:
                     tell(told.text)
-                    left += [one.path] if told.left else []
-                    edited += [one.path] if told.edited else []
+                    stay.append((one.path, told))
             elif isinstance(one, Account):
                 _remove_account(place, one, tell, kept=kept)
             elif place.live:
@@ -221,7 +221,12 @@ def _go_back(
     except OSError as error:
         tell(f"{error.filename}: {error.strerror}: could not be put back")
         return Undone(finished=False)
-    return Undone(finished=True, left=tuple(left), edited=tuple(edited))
+    return Undone(
+        finished=True,
+        left=tuple(path for path, told in stay if told.left),
+        edited=tuple(path for path, told in stay if told.edited),
+        needed=tuple(path for path, told in stay if told.needed),
+    )
 
 
 def run_all(place: Place, commands: tuple[tuple[str, ...], ...], *, lenient: bool = False) -> None:

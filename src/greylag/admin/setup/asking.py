@@ -17,7 +17,8 @@ from greylag.admin.setup import restrictions
 from greylag.admin.setup.manifest import Entry, Written
 from greylag.admin.setup.place import FILE, MISSING, Place, SetupError
 from greylag.admin.setup.postconf import CONFIG, MAIN, Postconf
-from greylag.admin.setup.postfix import CODE, DATA, NEW_CODE, RCPT
+from greylag.admin.setup.postfix import CODE, DATA, NEW_CODE, RCPT, RELAY
+from greylag.admin.setup.qmail import reads_plugins
 from greylag.admin.setup.service import SCRIPTS, UNITS
 from greylag.admin.setup.steps import Act, digest
 from greylag.admin.setup.waiting import Unfinished
@@ -55,6 +56,26 @@ class Asking:
         home = Path(self._home)
         old = smtpplugins.named(one.old.content, home)
         return smtpplugins.without(now, home, {*self._plugins(), *_OURS} - old)
+
+    def instead(self, one: Written) -> tuple[bytes, str] | None:
+        """Return what a file has to hold instead of what it held before setup, and why.
+
+        None where it may be as it was. Else the mail server would take no mail: the admin has
+        changed other files since, and they build upon what setup put here.
+        """
+        now = self._place.look(one.path) if one.path == self._file else None
+        if now is None or digest(now) not in one.wrote:
+            return None
+        if self._postfix:
+            wanted = self._without_question(one.old.content, now.content)
+            postconf = Postconf(self._place)
+            before = postconf.written(one.old.content, RCPT)[RCPT]
+            if postconf.written(wanted, RCPT)[RCPT] == before:
+                return None
+            return wanted, f"keeps {RCPT}, without which Postfix would take no mail now"
+        if one.old.kind != MISSING or not reads_plugins(self._place, self._home):
+            return None
+        return b"", "stays, empty: without it this qmail-smtpd would refuse all mail"
 
     def own_lines(self) -> tuple[str, bytes, str] | None:
         """Return smtpplugins, what has to be left in it, and the qmail home.
@@ -112,7 +133,15 @@ class Asking:
                 changes[name] = new
         if there[CODE] == NEW_CODE != before[CODE]:
             changes[CODE] = before[CODE]
-        return postconf.edited(now, changes) if changes else now
+        if not changes:
+            return now
+        after = postconf.edited(now, changes)
+        if RCPT in changes:
+            lost = _unguarded(postconf, after) - _unguarded(postconf, now)
+            if lost - (_unguarded(postconf, old) & {""}):  # which took no mail before setup either
+                changes[RCPT] = restrictions.without_question(there[RCPT] or "")
+                after = postconf.edited(now, changes)
+        return after
 
     def _postfix_lines(self) -> Iterator[str]:
         """Yield the lines of Postfix's files that would ask a daemon that is gone."""
@@ -159,3 +188,13 @@ class Asking:
 
 
 _OURS = {line.rpartition(b"/")[2].decode() for line in smtpplugins.LINES}
+
+
+def _unguarded(postconf: Postconf, main: bytes) -> set[str]:
+    """Return the services that would take no mail with a main.cf; "" for those it alone rules."""
+    rcpt, relay = (postconf.expanded_in(main, name) for name in (RCPT, RELAY))
+    ways = {"": relay}
+    for service, own in postconf.services().items():
+        if RELAY in own and RCPT not in own:
+            ways[service] = own[RELAY]
+    return {service for service, text in ways.items() if not restrictions.guarded(rcpt, text)}

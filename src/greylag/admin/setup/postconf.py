@@ -38,6 +38,20 @@ class Postconf:
             lines = dict(line.split(" =", 1) for line in said if re.match(r"\w+ =", line))
         return {name: lines[name].strip() if name in lines else None for name in names}
 
+    def expanded_in(self, main: bytes, name: str) -> str:
+        """Return a parameter of another main.cf, with others expanded in it."""
+        with self._copy(main) as scratch:
+            return self._asked(scratch, "-hx", name)
+
+    def services(self) -> dict[str, dict[str, str]]:
+        """Return what master.cf sets for each service by itself, with others expanded in it."""
+        found: dict[str, dict[str, str]] = {}
+        for line in self._said(self._folder, "-Px"):
+            name, _equals, text = line.partition(" =")
+            service, _slash, key = name.rpartition("/")
+            found.setdefault(service, {})[key] = text.strip()
+        return found
+
     def edited(self, main: bytes, changes: Mapping[str, str | None]) -> bytes:
         """Return a main.cf as `postconf -e` leaves it; `postconf -X` for what is None."""
         with self._copy(main) as scratch:

@@ -44,17 +44,28 @@ class Told:
     text: str
     left: bool = False  # all that setup put there is still there
     edited: bool = False  # only that is gone
+    needed: bool = False  # mail would stop without something of it
 
 
 Without = Callable[[Written, bytes], bytes | None]
 
 
-def put_back(place: Place, one: Written, without: Without, *, purge: bool) -> Told | None:
+def put_back(
+    place: Place,
+    one: Written,
+    without: Without,
+    *,
+    purge: bool,
+    instead: tuple[bytes, str] | None = None,
+) -> Told | None:
     """Give a path back what it was; return what has to be told of it.
 
-    `without` takes only our own parts out of a file that an admin has changed since.
+    `without` takes only our own parts out of a file that an admin has changed since. `instead` is
+    what a file gets that mail needs by now, and why.
     """
     _sweep(place, one.path)
+    if instead is not None:
+        return _put_instead(place, one, *instead)
     now = place.look(one.path)
     if now.kind == MISSING and one.old.kind == MISSING:
         return None
@@ -74,6 +85,12 @@ def put_back(place: Place, one: Written, without: Without, *, purge: bool) -> To
         return None
     with place.folder(one.path) as folder:
         return _removed(folder, one.path, now.kind)
+
+
+def _put_instead(place: Place, one: Written, content: bytes, why: str) -> Told:
+    now = place.look(one.path)
+    put(place, one.path, State(FILE, content, now.mode, now.owner, now.group))
+    return Told(f"{one.path}: {why}", needed=True)
 
 
 def _sweep(place: Place, path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ _USERS = (
 _USUAL = ("vpopmail", "qmaild")
 _TREE = re.compile(rb"JGREYLIST_DIR=[\"']?(/[^\s\"']+)")
 _RULES = re.compile(rb"-x\s*[\"']?(/[^\s\"']+)\.cdb")
+_ENVDIR = re.compile(rb"(?:envdir|chpst\b[^\n|;&]*?\s-e)\s+[\"']?([^\s\"'$]+)")
 _LIMIT = re.compile(rb"softlimit\s+-m\s*[\"']?(\d+)|SOFTLIMIT=[\"']?(\d+)")
 _ENOUGH = 60_000_000  # bytes for a Python process, the one-shot
 _CRON = "/etc/cron.d/greylag"
@@ -144,6 +146,26 @@ def plan(
 
 
 _BY = {"spp": "qmail-spp", "jgreylist": "jgreylist before qmail-smtpd"}
+
+
+def reads_plugins(place: Place, home: str) -> bool:
+    """Tell whether qmail-smtpd may read control/smtpplugins: then it refuses all without it."""
+    smtpd = place.read(f"{home}/bin/qmail-smtpd") or b""
+    if b"ENABLE_SPP" not in smtpd:
+        return b"smtpplugins" in smtpd or smtpd.startswith(b"#!")  # which starts another one
+    scripts = _scripts(place)
+    texts = (*scripts.values(), *_rules(place, scripts).values())
+    return any(b"ENABLE_SPP" in text for text in texts) or any(
+        place.kind(f"{folder}/ENABLE_SPP") == FILE
+        for path, text in scripts.items()
+        for folder in _env_folders(path.rpartition("/")[0], text)
+    )
+
+
+def _env_folders(beside: str, script: bytes) -> list[str]:
+    """Return the folders that envdir, or chpst, may take variables from."""
+    named = (os.fsdecode(one) for one in _ENVDIR.findall(script))
+    return [f"{beside}/env", *(os.path.join(beside, one) for one in named)]
 
 
 def _by_scripts(qmail: Qmail) -> bool:

@@ -10,6 +10,8 @@ OWN = ("permit_mynetworks", "permit_sasl_authenticated")
 BEFORE_RCPT = (*OWN, "reject_unauth_destination", "reject_unlisted_recipient")
 _UNAUTHS = ("reject_unauth_destination", "defer_unauth_destination")
 ASK = "unix:greylag/greylag.sock"  # relative to the queue: right in a chroot and without one
+# Postfix's smtpd ends, and takes no mail, where neither list about relaying has one of these.
+_GUARDS = {*_UNAUTHS, "reject", "defer", "defer_if_permit", "check_relay_domains"}
 _ENDS = {"permit", "reject", "defer", "defer_if_permit", "defer_if_reject"}
 _BETWEEN = re.compile(r"[\s,]+")
 _WORD = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}|[^\s,{}]+")
@@ -74,7 +76,23 @@ def undone(old: str | None, now: str | None, before: tuple[str, ...]) -> str | N
     ways = (before, tuple(word for word in before if word not in _UNAUTHS))
     if any(items == items_of(with_question(old or "", ASK, way)) for way in ways):
         return old
-    return ", ".join(item for item in items if item not in asks)
+    return without_question(now)
+
+
+def without_question(now: str) -> str:
+    """Return a list with all that stands there but the question."""
+    return ", ".join(item for item in items_of(now) if not _asks(item, (ASK,)))
+
+
+def guarded(*lists: str) -> bool:
+    """Tell whether Postfix takes mail with smtpd_relay_ and smtpd_recipient_restrictions as these.
+
+    No for lists that are not understood, and those whose guard is in a restriction class.
+    """
+    try:
+        return any(item in _GUARDS for text in lists for item in items_of(text))
+    except SetupError:
+        return False
 
 
 def items_of(text: str) -> list[str]:
