@@ -193,25 +193,8 @@ def _go_back(
     purge: bool,
     lines: bool = False,
 ) -> Undone:
-    records = [one for one in entries if isinstance(one, Written) and one.inside == RECORDS]
-    kept = not purge and any(place.names(one.path) for one in records)
-    stay: list[tuple[str, Told]] = []
     try:
-        asking = Asking(place, mta, entries)
-        asking.refuse_if_used()
-        if lines:
-            _take_lines_out(place, asking, tell)
-        for one in reversed(entries):
-            if isinstance(one, Written):
-                instead = asking.instead(one) if lines else None
-                told = put_back(place, one, asking.without, purge=purge, instead=instead)
-                if told is not None:
-                    tell(told.text)
-                    stay.append((one.path, told))
-            elif isinstance(one, Account):
-                _remove_account(place, one, tell, kept=kept)
-            elif place.live:
-                run_all(place, one.undo, lenient=True)
+        stay = _put_all_back(place, mta, entries, tell, purge=purge, lines=lines)
     except Unfinished as error:
         tell(str(error))
         return Undone(finished=False)
@@ -227,6 +210,31 @@ def _go_back(
         edited=tuple(path for path, told in stay if told.edited),
         needed=tuple(path for path, told in stay if told.needed),
     )
+
+
+def _put_all_back(
+    place: Place, mta: str, entries: list[Entry], tell: Tell, *, purge: bool, lines: bool
+) -> list[tuple[str, Told]]:
+    """Go backwards over all that was done; return what was told of paths."""
+    records = [one for one in entries if isinstance(one, Written) and one.inside == RECORDS]
+    kept = not purge and any(place.names(one.path) for one in records)
+    stay: list[tuple[str, Told]] = []
+    asking = Asking(place, mta, entries)
+    asking.refuse_if_used()
+    if lines:
+        _take_lines_out(place, asking, tell)
+    for one in reversed(entries):
+        if isinstance(one, Written):
+            instead = asking.instead(one) if lines else None
+            told = put_back(place, one, asking.without, purge=purge, instead=instead)
+            if told is not None:
+                tell(told.text)
+                stay.append((one.path, told))
+        elif isinstance(one, Account):
+            _remove_account(place, one, tell, kept=kept)
+        elif place.live:
+            run_all(place, one.undo, lenient=True)
+    return stay
 
 
 def run_all(place: Place, commands: tuple[tuple[str, ...], ...], *, lenient: bool = False) -> None:
