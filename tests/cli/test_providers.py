@@ -216,3 +216,18 @@ def test_whoever_asks_nobody_asks_the_system_here(
     done = ours.run("providers", "refresh", "ours")
     assert 'dns.servers is "off"' in done.stderr
     assert "DNS gives no answer about _spf.example.org" in done.stderr
+
+
+def test_a_dry_run_of_refresh_asks_dns_and_stores_nothing(ours: Greylag) -> None:
+    before = ours.entries()
+    dry = ours.run("providers", "refresh", "ours", "--dry-run")
+    assert dry.exit_code == 0, dry.stderr
+    assert "greylag: ours: + " in dry.stderr
+    found = ours.json("providers", "refresh", "ours", "--dry-run")
+    assert found["dry_run"] is True
+    assert found["providers"][0]["come"]
+    assert ours.entries() == before
+    assert row_of(ours, "ours")["ranges"] == 0
+    done = ours.run("providers", "refresh", "ours")
+    assert done.stdout == dry.stdout
+    assert "+ " not in done.stderr

@@ -15,11 +15,13 @@ from greylag.admin.trust import (
     typed_identity,
 )
 from greylag.cli.common import NOTHING, OK, Run, examples, json_option, told_as_usage
+from greylag.cli.deleting import confirm_deletion, yes_option
 from greylag.cli.dryrun import dry_run_option, write_changes
 from greylag.cli.forget import SAMPLES
 from greylag.cli.noting import noted
 from greylag.cli.output import progress, say
 from greylag.show.texts import addresses_text
+from greylag.store.rehearsal import rehearsal
 
 
 @click.command(
@@ -38,10 +40,11 @@ from greylag.show.texts import addresses_text
     is_flag=True,
     help="Give SENDER RECIPIENT instead: this sender may no longer answer without a delay.",
 )
+@yes_option
 @dry_run_option
 @json_option
 @click.pass_obj
-def distrust(run: Run, identity: str, domain: str | None, *, correspondent: bool) -> int:
+def distrust(run: Run, identity: str, domain: str | None, *, correspondent: bool, yes: bool) -> int:
     """End the trust that a client address, or a pool of servers, has earned.
 
     A pool is named as `greylag search --trusted` does: spf:example.org, name:example.org.
@@ -54,11 +57,17 @@ def distrust(run: Run, identity: str, domain: str | None, *, correspondent: bool
     that SENDER is let in because RECIPIENT wrote to him.
     """
     if correspondent:
-        return _end_correspondent(run, identity, domain)
+        return _end_correspondent(run, identity, domain, yes=yes)
     with told_as_usage():
         who = typed_identity(identity)
         of_domain = None if domain is None else typed_domain(domain)
     with closing(run.open_store()) as store:
+
+        def going() -> list[str]:
+            found = trust.distrust(rehearsal(store), who, of_domain, run.now)
+            return [f"trust in {identity_text(who)} with {key.sender or ANY}" for key in found]
+
+        confirm_deletion(run, "End it", going, yes=yes)
         ended = trust.distrust(store, who, of_domain, run.now, progress)
         if ended:
             noted(run, store, "distrust", f"{identity_text(who)} {domain or ''}".rstrip())
@@ -76,14 +85,20 @@ def distrust(run: Run, identity: str, domain: str | None, *, correspondent: bool
     return OK
 
 
-def _end_correspondent(run: Run, sender: str, recipient: str | None) -> int:
+def _end_correspondent(run: Run, sender: str, recipient: str | None, *, yes: bool) -> int:
     if recipient is None:
         raise click.UsageError("expected --correspondent SENDER RECIPIENT")
     with told_as_usage():
         key = typed_correspondent(sender, recipient, run.policy)
     with closing(run.open_store()) as store:
-        ended = trust.end(store, key, run.now)
         theirs, ours = addresses_text(key)
+
+        def going() -> list[str]:
+            there = trust.end(rehearsal(store), key, run.now)
+            return [f"{theirs} may answer to {ours}"] if there else []
+
+        confirm_deletion(run, "End it", going, yes=yes)
+        ended = trust.end(store, key, run.now)
         if ended:
             noted(run, store, "distrust", f"{theirs} {ours}")
     if run.json:

@@ -16,6 +16,7 @@ from greylag.admin.moments import moment, when
 from greylag.admin.recipients import whole_mailboxes
 from greylag.cli.common import NOTHING, OK, USAGE, CommandError, Group, Run, examples, json_option
 from greylag.cli.completing import entries_of
+from greylag.cli.deleting import confirm_deletion
 from greylag.cli.dryrun import dry_run_option, write_changes
 from greylag.cli.kinds import F, chosen, kind_options, option_of
 from greylag.cli.listimport import import_command
@@ -27,7 +28,8 @@ from greylag.cli.shown import entry_json
 from greylag.core.accesslist import Entry
 from greylag.core.subject import SENDER, SENDER_DOMAIN, Subject
 from greylag.show.texts import subject_text, subjects_text
-from greylag.store.base import LISTS
+from greylag.store.base import LISTS, Store
+from greylag.store.rehearsal import rehearsal
 
 _EXAMPLES = (
     '192.0.2.1 2001:db8::/32 --comment "ticket 12"',
@@ -140,15 +142,17 @@ def _remove(which: Which) -> click.Command:
         shell_complete=entries_of(which),
     )
     @kind_options
+    @yes_option
     @dry_run_option
     @json_option
     @click.pass_obj
-    def remove(run: Run, /, subjects: tuple[str, ...], **kinds: bool) -> int:
+    def remove(run: Run, /, subjects: tuple[str, ...], *, yes: bool, **kinds: bool) -> int:
         found, errors = read_subjects(subjects, *chosen(kinds))
         if errors:
             raise CommandError([*errors, "nothing was removed"], USAGE)
         found = whole_mailboxes(found, run.policy)
         with closing(run.open_store()) as store:
+            _ask(run, store, which, found, yes=yes)
             removed = lists.remove(store, which, found, run.now)
             if removed.gone:
                 noted(run, store, f"{which.command}-remove", subjects_text(removed.gone))
@@ -164,6 +168,14 @@ def _remove(which: Which) -> click.Command:
         return NOTHING if removed.missing else OK
 
     return remove
+
+
+def _ask(run: Run, store: Store, which: Which, subjects: list[Subject], *, yes: bool) -> None:
+    def going() -> list[str]:
+        trial = lists.remove(rehearsal(store), which, subjects, run.now)
+        return [subject_text(one) for one in trial.gone]
+
+    confirm_deletion(run, f"Remove from the {which.name}", going, yes=yes)
 
 
 def _why_not(which: Which, subject: Subject, *, on_the_other: bool) -> str:

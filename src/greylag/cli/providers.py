@@ -10,12 +10,14 @@ from greylag.admin import providers
 from greylag.admin.providers import Refreshed, Shown
 from greylag.app.dns import servers_of
 from greylag.cli.common import NOTHING, OK, Group, Run, examples, json_option, told_as_usage
+from greylag.cli.deleting import confirm_deletion, yes_option
 from greylag.cli.dryrun import dry_run_option, write_changes
 from greylag.cli.output import progress, say, write, write_json, write_table
 from greylag.cli.plain import plain_option
 from greylag.cli.shown import age_text, outcome_text, provider_json
 from greylag.service.providers import OWN, REFRESHED
 from greylag.store.base import LISTS
+from greylag.store.rehearsal import rehearsal
 
 _MOST_SHOWN = 10  # ranges that would come or go
 
@@ -68,6 +70,7 @@ def _row(shown: Shown, now: int) -> tuple[str, ...]:
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--force", is_flag=True, help="Take over also what changes much.")
+@dry_run_option
 @json_option
 @click.pass_obj
 def refresh(run: Run, names: tuple[str, ...], force: bool) -> int:
@@ -80,10 +83,10 @@ def refresh(run: Run, names: tuple[str, ...], force: bool) -> int:
         servers = _servers(run)
         done = providers.refresh(store, servers, names, run.now, force=force, progress=progress)
     if run.json:
-        write_json({"providers": [_outcome(one) for one in done]})
+        write_changes(run, {"providers": [_outcome(one) for one in done]})
     else:
         for one in done:
-            _tell(one)
+            _tell(one, changes=run.dry_run)
     return NOTHING if any(one.why for one in done) else OK
 
 
@@ -108,22 +111,27 @@ def _outcome(one: Refreshed) -> dict[str, object]:
     }
 
 
-def _tell(one: Refreshed) -> None:
+def _tell(one: Refreshed, *, changes: bool) -> None:
     for term in one.left_out:
         say(f"{one.name}: left out: {term}")
     if not one.why:
         write(f"{one.name}: {one.ranges} ranges")
+        if changes:
+            _tell_changes(one)
         return
     stays = f"; the {one.ranges} old ranges stay" if one.ranges else ""
     say(f"{one.name}: {one.why}{stays}")
-    if not one.is_refused:
-        return
+    if one.is_refused:
+        _tell_changes(one)
+        say(f"{one.name}: greylag providers refresh {one.name} --force takes the new ones")
+
+
+def _tell_changes(one: Refreshed) -> None:
     for sign, ranges in (("+", one.come), ("-", one.go)):
         for text in ranges[:_MOST_SHOWN]:
             say(f"{one.name}: {sign} {text}")
         if len(ranges) > _MOST_SHOWN:
             say(f"{one.name}: {sign} {len(ranges) - _MOST_SHOWN} more")
-    say(f"{one.name}: greylag providers refresh {one.name} --force takes the new ones")
 
 
 @group.command(
@@ -152,12 +160,19 @@ def add(run: Run, name: str, domain: str | None) -> None:
 
 @group.command(epilog=examples("greylag providers remove partner"))
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@yes_option
 @dry_run_option
 @json_option
 @click.pass_obj
-def remove(run: Run, names: tuple[str, ...]) -> int:
+def remove(run: Run, names: tuple[str, ...], *, yes: bool) -> int:
     """Remove providers and their ranges. One of the package's list is refreshed no more."""
     with closing(run.open_store(create=True)) as store:
+
+        def going() -> list[str]:
+            missing = providers.remove(rehearsal(store), names, run.now)
+            return [name for name in dict.fromkeys(names) if name not in missing]
+
+        confirm_deletion(run, "Remove providers with their ranges", going, yes=yes)
         missing = providers.remove(store, names, run.now)
     gone = [name for name in dict.fromkeys(names) if name not in missing]
     if run.json:

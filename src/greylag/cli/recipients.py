@@ -29,6 +29,7 @@ from greylag.cli.common import (
     json_option,
     told_as_usage,
 )
+from greylag.cli.deleting import confirm_deletion, yes_option
 from greylag.cli.dryrun import dry_run_option, write_changes
 from greylag.cli.listput import refuse
 from greylag.cli.noting import noted
@@ -39,6 +40,7 @@ from greylag.core.duration import parse_duration
 from greylag.core.subject import Subject
 from greylag.show.texts import subject_text, subjects_text
 from greylag.store.base import LISTS
+from greylag.store.rehearsal import rehearsal
 
 
 class _Expect(Group):
@@ -171,12 +173,13 @@ def trap_add(run: Run, /, mailboxes: tuple[str, ...], *, comment: str) -> None:
 
 @trap.command("remove", epilog=examples("greylag trap remove old-address@example.net"))
 @click.argument("mailboxes", metavar="ADDRESS...", nargs=-1, required=True)
+@yes_option
 @dry_run_option
 @json_option
 @click.pass_obj
-def trap_remove(run: Run, /, mailboxes: tuple[str, ...]) -> int:
+def trap_remove(run: Run, /, mailboxes: tuple[str, ...], *, yes: bool) -> int:
     """Let each ADDRESS be a trap no longer."""
-    return _take(run, Purpose.TRAP, mailboxes, "is a trap no longer", "is no trap")
+    return _take(run, Purpose.TRAP, mailboxes, "is a trap no longer", "is no trap", yes)
 
 
 @trap.command(
@@ -241,9 +244,17 @@ def _mark(
     return no_use
 
 
-def _take(run: Run, purpose: Purpose, texts: tuple[str, ...], done: str, not_there: str) -> int:
+def _take(
+    run: Run, purpose: Purpose, texts: tuple[str, ...], done: str, not_there: str, yes: bool = True
+) -> int:
     boxes = _read(run, texts, "nothing was removed")
     with closing(run.open_store()) as store:
+
+        def going() -> list[str]:
+            trial = take(rehearsal(store), purpose, boxes, run.now)
+            return [subject_text(one) for one in trial.gone]
+
+        confirm_deletion(run, "Remove traps", going, yes=yes)
         taken: Taken = take(store, purpose, boxes, run.now)
         if taken.gone:
             noted(run, store, _TAKEN[purpose], subjects_text(taken.gone))

@@ -22,6 +22,8 @@ from greylag.cli.common import (
     examples,
     json_option,
 )
+from greylag.cli.deleting import confirm_deletion, yes_option
+from greylag.cli.dryrun import dry_run_option
 from greylag.cli.output import say, write_json, write_table
 from greylag.cli.plain import plain_option
 
@@ -98,8 +100,10 @@ def _place(option: Option, text: str) -> object:
 @click.argument("user", default="admin")
 @click.option("--role", type=click.Choice(_ROLES), help="What the user may do; admin for a first.")
 @click.option("--remove", is_flag=True, help="Delete the user.")
+@yes_option
+@dry_run_option
 @click.pass_obj
-def passwd(run: Run, /, user: str, role: str | None, remove: bool) -> int:
+def passwd(run: Run, /, user: str, role: str | None, *, remove: bool, yes: bool) -> int:
     """Set the password of USER (admin, if none is named), who is made if there is no such user.
 
     It is asked for on a terminal, and else read from standard input: one line. All sessions of the
@@ -115,16 +119,18 @@ def passwd(run: Run, /, user: str, role: str | None, remove: bool) -> int:
         check_password,
     )
 
-    accounts = Accounts(run.settings.values["web.users"])
+    accounts = Accounts(run.settings.values["web.users"], dry_run=run.dry_run)
     try:
         name = check_name(user)
         if remove:
+            confirm_deletion(
+                run, "Delete the user", lambda: {name}.intersection(accounts.all()), yes=yes
+            )
             gone = accounts.remove(name)
             say(f"{name}: {'deleted' if gone else 'there is no such user'}")
             return OK if gone else NOTHING
         accounts.all()  # a file that cannot be used is told before a password is typed
-        password = check_password(_typed_password(name), name)
-        secret = Hasher().make(password)
+        secret = "" if run.dry_run else Hasher().make(check_password(_typed_password(name), name))
         account, known = accounts.put(name, secret, Role(role) if role else None)
     except (ValueError, AccountsError) as error:
         raise CommandError([str(error)], USAGE) from None

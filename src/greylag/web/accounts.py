@@ -61,8 +61,9 @@ class Account:
 class Accounts:
     """The file of users."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, dry_run: bool = False) -> None:
         self.path = path
+        self._dry_run = dry_run  # nothing is written
         # One value, set at once: threads read it, and each has to see users with their own file.
         self._kept: tuple[tuple[int, ...], dict[str, Account]] = ((), {})
 
@@ -179,6 +180,8 @@ class Accounts:
             raise AccountsError(f"{error.filename or self.path}: {error.strerror}") from None
 
     def _write(self, accounts: dict[str, Account]) -> None:
+        if self._dry_run:
+            return
         text = "".join(f"{a.name}:{a.role.value}:{a.secret}\n" for a in accounts.values())
         made = f"{self.path}.{token_hex(8)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
