@@ -69,6 +69,26 @@ def test_first_early_and_after_the_delay(plugin: Plugin, host: Host) -> None:
     assert try_mail(host) == 250  # known, and time runs as before
 
 
+def test_a_header_tells_of_the_wait_once_in_a_message(plugin: Plugin) -> None:
+    plugin.write_toml("[reply]\nheader = true\n")
+    with server(plugin) as host, session(host) as client:
+        client.mail("a@example.org")
+        codes = [client.rcpt(f"{name}@example.net")[0] for name in "bcd"]
+        assert codes == [451, 451, 451]
+    with server(plugin, **{name: str(text) for name, text in at("+412s").items()}) as later:
+        with session(later) as client:
+            client.mail("a@example.org")
+            codes = [client.rcpt(f"{name}@example.net")[0] for name in "bcd"]
+            assert codes == [250, 250, 250]
+            assert client.data("Subject: hello\n\nhello\n")[0] == 250
+        (message,) = later.messages()
+        assert try_mail(later) == 250, "and known mail has none"
+        (known,) = (text for text in later.messages() if text != message)
+    (told,) = re.findall(rb"(?m)^X-Greylist: (.*)$", message)
+    assert re.fullmatch(rb"delayed 41\d seconds by greylag \(id \w{4}-\w{3}\)", told)
+    assert b"X-Greylist" not in known
+
+
 def test_authenticated_clients_are_untouched(plugin: Plugin, host: Host) -> None:
     with session(host) as client:
         assert client.auth_plain("user@example.net", "secret")[0] == 235

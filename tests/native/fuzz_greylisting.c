@@ -26,7 +26,8 @@ static void check_command(const struct text *command)
     if (used == 0)
         return;
     must(starts(command->bytes, used, "E4") || starts(command->bytes, used, "E5")
-         || starts(command->bytes, used, "LD4"));
+         || starts(command->bytes, used, "LD4")
+         || starts(command->bytes, used, "HX-Greylist: "));
     must(command->bytes[used - 1] == '\n');
     for (size_t i = 0; i + 1 < used; i++)
         must(command->bytes[i] >= 0x20 && command->bytes[i] <= 0x7e);

@@ -21,7 +21,9 @@ from tests.evil import EVIL
 from tests.native.conftest import Client
 from tests.native.daemon import answering, running
 
+WAITED = Decision(Verdict.PASS, Reason.RETRIED, waited=412, id="9SWE-4EK")
 DECISIONS = [
+    WAITED,
     Decision(Verdict.PASS, Reason.KNOWN),
     Decision(Verdict.DEFER, Reason.NEW, retry_after=300, id="9SWE-4EK"),
     Decision(Verdict.DEFER, Reason.NEW, retry_after=300, at_data=True),
@@ -42,6 +44,32 @@ def test_the_client_prints_what_the_oneshot_would(
         answer = client.run()
     assert answer.output == write_command(decision, replies)
     assert answer.log == ""
+
+
+def test_the_client_prints_the_header_that_the_oneshot_would(client: Client) -> None:
+    response = write_plugin_action(WAITED, Replies(), header=True)
+    with running(client.socket, answering(response)):
+        answer = client.run()
+    assert answer.output == b"HX-Greylist: delayed 412 seconds by greylag (id 9SWE-4EK)\n"
+    assert answer.output == write_command(WAITED, Replies(), header=True)
+    assert answer.log == ""
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"X-Greylist: a\rX-Other: b",
+        b"X-Greylist: \x80",
+        b"X-Other: a",
+        b"",
+        b"X-Greylist: " + b"x" * 600,
+    ],
+)
+def test_no_other_header_is_taken_from_a_daemon(client: Client, header: bytes) -> None:
+    with running(client.socket, answering(b"action=PREPEND " + header + b"\n\n")):
+        answer = client.run()
+    assert not answer.output.startswith(b"H")
+    assert "the daemon's answer makes no sense" in answer.log
 
 
 VARIABLES: list[dict[str, Value | None]] = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from greylag.core.attempt import Attempt
 from greylag.server.fronts.policy import MOST, Headers
 from greylag.wire.policy import POSTFIX
-from tests.server.daemon import serving
+from tests.server.daemon import Connection, serving
 
 POLICY = '[policy]\ndelay = "1s"\n[reply]\nheader = true\n'
 
@@ -27,6 +27,25 @@ def test_one_header_for_each_message(tmp_path: Path) -> None:
     told = [answer.startswith(b"action=PREPEND X-Greylist: delayed") for answer in answers]
     assert told == [True, False, True, False, True, True]
     assert b"action=DUNNO" in answers
+
+
+def test_qmails_plugin_gets_it_for_the_first_recipient_alone(tmp_path: Path) -> None:
+    """The host adds a header for each run of a plugin."""
+    counts = ["1", "2", "3"]
+
+    def answers(client: Connection) -> list[bytes]:
+        return [
+            client.ask(recipient=f"r{n}@example.net", greylag_client="qmail-spp",
+                       greylag_rcptcountall=n)
+            for n in counts
+        ]  # fmt: skip
+
+    with serving(tmp_path, POLICY) as daemon, daemon.connect() as client:
+        assert all(answer.startswith(b"action=451") for answer in answers(client))
+        time.sleep(2)
+        passed = answers(client)
+    told = [answer.startswith(b"action=PREPEND X-Greylist: delayed") for answer in passed]
+    assert told == [True, False, False]
 
 
 def of_message(instance: bytes, sender: bytes = b"a@example.org") -> Attempt:

@@ -330,6 +330,15 @@ def test_the_header_has_the_id_that_reply_and_log_have() -> None:
     )
 
 
+@pytest.mark.parametrize("waited", [None, 412])
+def test_the_plugin_has_the_same_header_and_no_other(waited: int | None) -> None:
+    decision = Decision(Verdict.PASS, Reason.RETRIED, waited=waited, id="7KQ3-M2F")
+    for header in (True, False):
+        assert write_plugin_action(decision, Replies(), header=header) == write_action(
+            decision, Replies(), header=header
+        )
+
+
 def test_a_reader_knows_whether_it_is_inside_a_request() -> None:
     reader = RequestReader()
     told = [reader.inside]

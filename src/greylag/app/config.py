@@ -86,7 +86,7 @@ class Settings:
     on_failure: Verdict
     room: Room
     log_level: int  # 0 (off) to 5 (debug)
-    header: bool  # have Postfix tell in a header how long mail had to wait
+    header: bool  # have the mail server tell in a header how long mail had to wait
     server: ServerSettings
     dns: DnsSettings
     recipients: Recipients  # what is set for some of them

@@ -91,7 +91,7 @@ OPTIONS = (
         "reply.header",
         reading.flag,
         False,
-        "have Postfix add a header to mail that had to wait, with the delay in seconds",
+        "have the mail server add a header to mail that had to wait, with the delay in seconds",
     ),
     Option(
         "server.socket",

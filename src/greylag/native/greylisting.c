@@ -138,15 +138,38 @@ static bool read_response(const struct text *response, struct answer *answer)
     return answer->action != NULL;
 }
 
+/* Tells a header of ours, with which mail that had to wait passes. */
+static bool is_header(const char *header, size_t length)
+{
+    if (!begins_with(header, length, "X-Greylist: ") || length > MAX_REPLY)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (header[i] < 0x20 || header[i] > 0x7e)
+            return false;
+    return true;
+}
+
 /* Turns a complete response into one command line, or for DUNNO into nothing; else false. */
 static bool write_command(const struct text *response, struct text *command)
 {
+    static const char prepend[] = "PREPEND ";
     struct answer answer = {NULL, 0, false};
 
     if (!read_response(response, &answer))
         return false;
     if (answer.length == strlen("DUNNO") && strncasecmp(answer.action, "DUNNO", 5) == 0)
         return true;
+    if (begins_with(answer.action, answer.length, prepend)) {
+        const char *header = answer.action + strlen(prepend);
+        size_t length = answer.length - strlen(prepend);
+
+        if (!is_header(header, length))
+            return false;
+        add_string(command, "H");
+        add(command, header, length);
+        add_string(command, "\n");
+        return !command->cut;
+    }
     if (!is_reply(answer.action, answer.length))
         return false;
     /* LD refuses at the next DATA: call-outs, which stop after RCPT, still succeed. */

@@ -123,7 +123,8 @@ def answer(environ: Mapping[bytes, bytes], log: Log, given: Answer, ends_at: flo
     service = service_of(settings, log, ends_at)
     try:
         decision = service.answer(question)
-        if given.give(write_command(decision, settings.replies)):
+        header = settings.header and not attempt.further  # the host adds one for each recipient
+        if given.give(write_command(decision, settings.replies, header=header)):
             log.decision(attempt, decision)
     finally:
         service.close()

@@ -11,7 +11,7 @@ from greylag.core.attempt import Attempt, Stage, Words
 from greylag.core.value import value
 from greylag.core.verdict import Decision, Verdict
 from greylag.wire.qmailspp import further_recipient
-from greylag.wire.reply import Replies, render
+from greylag.wire.reply import Replies, header_of, render
 
 MAX_REQUEST = 65536  # bytes; Postfix's own are under 4 KiB
 _TYPE = b"smtpd_access_policy"
@@ -200,23 +200,24 @@ def write_action(decision: Decision, replies: Replies, *, header: bool = False) 
 
     A deferral is DEFER_IF_PERMIT, never a reply code. qmail-postgrey takes a code for a pass, and
     after DEFER_IF_PERMIT Postfix still looks for a rule that refuses for good. With `header`, mail
-    that had to wait gets a header that says for how long, and its id. Both are our own words.
+    that had to wait gets a header that says for how long, and its id.
     """
     if decision.verdict is Verdict.PASS:
-        if header and decision.waited is not None:
-            named = f" (id {decision.id})" if decision.id else ""
-            told = f"X-Greylist: delayed {decision.waited} seconds by greylag{named}"
-            return b"action=PREPEND " + told.encode("ascii") + b"\n\n"
-        return b"action=DUNNO\n\n"
+        return _passing(decision, header=header)
     reply = render(decision, replies)
     if decision.verdict is Verdict.DEFER:
         return b"action=DEFER_IF_PERMIT " + reply.partition(b" ")[2] + b"\n\n"
     return b"action=" + reply + b"\n\n"
 
 
-def write_plugin_action(decision: Decision, replies: Replies) -> bytes:
+def _passing(decision: Decision, *, header: bool) -> bytes:
+    told = header_of(decision) if header else b""
+    return b"action=PREPEND " + told + b"\n\n" if told else b"action=DUNNO\n\n"
+
+
+def write_plugin_action(decision: Decision, replies: Replies, *, header: bool = False) -> bytes:
     """Return the response to `native/greylisting`: the reply itself, and where to give it."""
     if decision.verdict is Verdict.PASS:
-        return b"action=DUNNO\n\n"
+        return _passing(decision, header=header)
     place = b"\ngreylag_at=data\n\n" if decision.at_data else b"\n\n"
     return b"action=" + render(decision, replies) + place

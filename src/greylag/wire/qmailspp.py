@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from greylag.core.attempt import Attempt, Words
 from greylag.core.verdict import Decision, Verdict
-from greylag.wire.reply import Replies, render
+from greylag.wire.reply import Replies, header_of, render
 
 # tcpserver confirms TCPREMOTEHOST only with -p, and does not say whether it did.
 _WORDS = Words(
@@ -54,10 +54,14 @@ def authenticated(environ: Mapping[bytes, bytes]) -> bool:
     return bool(environ.get(b"SMTPAUTHUSER"))
 
 
-def write_command(decision: Decision, replies: Replies) -> bytes:
-    """Return the plugin's output: nothing, or exactly one command with its newline."""
+def write_command(decision: Decision, replies: Replies, *, header: bool = False) -> bytes:
+    """Return the plugin's output: nothing, or exactly one command with its newline.
+
+    With `header`, mail that had to wait gets one that says for how long.
+    """
     if decision.verdict is Verdict.PASS:
-        return b""
+        told = header_of(decision) if header else b""
+        return b"H" + told + b"\n" if told else b""
     # LD refuses at the next DATA: call-outs, which stop after RCPT, still succeed.
     command = b"LD" if decision.at_data else b"E"
     return command + render(decision, replies) + b"\n"

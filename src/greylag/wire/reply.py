@@ -41,6 +41,17 @@ class Replies:
         return self.deny
 
 
+def header_of(decision: Decision) -> bytes:
+    """Return the header that says how long mail had to wait, and its id; empty if it did not.
+
+    All of it are our own words.
+    """
+    if decision.waited is None:
+        return b""
+    named = f" (id {decision.id})" if decision.id else ""
+    return f"X-Greylist: delayed {decision.waited} seconds by greylag{named}".encode("ascii")
+
+
 OLD_REPLIES = Replies(  # word for word, as admins' log filters know them
     "451 temporary failure (#4.3.0)",
     "553 sorry, your envelope sender has been denied (#5.7.1)",

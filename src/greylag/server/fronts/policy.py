@@ -71,8 +71,10 @@ class PolicyDelegation:
         return self._shared.inquiry(read_plugin_attempt(request), _write_plugin)
 
 
-def _write_plugin(rules: Rules, _attempt: Attempt, decision: Decision) -> bytes:
-    return write_plugin_action(decision, rules.replies)
+def _write_plugin(rules: Rules, attempt: Attempt, decision: Decision) -> bytes:
+    # qmail-spp adds a header for each run of a plugin, which is for each recipient.
+    header = rules.header and not attempt.further
+    return write_plugin_action(decision, rules.replies, header=header)
 
 
 class PolicyCodec(RequestReader):
