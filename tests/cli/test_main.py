@@ -203,6 +203,16 @@ def test_completion(greylag: Greylag, shell: str) -> None:
     assert (found["shell"], found["script"].strip()) == (shell, script.strip())
 
 
+def test_the_handbook_says_why_there_is_no_completion_for_tcsh(greylag: Greylag) -> None:
+    from click.shell_completion import get_completion_class
+
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "commands.md").read_text()
+    section = page.partition("\n## greylag completion\n")[2]
+    assert get_completion_class("tcsh") is None
+    assert "There is none for tcsh: click" in section
+    assert greylag.run("completion", "tcsh").exit_code == 2
+
+
 def test_completion_answers(
     greylag: Greylag, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

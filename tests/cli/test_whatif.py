@@ -32,6 +32,7 @@ def test_a_longer_delay(filled: Greylag) -> None:
     assert result.exit_code == 0
     for line in (
         "delay 15m in place of 5m", "retry window 2d, as now", "deferred mails 3", "passed 2",
+        "would have delayed 2 mails: 1 longer than now, 0 less",
         "with the same try 1", "refused once more 1", "never came back 1",
         "would be let in 0 (0 likely spam)",
     ):  # fmt: skip
@@ -47,7 +48,9 @@ def test_a_shorter_delay_and_a_narrower_window_as_json(filled: Greylag) -> None:
         "same_try": 0, "sooner": 1, "refused_once_more": 0, "begin_anew": 1,
     }  # fmt: skip
     assert found["never_came_back"] == {"the_same": 0, "let_in": 1, "let_in_likely_spam": 1}
+    assert found["would_have_delayed"] == {"mails": 3, "longer": 1, "less": 1}
     assert shape(found) == {
+        "would_have_delayed": {"mails": "int", "longer": "int", "less": "int"},
         "since": "int", "until": "int", "deferred": "int", "not_told": "int",
         "looked_at_since": "int",
         "in_force": {"delay": "int", "retry_window": "int"},

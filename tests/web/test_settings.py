@@ -28,6 +28,7 @@ def test_without_a_history_nothing_is_told_of_it(folder: Path) -> None:
     with serving(folder, write_config(folder)) as made:
         page = made.client("viewer").get("/settings").text
     assert "policy.delay" in page
+    assert "mails another delay would have delayed: <code>greylag whatif --delay 15m</code>" in page
     assert "refused once more" not in page
 
 

@@ -47,6 +47,16 @@ class WhatIf:
         return self.same + self.sooner + self.later + self.again
 
     @property
+    def delayed(self) -> int:
+        """Return how many mails would have been delayed, and let in."""
+        return self.passed + self.let_in
+
+    @property
+    def longer(self) -> int:
+        """Return how many of them would have waited longer than they did."""
+        return self.later + self.again
+
+    @property
     def deferred(self) -> int:
         """Return how many were looked at."""
         return self.passed + self.never + self.let_in + self.open

@@ -67,6 +67,7 @@ def _write(run: Run, found: WhatIf) -> None:
             ("delay", _against(asked[0], now.delay)),
             ("retry window", _against(asked[1], now.retry_window)),
             ("deferred mails", f"{found.deferred:,}"),
+            ("would have delayed", _delayed(found)),
             ("passed", f"{found.passed:,}"),
             ("  with the same try", f"{found.same:,}"),
             ("  sooner", f"{found.sooner:,}"),
@@ -78,6 +79,10 @@ def _write(run: Run, found: WhatIf) -> None:
             ("not told", f"{found.open:,} (they wait, or ended for another reason)"),
         ]
     )
+
+
+def _delayed(found: WhatIf) -> str:
+    return f"{found.delayed:,} mails: {found.longer:,} longer than now, {found.sooner:,} less"
 
 
 def _against(asked: int, in_force: int) -> str:
@@ -99,6 +104,9 @@ def _document(run: Run, found: WhatIf) -> dict[str, object]:
         "in_force": {"delay": run.policy.delay, "retry_window": run.policy.retry_window},
         "asked": {"delay": found.delay, "retry_window": found.retry_window},
         "deferred": found.deferred,
+        "would_have_delayed": {
+            "mails": found.delayed, "longer": found.longer, "less": found.sooner,
+        },
         "passed": {"same_try": found.same, "sooner": found.sooner,
                    "refused_once_more": found.later, "begin_anew": found.again},
         "never_came_back": {"the_same": found.never, "let_in": found.let_in,
