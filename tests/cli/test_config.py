@@ -259,3 +259,9 @@ def test_a_password_is_not_explained_t43(greylag: Greylag) -> None:
     result = greylag.run("config", "explain", "store.url")
     assert result.exit_code == 0
     assert "hunter2" not in result.stdout + result.stderr
+
+
+def test_all_settings_of_a_section_are_explained_where_it_is_named(greylag: Greylag) -> None:
+    result = greylag.run("config", "explain", "web", "policy.delay", "web.listen")
+    named = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("setting ")]
+    assert named == [*(key for key in BY_KEY if key.startswith("web.")), "policy.delay"]

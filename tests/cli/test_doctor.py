@@ -320,3 +320,37 @@ def test_a_list_is_righted_and_keeps_what_else_it_has(text: str, righted: str) -
     assert made == righted.replace("ASK", str(asked))
     again = restrictions.righted(restrictions.read(made), asked, at_data=False, unauth=False)
     assert again == made
+
+
+def test_where_greylisting_is_switched_off_for_a_time_nothing_says_that_it_is_on(
+    scratch: Path,
+) -> None:
+    """It is meant, so it is no warning."""
+    database = scratch / "var/lib/greylag/greylag.db"
+    toml = scratch / "for-switching.toml"
+    toml.write_text(f'[store]\nurl = "sqlite://{database}"\n')
+    for words, said in (
+        (("off", "--for", "2h"), r"greylisting is off until \S+ \S+ UTC \(in 2h\), switched by "),
+        (("observe", "--for", "7d"), r"greylisting only observes until \S+ \S+ UTC \(in 7d\), "),
+        (("on",), r"Greylisting is on\.$"),
+    ):
+        subprocess.run([GREYLAG, "--config", toml, *words], check=True, capture_output=True)
+        done = doctor("--root", str(scratch))
+        assert re.search(rf"^ok +switched-off +{said}", done.stdout, re.MULTILINE), done.stdout
+        assert done.returncode == OK
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is run as another user")
+def test_who_may_not_see_the_switch_is_not_told_that_greylisting_is_on(scratch: Path) -> None:
+    for folder in (scratch, *scratch.parents):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    (scratch / "var/lib/greylag").chmod(0o700)
+    words = [str(GREYLAG), "doctor", "--root", str(scratch)]
+    done = subprocess.run(
+        words, user=65534, capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert re.search(r"^skipped +switched-off ", done.stdout, re.MULTILINE), done.stdout
+    assert "Greylisting is on" not in done.stdout
+    assert "greylag: run it as root" in done.stderr
+    assert "as root" not in doctor("--root", str(scratch)).stderr

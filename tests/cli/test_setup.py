@@ -113,6 +113,12 @@ def test_qmail(root: Path) -> None:
     assert "left to you: GREYLISTING is set nowhere" in told
     assert (root / "var/lib/greylag").stat().st_mode & 0o7777 == 0o2770
     assert (root / "var/lib/greylag").stat().st_gid == 8901
+    logs = (root / "var/log/greylag").stat()
+    assert (logs.st_mode & 0o7777, logs.st_gid) == (0o750, 8901)  # else undo would not know of it
+    again = run(root, "qmail", "--undo", "--dry-run").stdout.splitlines()
+    assert again[0] == "these are put back as they were, or removed:"
+    assert "  /var/log/greylag" in again
+    assert again[-1] == "nothing was done (--dry-run)"
 
 
 def test_a_folder_of_another_user_is_not_taken_for_the_records_of_the_oneshot(root: Path) -> None:

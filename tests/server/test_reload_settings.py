@@ -31,6 +31,7 @@ from tests.server.test_serve import free_port
 DENIED = Network(bytes((203, 0, 113, 0)), 24)
 NO_MAIL = Domain("denied.example")
 LET_IN = b"action=DUNNO"
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ "
 PIPELINED = 50
 
 
@@ -580,7 +581,7 @@ def log_times(site: Site) -> None:
     lines = [*file.read_text().splitlines(), *site.log().splitlines()]
     begins = [next(line.partition("greylag: ")[0] for line in lines if s in line) for s in senders]
     assert begins[1] == ""
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", begins[n]) for n in (0, 2))
+    assert all(re.fullmatch(STAMP, begins[n]) for n in (0, 2))
 
 
 APPLIED: dict[str, Callable[[Site], None]] = {
@@ -685,6 +686,13 @@ def test_a_reload_tells_what_needs_a_restart(site: Site, key: str) -> None:
 def test_all_that_needs_a_restart_is_told_in_one_line(site: Site) -> None:
     site.change(**{key.replace(".", "__"): value for key, value in TOLD.items()})
     assert f"event=restart-needed settings={','.join(TOLD)}\n" in site.log()
+
+
+def test_a_new_log_has_times_from_its_first_line_on(site: Site) -> None:
+    file = site.folder / "new.log"
+    site.change(server__metrics='"127.0.0.1:9"', log__file=f'"{file}"')
+    assert written(file, "event=restart-needed")
+    assert [line for line in file.read_text().splitlines() if not re.match(STAMP, line)] == []
 
 
 def test_a_reload_applies_tables_of_recipients(site: Site) -> None:

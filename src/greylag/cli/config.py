@@ -72,8 +72,9 @@ _RESTART = " (a running daemon has to be restarted)"
 def config(run: Run, words: tuple[str, ...], check: bool, example: bool) -> int:
     """Show the settings in force, and where each comes from.
 
-    With `explain` and keys such as policy.delay (without: all) each is shown with its meaning, its
-    default, what it may be, and whether a change needs a restart.
+    With `explain` and keys such as policy.delay, or sections such as policy (without: all), each
+    setting is shown with its meaning, its default, what it may be, and whether a change needs a
+    restart.
     """
     if check and example:
         raise click.UsageError("--check and --example exclude each other")

@@ -53,6 +53,8 @@ def doctor(run: Run, root: str | None, *, only_changes: bool) -> int:
     Run it as root: only root can look as the users of the mail server and the daemon.
     The exit code is 0 where all is ok, 10 where there are warnings, 11 where there are errors.
     """
+    if os.geteuid() and not only_changes:
+        say("run it as root: another user cannot look at all of it")
     top = "" if root is None else os.path.abspath(root).rstrip("/")
     before = changes.read(_kept(top))
     place = place_of(run, top, before)

@@ -16,8 +16,9 @@ from greylag.cli.output import write, write_fields, write_json
 
 
 def explain(run: Run, keys: tuple[str, ...]) -> None:
-    """Explain the settings that have these keys, or all."""
-    chosen = [_option(key) for key in dict.fromkeys(keys)] if keys else OPTIONS
+    """Explain the settings that have these keys, those of these sections, or all."""
+    named = {option.key: option for key in keys for option in _options(key)}
+    chosen = tuple(named.values()) if keys else OPTIONS
     settings = run.settings
     documents = [
         explained(option)
@@ -36,9 +37,11 @@ def explain(run: Run, keys: tuple[str, ...]) -> None:
         _write(document)
 
 
-def _option(key: str) -> Option:
+def _options(key: str) -> list[Option]:
     if key in BY_KEY:
-        return BY_KEY[key]
+        return [BY_KEY[key]]
+    if of_section := [option for option in OPTIONS if option.key.startswith(f"{key}.")]:
+        return of_section
     meant = close(key, BY_KEY) or [known for known in BY_KEY if known.endswith(f".{key}")]
     if meant:
         raise click.UsageError(f"unknown setting {key!r}. Did you mean {' or '.join(meant)}?")

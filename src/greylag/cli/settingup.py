@@ -67,11 +67,12 @@ class Setup:
             return NOTHING
         if known.mta not in (manifest.NO_MTA, self.mta):
             raise SetupError(f"setup was made for {known.mta}: greylag setup {known.mta} --undo")
+        self._tell("these are put back as they were, or removed:")
         for one in reversed(known.entries):
             if isinstance(one, manifest.Written):
                 self._tell(f"  {one.path}")
         if self.options["dry_run"]:
-            self._tell("these would be put back; nothing was done")
+            self._tell("nothing was done (--dry-run)")
             return None
         self._ask("Put all of it back as it was before?")
         back = applying.undo(self.place, self._tell, purge=self.options["purge"])

@@ -53,7 +53,7 @@ class Journal:
     def use(self, path: str, level: int, times: str = NEVER) -> None:
         """Write to this file from now on, at or below this level."""
         self.level = level
-        self._writer.stamped = _stamped(path, times)
+        self._writer.stamp(stamped=_stamped(path, times), at_once=path == self._path)
         if path != self._path:
             self._path = path
             self._writer.reopen(path)

@@ -110,7 +110,7 @@ class LogWriter(threading.Thread):
         super().__init__(name="greylag-log", daemon=True)
         self._path = path
         self._file = LogFile(path)
-        self._lines: deque[str] = deque()
+        self._lines: deque[tuple[int, str]] = deque()  # when, and what
         self._added = self._taken = 0  # bytes; each is changed in one thread alone
         self._refused = self._lost = self._told = 0  # lines; the same
         self._wake = threading.Event()
@@ -118,7 +118,7 @@ class LogWriter(threading.Thread):
         self._wanted.set()
         self._reopen = False
         self._failure: str | None = None
-        self.stamped = stamped
+        self.stamped = self._to_stamp = stamped
         self._second = (0, "")  # the stamp that was made last, and of when
         self._ended = False
 
@@ -127,26 +127,31 @@ class LogWriter(threading.Thread):
         """Return how many lines were not written."""
         return self._refused + self._lost
 
-    def _line(self, event: str) -> str:
+    def _stamp(self, when: int) -> str:
         if not self.stamped:
-            return f"{PREFIX}{event}\n"
-        now = int(time())
+            return ""
         made, stamp = self._second
-        if now != made:
-            stamp = strftime("%Y-%m-%dT%H:%M:%SZ ", gmtime(now))
-            self._second = now, stamp
-        return f"{stamp}{PREFIX}{event}\n"
+        if when != made:
+            stamp = strftime("%Y-%m-%dT%H:%M:%SZ ", gmtime(when))
+            self._second = when, stamp
+        return stamp
 
     def add(self, event: str) -> None:
         """Have an event written as a line, or count it as dropped."""
-        line = self._line(event)
+        line = f"{PREFIX}{event}\n"
         if self._added - self._taken > _MAX_HELD:
             self._refused += 1
         else:
-            self._lines.append(line)
+            self._lines.append((int(time()), line))
             self._added += len(line)
         if not self._wake.is_set():
             self._wake.set()
+
+    def stamp(self, *, stamped: bool, at_once: bool) -> None:
+        """Have lines get their time, or not: from now on, or from the next file on."""
+        self._to_stamp = stamped
+        if at_once:
+            self.stamped = stamped
 
     def reopen(self, path: str) -> None:
         """Have this file opened, anew if it is the same.
@@ -191,13 +196,15 @@ class LogWriter(threading.Thread):
         taken: list[str] = []
         try:
             while self._lines:
-                taken.append(self._lines.popleft())
-            self._taken += sum(map(len, taken))
+                when, line = self._lines.popleft()
+                self._taken += len(line)
+                taken.append(self._stamp(when) + line)  # as the file wants it that is open now
             dropped = self.dropped
             if dropped > self._told:
                 number = dropped - self._told
                 told = format_event({"event": "log-dropped", "lines": number})
-                taken.insert(0, self._line(BEGINNINGS[WARN] + told))
+                stamp = self._stamp(int(time()))
+                taken.insert(0, f"{stamp}{PREFIX}{BEGINNINGS[WARN]}{told}\n")
             left = self._file.write("".join(taken).encode("ascii"), self._wanted)
         except Exception:
             self._lost += len(taken)
@@ -219,6 +226,7 @@ class LogWriter(threading.Thread):
         self._wanted.set()
         try:
             before, self._file = self._file, LogFile(self._path)
+            self.stamped = self._to_stamp
         except OSError as error:
             told = format_event(
                 {"level": "error", "event": "log-not-reopened", "error": str(error)}

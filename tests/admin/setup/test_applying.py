@@ -286,3 +286,22 @@ def test_a_manifest_with_wrong_types_is_an_error_and_nothing_is_changed(
     with pytest.raises(SetupError, match="cannot be read"):
         undo(place, untold)
     assert look() == before
+
+
+def test_the_user_stays_where_a_folder_that_was_there_before_is_its_own(
+    root: Path, place: Place
+) -> None:
+    """systemd gives /var/lib/greylag to the daemon's user. The next user would get its number."""
+    builder = Builder(place)
+    builder.account("greylag", "/var/lib/greylag")
+    carry_through(Plan("test", tuple(builder.steps)), place, untold, no_check)
+    ids = place.user("greylag")
+    assert ids is not None
+    records = root / "var/lib/greylag"
+    records.mkdir()
+    os.chown(records, *ids)
+    told: list[str] = []
+    assert undo(place, told.append, purge=True).finished
+    assert told == ["the user greylag stays, as it has /var/lib/greylag, which setup did not make"]
+    assert place.user("greylag") == ids
+    assert records.is_dir()

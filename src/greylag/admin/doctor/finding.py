@@ -25,7 +25,7 @@ class Level(Enum):
 
 @value
 class Problem:
-    """Something that is not as it should be."""
+    """Something that is not as it should be, or is worth a word although it is."""
 
     level: Level
     text: str  # one sentence
@@ -68,6 +68,11 @@ class Unseen(Exception):
 
 class TooSlow(Exception):
     """A check took longer than it may."""
+
+
+def fine(text: str) -> Problem:
+    """Return what is as it should be, where that is more than the check's own sentence."""
+    return Problem(Level.OK, text)
 
 
 def warn(text: str, mend: str = "", about: str = "") -> Problem:

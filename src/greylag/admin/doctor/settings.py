@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from shlex import quote
 
-from greylag.admin.doctor.finding import Check, NotHere, Problem, error, warn
+from greylag.admin.doctor.finding import Check, NotHere, Problem, error, fine, warn
 from greylag.admin.doctor.place import Place
 from greylag.admin.doctor.qmail import install
 from greylag.admin.doctor.services import reread
 from greylag.admin.doctor.store import known, store_users
 from greylag.admin.doctor.users import closed_folder, refusal
 from greylag.admin.moments import span
-from greylag.admin.switch import holding
+from greylag.admin.switch import holding, switch_text
 from greylag.core.accesslist import NEVER
 from greylag.store.base import SWITCH
 
@@ -125,12 +125,22 @@ def switched(place: Place) -> Iterator[Problem]:
             f"policy.greylist is off ({origin}): nobody is greylisted", mend, "policy.greylist"
         )
     path = found.backend.file
-    if SWITCH in found.backend.lacks or (path is not None and not os.path.isfile(path)):
+    if SWITCH in found.backend.lacks or (path is not None and not _is_file(path)):
         return
     with closing(place.open_store()) as store:
         switch = holding(store, place.now)
     if switch is not None and switch.until >= NEVER:
         yield warn("greylisting is switched off without an end", place.on_store("on"), "switch")
+    elif switch is not None:
+        yield fine(switch_text(switch, place.now))
+
+
+def _is_file(path: str) -> bool:
+    """Tell whether there is a file. Raises OSError where that may not be seen."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 CHECKS = (

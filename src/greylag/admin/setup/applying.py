@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from greylag.admin.setup import manifest
 from greylag.admin.setup.asking import Asking
 from greylag.admin.setup.manifest import Entry, Manifest, Written
-from greylag.admin.setup.place import FILE, Place, SetupError, State
+from greylag.admin.setup.place import FILE, FOLDER, Place, SetupError, State
 from greylag.admin.setup.putting import Told, put, put_back, refuse_changed
-from greylag.admin.setup.steps import RECORDS, Account, Act, Change, Plan, Step, digest
+from greylag.admin.setup.steps import LOGS_IN, RECORDS, Account, Act, Change, Plan, Step, digest
 from greylag.admin.setup.waiting import Unfinished, own_word
 from greylag.core.value import value
 
@@ -262,11 +262,21 @@ def _remove_account(place: Place, one: Account, tell: Tell, *, kept: bool) -> No
     if kept:
         tell(f"the user {one.user} stays, as the records belong to it")
         return
+    if own := _own_folders(place, one):
+        tell(f"the user {one.user} stays, as it has {' and '.join(own)}, which setup did not make")
+        return
     done = place.run(("userdel", *_prefix(place), one.user))
     if done.code:
         tell(f"the user {one.user} could not be removed: {done.said.strip()}")
     elif one.with_group and place.group(one.user) is not None:  # login.defs says whether it is
         place.run(("groupdel", *_prefix(place), one.user))
+
+
+def _own_folders(place: Place, one: Account) -> list[str]:
+    """Return folders that would belong to nobody without this user, and to the next one later."""
+    ids = place.user(one.user)
+    seen = [(path, place.look(path)) for path in (one.home, LOGS_IN)]
+    return [path for path, now in seen if now.kind == FOLDER and ids and now.owner == ids[0]]
 
 
 def _prefix(place: Place) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from greylag.admin.setup import settings
 from greylag.admin.setup.place import FILE, FOLDER, MISSING, Place, SetupError
-from greylag.admin.setup.steps import PROGRAM, RECORDS, TEXT, Builder
+from greylag.admin.setup.steps import LOGS_IN, PROGRAM, RECORDS, TEXT, Builder
 from greylag.core.value import value
 
 SUPERVISORS = ("systemd", "daemontools", "runit")
@@ -63,13 +63,13 @@ def add(builder: Builder, daemon: Daemon, supervisor: str, read: Read, *, fresh:
     if supervisor != "systemd":  # which gives StateDirectory= to its user by itself
         refuse_foreign(builder.place, daemon.user, daemon.group)
     folder(RECORDS_IN, 0o2770, daemon.user, daemon.group, inside=RECORDS)
+    folder(LOGS_IN, 0o750, daemon.user, daemon.group, inside=RECORDS)
     if supervisor == "systemd":
         _add_unit(builder, "greylag", daemon, read, fresh=fresh)
         if daemon.dashboard:
             _check_port(builder.place)
             _add_unit(builder, "greylag-web", daemon, read, fresh=fresh)
     else:
-        folder("/var/log/greylag", 0o750, daemon.user, daemon.group, inside=RECORDS)
         if daemon.dashboard:
             raise SetupError("the dashboard is set up under systemd alone: leave out --dashboard")
         _add_scripts(builder, daemon, supervisor, read, fresh=fresh)

@@ -14,6 +14,7 @@ PROGRAM, TEXT = 0o755, 0o644
 # What undo does with what a daemon wrote into a folder of ours: records are kept unless they are to
 # be deleted too, and a socket with its lock goes with the folder.
 RECORDS, RUN = "records", "run"
+LOGS_IN = "/var/log/greylag"  # of the daemon, where one writes there
 
 
 @value
