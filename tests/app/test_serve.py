@@ -47,6 +47,7 @@ jgreylist.tarpit = "8s"
 log.file = "/var/log/x"
 log.level = "debug"
 log.times = "always"
+log.format = "postgrey"
 """
 
 
@@ -71,6 +72,7 @@ def test_every_setting_has_its_place_in_the_plan(tmp_path: Path) -> None:
     assert made.limits == Limits(31, 5)
     assert made.room == Room(20001, 202, 2003, Kept(7 * 86400, 5000))
     assert (made.log_file, made.log_level, made.log_times) == ("/var/log/x", 5, "always")
+    assert made.log_format == "postgrey"
     assert made.metrics == TcpPlace("::1", 9123)
     assert made.reception.limits == DialogueLimits(41, 6, 7.0, 8.0)
     assert made.reception.policy == policy

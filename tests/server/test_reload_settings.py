@@ -584,6 +584,16 @@ def log_times(site: Site) -> None:
     assert all(re.fullmatch(STAMP, begins[n]) for n in (0, 2))
 
 
+def log_format(site: Site) -> None:
+    ours, theirs = site.fresh(), site.fresh()
+    site.ask(sender=ours)
+    site.change(log__format='"postgrey"')
+    site.ask(sender=theirs)
+    assert site.daemon.logged(f"sender={theirs}, recipient=")
+    assert f"sender={ours} recipient=" in site.log()
+    assert site.daemon.logged("action=greylist, reason=new, client_name=")
+
+
 APPLIED: dict[str, Callable[[Site], None]] = {
     "policy.delay": delay,
     "policy.retry_window": retry_window,
@@ -631,6 +641,7 @@ APPLIED: dict[str, Callable[[Site], None]] = {
     "log.file": log_file,
     "log.level": log_level,
     "log.times": log_times,
+    "log.format": log_format,
 }
 TOLD = {
     "store.url": '"sqlite:///nowhere/other.db"',

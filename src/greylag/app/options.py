@@ -224,6 +224,12 @@ OPTIONS = (
         '"always", "never"',
     ),
     Option(
+        "log.format",
+        reading.log_format,
+        "greylag",
+        "how the daemon's lines tell of answers about mail: in its own form, or in postgrey's",
+    ),
+    Option(
         "web.listen",
         reading.some_place,
         "127.0.0.1:8025",

@@ -169,6 +169,13 @@ def times(raw: object) -> str:
     return str(raw)
 
 
+def log_format(raw: object) -> str:
+    """Return in which form the log tells of answers."""
+    if raw not in ("greylag", "postgrey"):
+        raise ValueError('expected "greylag" or "postgrey"')
+    return str(raw)
+
+
 def path(raw: object) -> str:
     """Return an absolute path, or nothing."""
     if not isinstance(raw, str) or (raw and not raw.startswith("/")) or "\0" in raw:

@@ -55,6 +55,7 @@ def plan_of(settings: Settings) -> Plan:
         log_file=server.log_file,
         log_level=settings.log_level,
         log_times=settings.values["log.times"],
+        log_format=settings.values["log.format"],
         metrics=_tcp_place(server.metrics) if server.metrics else None,
         sources=sources_of(settings.dns),
     )

@@ -61,6 +61,7 @@ class Plan:
     log_file: str
     log_level: int
     log_times: str
+    log_format: str
     metrics: TcpPlace | None
     sources: Sources = Sources()
 
@@ -71,7 +72,7 @@ class Daemon:
     def __init__(self, plan: Plan, reload: Callable[[], Plan | None]) -> None:
         self._plan = plan
         self._reload = reload
-        self.journal = Journal(plan.log_file, plan.log_level, plan.log_times)
+        self.journal = Journal(plan.log_file, plan.log_level, plan.log_times, plan.log_format)
         self.metrics = Metrics()
         self.dns = Asking()
         self.desk = Desk(gather=self.dns, kept=self.dns.kept_about)
@@ -205,7 +206,7 @@ class Daemon:
 
     def _use(self, plan: Plan) -> None:
         self._plan = plan
-        self.journal.use(plan.log_file, plan.log_level, plan.log_times)
+        self.journal.use(plan.log_file, plan.log_level, plan.log_times, plan.log_format)
         self._shared.use(plan.rules)
         self._trees.use(plan.rules.trees, plan.deadline)
         self._reception.use(plan.reception, self._share_out())

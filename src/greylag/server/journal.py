@@ -18,8 +18,10 @@ from greylag.core.connection import Connection
 from greylag.core.verdict import ERROR, INFO, Decision
 from greylag.server.logfile import LogWriter
 from greylag.wire.logline import BEGINNINGS, connection_line, decision_line, format_event
+from greylag.wire.postgreyline import postgrey_line
 
 IN_FILE, ALWAYS, NEVER = "file", "always", "never"  # when lines begin with their time
+_FORMS = {"greylag": decision_line, "postgrey": postgrey_line}
 _PATIENCE = 2.0  # seconds for the last lines, at the end
 _RARELY = 60.0  # seconds until the same error is told again
 _MOST_ERRORS = 64  # that are remembered for this
@@ -33,8 +35,11 @@ def _stamped(path: str, times: str) -> bool:
 class Journal:
     """Writes events at or below a level."""
 
-    def __init__(self, path: str = "", level: int = INFO, times: str = NEVER) -> None:
+    def __init__(
+        self, path: str = "", level: int = INFO, times: str = NEVER, form: str = "greylag"
+    ) -> None:
         self.level = level
+        self._decision_line = _FORMS[form]
         self._path = path
         self._told: dict[str, float] = {}  # errors, and when they may be told again
         self._unsaid: Counter[str] = Counter()
@@ -50,9 +55,10 @@ class Journal:
         """Open the file anew, as after it was rotated; where that fails, the log tells it."""
         self._writer.reopen(self._path)
 
-    def use(self, path: str, level: int, times: str = NEVER) -> None:
+    def use(self, path: str, level: int, times: str = NEVER, form: str = "greylag") -> None:
         """Write to this file from now on, at or below this level."""
         self.level = level
+        self._decision_line = _FORMS[form]
         self._writer.stamp(stamped=_stamped(path, times), at_once=path == self._path)
         if path != self._path:
             self._path = path
@@ -85,7 +91,7 @@ class Journal:
         """Write what was answered to an attempt."""
         level = decision.reason.logged
         if level <= self.level:
-            self._hold(BEGINNINGS[level] + decision_line(attempt, decision))
+            self._hold(BEGINNINGS[level] + self._decision_line(attempt, decision))
 
     def connection(self, connection: Connection, decision: Decision) -> None:
         """Write what was answered about a connection."""
