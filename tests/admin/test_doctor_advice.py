@@ -191,6 +191,18 @@ def test_no_store_of_this_machine_is_touched_for_one_in_a_folder(scratch: Path) 
     assert (made.st_uid, made.st_gid) == (8900, 8901)  # who has these names here is another
 
 
+def test_before_setup_no_folder_is_missing_as_setup_makes_it_for_the_right_user(
+    scratch: Path,
+) -> None:
+    (scratch / "var/qmail/plugins/greylisting").unlink()
+    (scratch / "var/qmail/control/smtpplugins").unlink()
+    assert look(scratch, "db-missing") == []
+    unit = scratch / "etc/systemd/system/greylag.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Service]\nUser=vpopmail\nExecStart=/usr/local/bin/greylag serve\n")
+    assert len(look(scratch, "db-missing")) == 1
+
+
 def test_a_section_is_not_taken_from_the_lines_below_it(scratch: Path) -> None:
     toml = configure(scratch, '[policy]\ndelay = "5m"\n[polcy]\ngreylist = "off"\n')
     assert [one.mend for one in look(scratch, "settings")] == [""]

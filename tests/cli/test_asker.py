@@ -149,7 +149,7 @@ def test_who_may_not_read_the_database_is_told_as_whom_to_run(place: Place) -> N
             group="daemon",
             extra_groups=[],
         )
-        told = f"greylag: {place.database}: permission denied; run this command as the user that"
+        told = f"greylag: {place.database}: permission denied; run this command as root, or as"
         assert (done.returncode, told in done.stderr) == (74, True), done.stderr
 
 

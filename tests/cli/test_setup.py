@@ -191,6 +191,18 @@ def test_jgreylist(root: Path) -> None:
     assert 'trees = ["/var/qmail/jgreylist"]' in toml
 
 
+def test_what_main_cf_gets_stands_in_one_order(root: Path) -> None:
+    """postconf(1) has another in each run, so the dry run would not show what is done."""
+    postfix(root)
+    dry = run(root, "postfix", "--dry-run").stdout
+    names = [line[1:].partition(" =")[0] for line in dry.splitlines() if line.startswith("+")]
+    assert [name for name in names if name.startswith(("smtpd_", "access_"))] == [
+        "smtpd_recipient_restrictions",
+        "smtpd_data_restrictions",
+        "access_map_defer_code",
+    ]
+
+
 def test_postfix(root: Path) -> None:
     main = postfix(root)
     main.write_text(f"{MAIN}smtpd_recipient_restrictions = permit_mynetworks,\n  permit\n")

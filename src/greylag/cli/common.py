@@ -191,7 +191,7 @@ def _owner_of(path: str) -> str | None:
     try:
         return f"the user that it belongs to ({name_of(os.stat(path).st_uid)})"
     except PermissionError:
-        return "the user that the plugin runs as"
+        return "root, or as the user of the daemon or of the plugin"
     except OSError:
         return None
 

@@ -12,6 +12,7 @@ from greylag.admin.doctor import restrictions
 from greylag.admin.doctor.finding import Check, NotHere, Problem, Unseen, error, warn
 from greylag.admin.doctor.place import Place
 from greylag.admin.doctor.restrictions import ASK, UNAUTHS, UNLISTED, Step
+from greylag.admin.doctor.services import daemon_scripts
 from greylag.admin.doctor.users import knocked
 from greylag.admin.setup.place import SetupError
 from greylag.admin.setup.restrictions import OWN, before_rcpt, with_question
@@ -55,6 +56,16 @@ class Settings:
         """Tell whether a policy service is greylag."""
         place = place.replace("inet:localhost:", "inet:127.0.0.1:")
         return place in self.places or _OURS.search(place) is not None
+
+
+def is_used(place: Place) -> bool:
+    """Tell whether a plugin, a daemon or Postfix is there for greylag, as after its setup."""
+    if os.path.lexists(f"{place.home}/plugins/greylisting") or daemon_scripts(place):
+        return True
+    try:
+        return read(place) is not None
+    except NotHere:
+        return False
 
 
 def read(place: Place) -> Settings:

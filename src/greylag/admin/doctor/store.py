@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from shlex import quote
 
+from greylag.admin.doctor import postfix
 from greylag.admin.doctor.finding import Check, NotHere, Problem, TooSlow, error, warn
 from greylag.admin.doctor.place import Known, Place, has_others, is_read_by_others
 from greylag.admin.doctor.services import daemon_user, smtp_users
@@ -65,6 +66,8 @@ def db_missing(place: Place) -> Iterator[Problem]:
     path = _file(place)
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
+        if not postfix.is_used(place):
+            raise NotHere  # setup makes it, for the user that it makes
         owner, users = "", store_users(place)
         if users:
             group = place.users.group_name(users[0].gid)

@@ -57,9 +57,10 @@ class Postconf:
         with self._copy(main) as scratch:
             words = [f"{name} = {text}" for name, text in changes.items() if text is not None]
             gone = [name for name, text in changes.items() if text is None]
-            for option, those in (("-e", words), ("-X", gone)):
-                if those:
-                    self._said(scratch, option, *those)
+            for word in words:  # one by one: of several, postconf puts any first
+                self._said(scratch, "-e", word)
+            if gone:
+                self._said(scratch, "-X", *gone)
             return (Path(scratch) / "main.cf").read_bytes()
 
     def _copy(self, main: bytes) -> AbstractContextManager[str]:
