@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from greylag.server import closing
-from greylag.server.closing import _MOST_THREADS, Closing, unlinger
+from greylag.server.closing import _MOST_THREADS, _MOST_WAITING, Closing, unlinger
 
 
 class Slow:
@@ -64,8 +64,9 @@ def test_a_descriptor_is_closed_soon() -> None:
 
 
 def test_put_waits_for_nobody_and_so_many_may_hang(slow: Slow) -> None:
-    work = Closing()
-    for descriptor in range(2 * _MOST_THREADS - 1):
+    told = threading.Event()
+    work = Closing(told.set)
+    for descriptor in range(_MOST_THREADS + _MOST_WAITING - 1):
         work.put(descriptor)
     until(lambda: len(slow.begun) == _MOST_THREADS)
     assert slow.closed == []
@@ -74,12 +75,27 @@ def test_put_waits_for_nobody_and_so_many_may_hang(slow: Slow) -> None:
     assert is_stuck(work)
     time.sleep(0.05)
     assert len(slow.begun) == _MOST_THREADS
+    assert not told.is_set()
     slow.go_on.set()
-    until(lambda: len(slow.closed) == 2 * _MOST_THREADS)
-    assert sorted(slow.closed) == [*range(2 * _MOST_THREADS - 1), 99], "each once"
+    until(lambda: len(slow.closed) == _MOST_THREADS + _MOST_WAITING)
+    assert sorted(slow.closed) == [*range(_MOST_THREADS + _MOST_WAITING - 1), 99], "each once"
     until(lambda: not work.stuck and work._busy == 0)
+    assert told.wait(20)
     work.put(100)
     until(lambda: 100 in slow.closed)
+
+
+def test_many_at_once_are_begun_by_one_thread_and_go_on_in_others(slow: Slow) -> None:
+    """A message may have 253 of them: as many threads would cost others their answers."""
+    work = Closing()
+    work.put(*range(100))
+    until(lambda: bool(slow.begun))
+    assert len(slow.begun) == 1
+    for _ in range(2 * _MOST_THREADS):  # once a second
+        work.step()
+    until(lambda: len(slow.begun) == _MOST_THREADS)
+    slow.go_on.set()
+    until(lambda: sorted(slow.closed) == [*range(100)])
 
 
 def test_threads_that_hang_are_not_stuck_while_nobody_waits(slow: Slow) -> None:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.clients import ACCEPTED, connected_pair, opening
+from tests.server.clients import ACCEPTED, connected_pair, hand_over, opening
 from tests.server.daemon import Daemon, request, serving
 from tests.servers.fuse import silent
 
 SOAK = os.environ.get("GREYLAG_SOAK") == "1"
 LINGER = 21 if SOAK else 4  # seconds
 ROUNDS = 20 if SOAK else 1
+MANY = 600  # connections: more than may wait while none is accepted
 REFUSES = tuple(map(int, platform.release().split(".")[:2])) >= (6, 16)
 
 
@@ -123,3 +124,50 @@ def test_a_file_whose_close_never_ends_keeps_nobody_waiting_t38(
             threading.Thread(target=closed, args=(one,), daemon=True).start()
     with daemon.connect() as asking:
         assert asking.ask().startswith(b"action=")
+
+
+def test_who_comes_while_closing_hangs_takes_no_descriptors_t38(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    """Else a few such files, and then connections without an end, would be all there may be."""
+    before = daemon.descriptors()
+    with silent(tmp_path / "silent") as files:
+        opened = [os.open(files.file, os.O_RDWR) for _ in range(8)]
+        try:
+            for _ in range(12):  # a thread each may hang
+                come(daemon, opened)
+            until = time.monotonic() + 20
+            while files.waiting < 8:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            for _ in range(5 * MANY):
+                come(daemon, [])
+                time.sleep(0.0005)
+            with daemon.connect() as asking:
+                assert asking.ask().startswith(b"action=")
+            assert daemon.descriptors() < before + 12 * 8 + MANY
+        finally:
+            for one in opened:
+                threading.Thread(target=closed, args=(one,), daemon=True).start()
+    end = time.monotonic() + 20
+    while not takes_a_client(daemon):
+        assert time.monotonic() < end
+    while daemon.descriptors() > before + 100:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def come(daemon: Daemon, descriptors: list[int]) -> None:
+    """Hand over nothing that means anything, and go; where many wait, we are refused."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as giver:
+        giver.setblocking(False)
+        giver.connect(str(daemon.folder / "handover.sock"))
+        if descriptors:
+            socket.send_fds(giver, [b"nonsense"], descriptors)
+
+
+def takes_a_client(daemon: Daemon) -> bool:
+    client, server = connected_pair()
+    with client, server, suppress(OSError):
+        return hand_over(daemon.folder, [server.fileno()], opening()) == ACCEPTED
+    return False

@@ -10,31 +10,48 @@ import os
 import struct
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from socket import SO_LINGER, SOL_SOCKET, socket
 
 _MOST_THREADS = 8  # that may hang in a close at once; beyond, descriptors wait
+_MOST_WAITING = 32  # of them: then nothing is taken from anybody until most are closed
 _AT_ONCE = struct.pack("ii", 0, 0)
 
 
 class Closing:
-    """Closes what it is given, later; `put` returns at once."""
+    """Closes what it is given, later; `put` returns at once.
 
-    def __init__(self) -> None:
+    `go_on` is called, in another thread, when it is stuck no more.
+    """
+
+    def __init__(self, go_on: Callable[[], None] = lambda: None) -> None:
+        self._go_on = go_on
         self._waiting: deque[int] = deque()
         self._busy = 0
+        self._was_stuck = False
         self._lock = threading.Lock()
 
     @property
     def stuck(self) -> bool:
-        """Tell whether all threads hang: then no descriptor is to be taken from anybody."""
-        return self._busy >= _MOST_THREADS and len(self._waiting) >= _MOST_THREADS
+        """Tell whether all threads hang: then nothing is to be taken from anybody.
 
-    def put(self, descriptor: int) -> None:
-        """Have a descriptor closed."""
-        self._waiting.append(descriptor)
+        Not even a connection, or descriptors that are never closed would be all there are.
+        """
         with self._lock:
-            if self._busy >= _MOST_THREADS:
+            stuck = self._busy >= _MOST_THREADS and len(self._waiting) >= _MOST_WAITING
+            self._was_stuck |= stuck
+            return stuck
+
+    def put(self, *descriptors: int) -> None:
+        """Have descriptors closed."""
+        self._waiting.extend(descriptors)
+        self.step()
+
+    def step(self) -> None:
+        """Have one more thread close what waits, as far as there may be more."""
+        with self._lock:
+            if self._busy >= _MOST_THREADS or not self._waiting:
                 return
             self._busy += 1
         try:
@@ -46,10 +63,14 @@ class Closing:
     def _run(self) -> None:
         while True:
             with self._lock:
-                if not self._waiting:
-                    self._busy -= 1
-                    return
-                descriptor = self._waiting.popleft()
+                goes_on = self._was_stuck and len(self._waiting) < _MOST_WAITING // 2
+                self._was_stuck &= not goes_on
+                descriptor = self._waiting.popleft() if self._waiting else None
+                self._busy -= descriptor is None
+            if goes_on:
+                self._go_on()
+            if descriptor is None:
+                return
             with suppress(OSError):
                 os.close(descriptor)
 

@@ -40,15 +40,36 @@ class HandOver:
         self.dialogues = dialogues
         self.policy = policy
         self.most_waiting = HANDING_OVER
-        self.closing = Closing()
+        self._wakes, self._wake = socket.socketpair()
+        self.closing = Closing(self._wake_up)
 
     def start(self) -> None:
         """Begin to accept; to be called in the loop."""
         self._listener.setblocking(False)
         self._poller.watch(self._listener.fileno(), self)
+        self._wakes.setblocking(False)
+        self._wake.setblocking(False)
+        self._poller.watch(self._wakes.fileno(), _Woken(self))
+
+    def _wake_up(self) -> None:
+        with contextlib.suppress(OSError):  # it was told before, or all is at its end
+            self._wake.send(b".")
+
+    def woken(self) -> None:
+        """Accept again, if something can be closed again."""
+        with contextlib.suppress(BlockingIOError):
+            self._wakes.recv(64)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self.closing.stuck:
+            self._poller.change(self._listener.fileno(), READ)
 
     def ready(self, _events: int) -> None:
         """Accept one; if more wait, we are called again."""
+        if self.closing.stuck:  # those who come wait outside
+            self._poller.change(self._listener.fileno(), NOTHING)
+            return
         try:
             connection, _address = self._listener.accept()
         except BlockingIOError:
@@ -57,7 +78,7 @@ class HandOver:
             self._poller.change(self._listener.fileno(), NOTHING)
             return
         giver = _Giver(self, connection)
-        if len(self._givers) >= self.most_waiting or self.closing.stuck:
+        if len(self._givers) >= self.most_waiting:
             self.closing.put(connection.detach())
             return
         self._givers.add(giver)
@@ -74,7 +95,8 @@ class HandOver:
 
     def sweep(self, now: float) -> None:
         """Close connections that said nothing for too long."""
-        self._poller.change(self._listener.fileno(), READ)
+        self.closing.step()  # those that a close has kept waiting
+        self._go_on()
         for giver in [one for one in self._givers if one.until <= now]:
             self._poller.guard(giver, giver.close)
 
@@ -83,6 +105,24 @@ class HandOver:
         self._poller.close(self._listener)
         for giver in list(self._givers):
             self._poller.guard(giver, giver.close)
+        self._poller.close(self._wakes)
+        self._wake.close()
+
+
+class _Woken:
+    """Is ready when something can be closed again."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: HandOver) -> None:
+        self._place = place
+
+    def ready(self, _events: int) -> None:
+        """Tell it."""
+        self._place.woken()
+
+    def failed(self) -> None:
+        """Go on: the next sweep looks again."""
 
 
 class _Giver:
@@ -99,9 +139,9 @@ class _Giver:
         """Take the client over, if the acknowledgement can be sent."""
         taken, opening = None, None
         try:
-            if events & READ:
+            if events & READ and not self._place.closing.stuck:
                 taken, opening = self._receive()
-            elif not events & BROKEN:
+            elif not events & (BROKEN | READ):
                 return
             if taken is not None and opening is not None:
                 self._connection.send(ACCEPTED, _FLAGS)
@@ -146,8 +186,7 @@ def _client_socket(
     if len(descriptors) == 1 and (taken := _if_tcp(descriptors[0])) is not None:
         unlinger(taken)
         return taken
-    for descriptor in descriptors:
-        closing.put(descriptor)
+    closing.put(*descriptors)
     return None
 
 
