@@ -219,6 +219,31 @@ def test_locks_of_another_account_are_told_as_such_t35(
         assert answer == LET_IN or known(database, f"d{number}"), number
 
 
+HISTORY = ["greylag_deferrals", "greylag_tallies", "greylag_days"]
+
+
+@pytest.mark.parametrize("table", HISTORY)
+def test_a_locked_history_costs_no_answer_t35(
+    server: MariaDb, database: Database, tmp_path: Path, table: str
+) -> None:
+    """As by an account for reports, or by a table that is altered; it is written afterwards."""
+    lock = f"LOCK TABLES {table} READ"
+    with on(database, tmp_path, server='deadline = "1s"') as daemon, daemon.connect() as client:
+        assert client.ask().startswith(DEFERRED)
+        mend = faults.held(server, database, "SELECT, LOCK TABLES", lock)
+        try:
+            for number in range(40):
+                assert ask(client, number).startswith(DEFERRED), number
+                time.sleep(0.1)
+        finally:
+            mend()
+        end = time.monotonic() + 20
+        while len(database.rows("SELECT 1 FROM greylag_deferrals")) < 41:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert "event=store-failed" not in daemon.log.read_text()
+
+
 SMALL = ("--innodb-file-per-table=OFF", "--innodb-data-file-path=ibdata1:12M:autoextend:max:24M")
 
 

@@ -52,7 +52,8 @@ class MysqlHistory(MysqlLists):
         """Hold a transaction in which the history is written."""
         if not self._history.kept:
             raise self._guard.refused(NO_HISTORY)
-        with self._transaction.for_who_is(hurried=True), self._guard, self._history.broken():
+        hurried = self._transaction.for_who_is(hurried=True)
+        with hurried, self._guard, self._session.at_once(), self._history.broken():
             yield
 
     def remember(self, events: Sequence[Event], now: int) -> None:

@@ -153,7 +153,7 @@ class Remembering:
         from pymysql import MySQLError
 
         try:
-            with self.broken():
+            with self._session.at_once(), self.broken():
                 yield
         except StoreError:
             pass

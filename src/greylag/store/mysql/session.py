@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from greylag.store.base import StoreConflict, StoreError
 from greylag.store.mysql import sql
@@ -56,6 +56,7 @@ class MysqlSession:
         self._first: list[str] = []  # begins, and waits for our turn
         self._waiting: list[str] = []  # writes
         self._asked: list[str] = []  # questions
+        self._before = ""  # each statement
         self._extra: set[str] = set()  # of the writes: those without which all else is written
         self.unkept = Unkept()  # refused ones
         self.is_suspect = False  # one of our own tables, since they were last looked at
@@ -99,7 +100,16 @@ class MysqlSession:
 
     def _filled(self, statement: str, parameters: Sequence[object]) -> str:
         with self._connection.cursor() as cursor:
-            return cursor.mogrify(statement, tuple(parameters))
+            return self._before + cursor.mogrify(statement, tuple(parameters))
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Say what waits for no table that another program has locked."""
+        before, self._before = self._before, sql.TABLE_AT_ONCE
+        try:
+            yield
+        finally:
+            self._before = before
 
     def note_broken(self, table: str, error: Exception) -> None:
         """Note why all goes on without a table of ours."""

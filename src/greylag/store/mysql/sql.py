@@ -283,5 +283,7 @@ LOCK_FIRST = "SELECT id FROM greylisting_data ORDER BY id LIMIT 1 FOR UPDATE"
 BEGIN, COMMIT, ROLLBACK = "START TRANSACTION", "COMMIT", "ROLLBACK"
 # How long a lock is waited for: what takes part in turns, and all else; see session.py.
 ROWS_WAIT = "SET SESSION innodb_lock_wait_timeout = {:d}"
+# Put before a statement: it waits for no lock of a table (LOCK TABLES, ALTER TABLE).
+TABLE_AT_ONCE = "/*M!100300 SET STATEMENT lock_wait_timeout = 0 FOR */ "
 TURN_WAITS = " /*M!100300 WAIT {:d} */"
 PROBE = "SELECT 1 FROM greylisting_data LIMIT 1"
