@@ -100,3 +100,15 @@ def test_a_store_that_hangs_keeps_nobody_waiting(greylag: Greylag) -> None:
     with held(greylag.database):
         assert completed(greylag, "greylag allow remove") == []
     assert completed(greylag, "greylag allow remove") == ["a.example"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_settings_that_can_be_explained_are_completed(greylag: Greylag, shell: str) -> None:
+    assert completed(greylag, "greylag config", "e", shell) == ["explain"]
+    found = completed(greylag, "greylag config explain", "policy.tr", shell)
+    assert found == [
+        "policy.trust_after",
+        "policy.trust_all_after",
+        "policy.trap",
+        "policy.trapped_for",
+    ]

@@ -10,7 +10,7 @@ import click
 
 from greylag.admin.switch import holding, switch_text
 from greylag.app.config import ConfigError
-from greylag.app.options import OPTIONS
+from greylag.app.options import BY_KEY, OPTIONS
 from greylag.app.recipients import MATCH, SECTION, TABLE_OPTIONS
 from greylag.app.written import shown_value, written
 from greylag.cli.asker import as_option, for_root_alone, refuse_unusable
@@ -51,6 +51,12 @@ _EXPLAIN = "explain"  # a word, as it is typed
 _RESTART = " (a running daemon has to be restarted)"
 
 
+def _offered(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return what can be typed next: `explain`, and then keys of settings."""
+    keys = list(BY_KEY) if context.params.get("words") else [_EXPLAIN]
+    return [key for key in keys if key.startswith(begun)]
+
+
 @click.command(
     epilog=examples(
         "greylag config",
@@ -60,7 +66,7 @@ _RESTART = " (a running daemon has to be restarted)"
         "greylag config --example > greylag.toml",
     )
 )
-@click.argument("words", metavar="[explain [KEY]...]", nargs=-1)
+@click.argument("words", metavar="[explain [KEY]...]", nargs=-1, shell_complete=_offered)
 @click.option(
     "--check", is_flag=True, help='Print "ok" or all errors (exit code 78; 74: the database).'
 )
