@@ -41,7 +41,10 @@ def _found(check: Check, place: Place) -> list[Finding]:
         return []
     except TooSlow:
         return [_skipped(check, f"was not looked at: it took longer than {_LONGEST:.0f} s")]
-    except (Unseen, OSError) as error:
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return [_skipped(check, f"cannot be looked at: {why}")]
+    except Unseen as error:
         return [_skipped(check, f"cannot be looked at: {error}")]
     except Exception as error:  # noqa: BLE001 - what a check cannot read is no reason to end
         return [_skipped(check, f"cannot be looked at: {type(error).__name__}: {error}")]
