@@ -77,6 +77,29 @@ def test_a_newer_schema_is_an_error(tmp_path: Path, placed: Placed) -> None:
     assert look(placed(), "db-schema").level is Level.ERROR
 
 
+def test_a_file_without_a_database_is_put_aside(tmp_path: Path, placed: Placed) -> None:
+    path = tmp_path / "greylag.db"
+    open_store(f"sqlite://{path}", timeout=4).close()
+    damaged = b"\xff" * 5000 + path.read_bytes()[5000:]
+    path.write_bytes(damaged)
+    place = placed()
+    found = look(place, "db-unusable")
+    assert found.level is Level.ERROR
+    assert mended(place, found)
+    assert Path(f"{path}.damaged").read_bytes() == damaged
+
+
+def test_a_line_that_needs_dns_is_left_out(tmp_path: Path, placed: Placed) -> None:
+    place = placed('[policy]\nidentity = "spf"\n')
+    found = look(place, "settings-doubtful")
+    assert found.level is Level.WARN
+    subprocess.run(["/bin/sh", "-c", found.mend], check=True, timeout=60)
+    config = tmp_path / "greylag.toml"
+    assert config.read_text().endswith('[policy]\n# identity = "spf"\n')
+    now = place_of(Run(str(config), str(tmp_path)), "", {})
+    assert look(now, "settings-doubtful").level is Level.OK
+
+
 def test_records_that_nobody_deletes(tmp_path: Path, placed: Placed) -> None:
     now = int(time.time())
     with closing(open_store(f"sqlite://{tmp_path}/greylag.db", timeout=4)) as store:

@@ -180,3 +180,26 @@ def test_a_guard_that_was_missing_before_setup_is_not_invented(root: Path) -> No
     run(root, "postfix", "--yes")
     run(root, "postfix", "--undo", "--yes")
     assert main.read_text() == before
+
+
+def test_a_list_that_another_parameter_ends_is_named(root: Path) -> None:
+    """The question would stand behind what lets everybody in, and never be asked."""
+    main = postfix(root)
+    main.write_text(
+        f"{MAIN}mine = permit_mynetworks, reject_unauth_destination, permit\n"
+        "smtpd_recipient_restrictions = $mine\n"
+    )
+    before = paths(root)
+    told = run(root, "postfix", "--yes", code=1).stderr
+    assert "ends with permit within a parameter that it names" in told
+    assert paths(root) == before
+
+
+def test_a_question_in_another_parameter_is_not_asked_twice(root: Path) -> None:
+    main = postfix(root)
+    main.write_text(
+        f"{MAIN}mine = reject_unauth_destination, check_policy_service unix:greylag/greylag.sock\n"
+        "smtpd_recipient_restrictions = $mine\n"
+    )
+    run(root, "postfix", "--yes")
+    assert "smtpd_recipient_restrictions = $mine\n" in main.read_text()

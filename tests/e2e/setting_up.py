@@ -79,7 +79,7 @@ def end_loop(machine: Machine) -> list[str]:
     return machine.run("cat /var/log/loop").splitlines()
 
 
-def problems(server: Machine) -> list[object]:
+def problems(server: Machine) -> list[dict[str, str]]:
     """Return what `greylag doctor` finds; a machine of a test's own has no name server."""
     told = json.loads(server.run("greylag doctor --json || :"))
     good = ("ok", "skipped")

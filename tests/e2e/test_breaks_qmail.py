@@ -7,6 +7,8 @@ no session is refused for good, hangs or is lost.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -52,6 +54,17 @@ DOWN = (
     "svc -d /etc/service/greylag;"
     " until svstat /etc/service/greylag | grep -q ': down'; do sleep 0.1; done"
 )
+
+OLD_SCHEMA = Path(__file__).parents[1] / "fixtures/sqlite-schema-3.sql"
+# Records that waited some days ago, and that the daemon deletes within the hour.
+EXPIRED = f"""
+import sqlite3, time
+old = int(time.time()) - 5 * 86400
+with sqlite3.connect("{DB}", timeout=20) as db:
+    db.executemany("INSERT INTO records VALUES(0, ?, ?, ?, ?, ?, ?, 1, 0)", [
+        (bytes((203, 0, 113, 0)), str(n) + "@example.org", "alice@example.net", old, old + 2, old)
+        for n in range(200)])
+"""
 
 BROKEN = {
     "ifauthskip stands behind greylisting": Broken(
@@ -125,6 +138,19 @@ BROKEN = {
         "db-folder", "chown root:root /var/lib/greylag; chmod 700 /var/lib/greylag"
     ),
     "the database is open to all": Broken("db-open", f"chmod o+r {DB}"),
+    "a setting needs DNS, and none is asked": Broken(
+        "settings-doubtful", f"sed -i 's/^delay.*/&\\nidentity = \"spf\"/' {TOML}"
+    ),
+    "nothing of the database can be read": Broken(
+        "db-unusable", f"{DOWN}; printf %01000d 0 | dd of={DB} conv=notrunc; rm -f {DB}-*"
+    ),
+    "the database is of an older version": Broken(
+        "db-schema",
+        f'{DOWN}; rm {DB}*; python3 -c \'import sqlite3; sqlite3.connect("{DB}")'
+        f'.executescript(open("/opt/host/tests/fixtures/sqlite-schema-3.sql").read())\''
+        f" && chown vpopmail:vchkpw {DB} && chmod 660 {DB}",
+    ),
+    "nothing deletes expired records": Broken("expiry", f"python3 -c {quote(EXPIRED)}"),
     "the daemon is stopped": Broken("daemon", DOWN),
     "the socket is closed": Broken("socket-permissions", "chmod 0 /run/greylag/*.sock"),
     "the socket's folder is root's": Broken(

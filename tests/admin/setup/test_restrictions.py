@@ -54,6 +54,12 @@ def test_a_list_that_refuses_the_rest_is_left_to_the_admin(end: str) -> None:
         with_question(f"permit_mynetworks, {end}", ASK, OWN)
 
 
+def test_a_parameter_with_braces_stays_one_word() -> None:
+    """P1: Postfix takes no mail with a list that has `$, {name?text}` in it."""
+    there = "${mine}, $own, ${other?reject_non_fqdn_sender}, ${a?{b, c}:{d}}, permit_mynetworks"
+    assert with_question(there, "unix:x", ()).startswith(f"{there}, check_policy_service {{ unix:x")
+
+
 def test_braces_that_are_not_understood_are_left_to_the_admin() -> None:
     """A table may have braces in braces in braces: no half of it may be written back."""
     with pytest.raises(SetupError, match="braces"):

@@ -131,6 +131,20 @@ def reread(place: Place) -> str:
     return f" && {service.reread()}" if service is not None and service.acts else ""
 
 
+def begun_anew(place: Place, path: str | None, told: str, init: str) -> str:
+    """Return what puts a file aside that SQLite can read nothing of, and begins another by `init`.
+
+    The daemon has the old one open, and opens the new one when it is started anew.
+    """
+    if not init or not told.endswith("file is not a database"):
+        return ""
+    files = " ".join(quote(f"{path}{end}") for end in ("", "-wal", "-shm"))
+    aside = f'for one in {files}; do [ ! -e "$one" ] || mv "$one" "$one.damaged"; done'
+    service = next(iter(daemon_scripts(place)), None)
+    restart = f" && {service.restart()}" if service is not None and service.acts else ""
+    return f"{aside} && {init}{restart}"
+
+
 def user_of(place: Place, script: Script) -> User | None:
     """Return the user that a script's service becomes, with the groups that its process has."""
     text = script.lines

@@ -12,7 +12,7 @@ from shlex import quote
 from greylag.admin.doctor import postfix
 from greylag.admin.doctor.finding import Check, NotHere, Problem, TooSlow, error, warn
 from greylag.admin.doctor.place import Known, Place, has_others, is_read_by_others
-from greylag.admin.doctor.services import daemon_user, smtp_users
+from greylag.admin.doctor.services import begun_anew, daemon_user, smtp_users
 from greylag.admin.doctor.users import User, closed_folder, refusal
 from greylag.admin.health import clock_ahead
 from greylag.admin.moments import span
@@ -176,7 +176,8 @@ def usable(place: Place) -> Iterator[Problem]:
         told = " ".join(str(cause).split())[:200]
         if "schema" in told or _schema(place) is not None:
             raise NotHere from None  # the next check tells it
-        yield error(f"the database cannot be used: {told}", place.on_store("db check"))
+        mend = begun_anew(place, path, told, _called(place, "db init"))
+        yield error(f"the database cannot be used: {told}", mend or place.on_store("db check"))
         return
     if text is not None:
         yield warn(text, f"fuser -v {quote(path)}" if path else "")

@@ -67,15 +67,21 @@ class Asking:
         if now is None or digest(now) not in one.wrote:
             return None
         if self._postfix:
-            wanted = self._without_question(one.old.content, now.content)
-            postconf = Postconf(self._place)
-            before = postconf.written(one.old.content, RCPT)[RCPT]
-            if postconf.written(wanted, RCPT)[RCPT] == before:
-                return None
-            return wanted, f"keeps {RCPT}, without which Postfix would take no mail now"
+            wanted = self._with_guard(one.old.content, now.content)
+            why = f"keeps {RCPT}, without which Postfix would take no mail now"
+            return None if wanted is None else (wanted, why)
         if one.old.kind != MISSING or not reads_plugins(self._place, self._home):
             return None
         return b"", "stays, empty: without it this qmail-smtpd would refuse all mail"
+
+    def _with_guard(self, old: bytes, now: bytes) -> bytes | None:
+        postconf = Postconf(self._place)
+        try:
+            wanted = self._without_question(old, now)
+            same = postconf.written(wanted, RCPT) == postconf.written(old, RCPT)
+        except SetupError:  # what master.cf says now is not understood
+            return None
+        return None if same else wanted
 
     def own_lines(self) -> tuple[str, bytes, str] | None:
         """Return smtpplugins, what has to be left in it, and the qmail home.

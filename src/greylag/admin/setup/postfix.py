@@ -10,7 +10,7 @@ from greylag.admin.setup import service, settings
 from greylag.admin.setup.choice import Choice
 from greylag.admin.setup.place import FILE, Place, SetupError
 from greylag.admin.setup.postconf import CONFIG, MAIN, Postconf
-from greylag.admin.setup.restrictions import ASK, OWN, before_rcpt, with_question
+from greylag.admin.setup.restrictions import ASK, OWN, before_rcpt, end_of, with_question
 from greylag.admin.setup.steps import RUN, Builder, Plan
 from greylag.core.value import value
 
@@ -92,10 +92,17 @@ def _add_restrictions(builder: Builder, postconf: Postconf, postfix: Postfix, to
     known.append(f"unix:{postfix.socket}")
     changes: dict[str, str | None] = {}
     for name, before in ((RCPT, before_rcpt(postconf.value(RELAY))), (DATA, OWN)):
-        there = postconf.value(name)
+        there, whole = postconf.value(name), postconf.expanded(name)
+        asked = with_question(whole, ASK, before, tuple(known), name)
+        if asked == whole:  # perhaps in another parameter
+            continue
         new = with_question(there, ASK, before, tuple(known), name)
-        if new != there:
-            changes[name] = new
+        if end_of(new) != end_of(asked):
+            raise SetupError(
+                f"{name} in main.cf ends with {end_of(asked)} within a parameter that it names",
+                f"write this word at the end of {name} itself, and run this again",
+            )
+        changes[name] = new
     if postconf.value(CODE) == _USUAL_CODE:
         changes[CODE] = NEW_CODE
     if not changes:

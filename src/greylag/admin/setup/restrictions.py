@@ -14,7 +14,8 @@ ASK = "unix:greylag/greylag.sock"  # relative to the queue: right in a chroot an
 _GUARDS = {*_UNAUTHS, "reject", "defer", "defer_if_permit", "check_relay_domains"}
 _ENDS = {"permit", "reject", "defer", "defer_if_permit", "defer_if_reject"}
 _BETWEEN = re.compile(r"[\s,]+")
-_WORD = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}|[^\s,{}]+")
+# What is in braces belongs to the word that it touches, as in ${name?text}.
+_WORD = re.compile(r"(?:\{(?:[^{}]|\{[^{}]*\})*\}|[^\s,{}])+")
 
 
 def question(ask: str) -> str:
@@ -60,6 +61,12 @@ def with_question(
         )
     missing = [word for word in before if word not in items]
     return ", ".join([*items, *missing, question(ask), *([end] if end else [])])
+
+
+def end_of(text: str) -> str:
+    """Return the restriction that ends a list for all, if one does."""
+    items = items_of(text)
+    return items[-1] if items and items[-1] in _ENDS else ""
 
 
 def undone(old: str | None, now: str | None, before: tuple[str, ...]) -> str | None:
