@@ -147,7 +147,7 @@ BROKEN = {
     "the database is of an older version": Broken(
         "db-schema",
         f'{DOWN}; rm {DB}*; python3 -c \'import sqlite3; sqlite3.connect("{DB}")'
-        f'.executescript(open("/opt/host/tests/fixtures/sqlite-schema-3.sql").read())\''
+        f'.executescript(open("{OLD_SCHEMA}").read())\''
         f" && chown vpopmail:vchkpw {DB} && chmod 660 {DB}",
     ),
     "nothing deletes expired records": Broken("expiry", f"python3 -c {quote(EXPIRED)}"),

@@ -77,6 +77,8 @@ def test_a_link_ends_with_its_operator_and_nobody_else_makes_one_t15(folder: Pat
         assert page.status == 200
         wrong = [f"{word[:n]}{'A' if word[n] != 'A' else 'B'}{word[n + 1 :]}" for n in range(40)]
         assert {client.get(f"/box/{one}").status for one in (*wrong, "x", "A" * 2000)} == {404}
+        longer = [f"{word}{sign}" for sign in ("=", "%0a", "%0d%0a", "%20", ".", "%c3%a9")]
+        assert {client.get(f"/box/{one}").status for one in longer} == {404}
         assert client.post(f"/box/{word}/expect").status == 403  # without the token of its page
         for number in ("2", "3", "999"):
             form = {"token": page.token, "number": number}

@@ -113,7 +113,9 @@ def test_a_name_that_is_not_ours_is_refused(folder: Path) -> None:
     port = write_config(folder, 'hosts = ["mail.example.org"]')
     with serving(folder, port) as made:
         client = made.client()
-        for host in ("elsewhere.example.org", "mail.example.org.example.net", "", "a@127.0.0.1"):
+        strange = ("127.0.0.1:80@example.org", "[::1]example.org", "127.0.0.1:x", "[::1", "::1")
+        others = ("elsewhere.example.org", "mail.example.org.example.net", "", "a@127.0.0.1")
+        for host in (*others, *strange):
             assert client.get("/sign-in", host=host).status == 421, host
         for host in ("mail.example.org", "localhost:1", "127.0.0.1:8025", "[::1]:8025"):
             assert client.get("/sign-in", host=host).status == 200, host

@@ -7,6 +7,7 @@ one, is deleted, or is an operator no longer; nothing of it is kept. Whoever has
 from __future__ import annotations
 
 import hmac
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import sha256
@@ -14,6 +15,7 @@ from hashlib import sha256
 from greylag.core.value import value
 from greylag.web.accounts import Account, Role
 
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
 _PURPOSE = b"greylag: the mail that waits for one mailbox"
 _SIGNATURE = 32  # bytes
 _LONGEST = 1000  # characters of a link's word
@@ -36,7 +38,7 @@ def word_of(owner: Owner, account: Account) -> str:
 
 def owner_of(word: str, accounts: Mapping[str, Account], now: int) -> Owner | None:
     """Return whom a link is for; None: nobody made it, or it has ended."""
-    if len(word) > _LONGEST or not word.isascii():
+    if len(word) > _LONGEST or not _WORD.fullmatch(word):  # b64decode passes over other signs
         return None
     try:
         raw = urlsafe_b64decode(word + "=" * (-len(word) % 4))

@@ -6,10 +6,12 @@ are believed only if they are ours; an address there cannot be the name of anybo
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 
 from greylag.core.value import value
 
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::[0-9]{0,5})?", re.ASCII)
 _MOST_HOPS = 20  # addresses in X-Forwarded-For that are looked at
 
 
@@ -40,11 +42,10 @@ def place_of(text: str) -> Place:
 
 def host_allowed(header: str, names: frozenset[str]) -> bool:
     """Tell whether a Host header may name us: an address, localhost, or one of these names."""
-    host = header.strip().lower()
-    if host.startswith("["):
-        host = host[1:].partition("]")[0]
-    else:
-        host = host.partition(":")[0].removesuffix(".")
+    found = _HOST.fullmatch(header.strip().lower())
+    if found is None:  # such as 127.0.0.1:80@example.org, which a link would lead elsewhere with
+        return False
+    host = found[1].strip("[]").removesuffix(".")
     return host == "localhost" or host in names or _is_address(host)
 
 
