@@ -7,7 +7,6 @@ no session is refused for good, hangs or is lost.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from shlex import quote
 
 import pytest
@@ -55,7 +54,6 @@ DOWN = (
     " until svstat /etc/service/greylag | grep -q ': down'; do sleep 0.1; done"
 )
 
-OLD_SCHEMA = Path(__file__).parents[1] / "fixtures/sqlite-schema-3.sql"
 # Records that waited some days ago, and that the daemon deletes within the hour.
 EXPIRED = f"""
 import sqlite3, time
@@ -143,12 +141,6 @@ BROKEN = {
     ),
     "nothing of the database can be read": Broken(
         "db-unusable", f"{DOWN}; printf %01000d 0 | dd of={DB} conv=notrunc; rm -f {DB}-*"
-    ),
-    "the database is of an older version": Broken(
-        "db-schema",
-        f'{DOWN}; rm {DB}*; python3 -c \'import sqlite3; sqlite3.connect("{DB}")'
-        f'.executescript(open("{OLD_SCHEMA}").read())\''
-        f" && chown vpopmail:vchkpw {DB} && chmod 660 {DB}",
     ),
     "nothing deletes expired records": Broken("expiry", f"python3 -c {quote(EXPIRED)}"),
     "the daemon is stopped": Broken("daemon", DOWN),
