@@ -159,8 +159,7 @@ def option_file(place: Place) -> Iterator[Problem]:
 
 def usable(place: Place) -> Iterator[Problem]:
     """The store can be opened and read."""
-    found = known(place)
-    path = found.backend.file
+    path = known(place).backend.file
     if path is not None and not os.path.exists(path):
         raise NotHere
     if path is not None and not os.path.isfile(path):
@@ -236,8 +235,7 @@ def clock(place: Place) -> Iterator[Problem]:
 
 def expiry(place: Place) -> Iterator[Problem]:
     """Records that expired long ago should have been deleted."""
-    found = known(place)
-    path = found.backend.file
+    path = known(place).backend.file
     if path is not None and not os.path.isfile(path):
         raise NotHere
     with closing(place.open_store()) as store:
