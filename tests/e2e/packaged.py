@@ -67,7 +67,7 @@ def build(chroot: Path, sdist: Path, folder: Path, suffix: str) -> Path:
     cd ..; tar -czf ../sdist.tar.gz *
     mount -t proc proc "$1/root/proc"; mount --rbind /dev "$1/root/dev"
     chroot "$1/root" /deb /sdist.tar.gz /out
-    chroot "$1/root" sh -c 'lintian {LINTIAN} /out/*.changes' > "$1/root/out/lintian" || true
+    chroot "$1/root" sh -c '{LINTIAN} /out/*.changes' > "$1/root/out/lintian" 2>&1 || true
     cp "$1"/root/out/* "$4" """
     out = folder / f"out-{suffix.strip('~')}"
     out.mkdir()

@@ -26,6 +26,7 @@ with open("/var/log/loop", "a", buffering=1) as log:
         except Exception as error:
             print("LOST", repr(error), file=log)
         time.sleep(0.02)
+os.remove("/run/loop-end") # the last session is told, too
 """
 # All that setup may touch: kind, mode, owner, time of change and content of each path. The rest of
 # the system belongs to others, who may install packages meanwhile.
@@ -75,7 +76,10 @@ def start_loop(machine: Machine, port: int, client: str) -> None:
 
 def end_loop(machine: Machine) -> list[str]:
     """Return what became of each session."""
-    machine.run("touch /run/loop-end; sleep 0.5")
+    machine.run(
+        "touch /run/loop-end; "
+        "for n in $(seq 400); do [ -e /run/loop-end ] || exit 0; sleep 0.1; done; exit 1"
+    )
     return machine.run("cat /var/log/loop").splitlines()
 
 

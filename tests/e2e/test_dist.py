@@ -16,7 +16,11 @@ from tests.e2e.plugin import needed
 ROOT = Path(__file__).parents[2]
 # A tag that lintian of Debian 13 no longer has, so no override can name it. Without systemd the
 # daemon runs under daemontools or runit.
-LINTIAN = "--allow-root -I --suppress-tags package-supports-alternative-init-but-no-init.d-script"
+# It takes a name that it does not know for an error.
+LINTIAN = (
+    "lintian --allow-root -I $(lintian-explain-tags --list-tags | sed -n "
+    '"s/^package-supports-alternative-init-but-no-init.d-script/--suppress-tags &/p")'
+)
 CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
@@ -73,7 +77,8 @@ def test_the_source_distribution_has_all_that_is_built_from(dist: Path) -> None:
 
 def test_lintian_has_nothing_to_say(dist: Path) -> None:
     (changes,) = dist.glob("*.changes")
-    command = [needed("lintian", "lintian"), *LINTIAN.split(), str(changes)]
+    needed("lintian", "lintian")
+    command = ["sh", "-c", f'{LINTIAN} "$1"', "sh", str(changes)]
     done = subprocess.run(command, env=CLEAN, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == ""

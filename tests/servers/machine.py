@@ -36,6 +36,7 @@ UNITS = (
 BROUGHT = ("daemontools-run.service",)
 START = 60.0
 # The root as well: in a chroot that of the namespace is outside, and there all would be real.
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 ENTER = ("nsenter", "--root", "--wd", "--mount", "--net", "--pid", "--cgroup")
 ALONE = (
     "unshare",
@@ -107,7 +108,7 @@ class Machine:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=timeout,
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+            env=ENVIRONMENT,
             cwd="/",
             check=False,
         )
@@ -118,7 +119,13 @@ class Machine:
         """Run a Python program; return what it printed."""
         inside = self._inside("/usr/bin/python3", "-I", "-c", code, *arguments)
         return subprocess.run(
-            inside, stdout=subprocess.PIPE, text=True, timeout=120, cwd="/", check=True
+            inside,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            env=ENVIRONMENT,
+            cwd="/",
+            check=True,
         ).stdout
 
     def eventually(self, script: str, wanted: str, seconds: float = 20.0) -> str:
