@@ -138,3 +138,20 @@ def test_figures_that_mariadb_cannot_hold_let_nobody_in_t34(
         assert "event=store-refused" not in daemon.log.read_text()
     found = "SELECT COUNT(*) FROM greylisting_data WHERE mail_from LIKE 'new%'"
     assert database.rows(found) == ((STRANGERS,),)
+
+
+def test_figures_that_another_account_holds_let_nobody_in_t35(
+    database: Database, tmp_path: Path
+) -> None:
+    """As one that shows them, and reads them in a transaction that locks what it has read."""
+    with on(database, tmp_path) as daemon:
+        with database.server.connect(database.name) as holder:
+            for hour in hours():
+                for name in NAMES:
+                    row = (hour, name)
+                    holder.execute("INSERT IGNORE INTO greylag_figures VALUES (%s, %s, 1)", row)
+            holder.execute("START TRANSACTION")
+            holder.execute("SELECT * FROM greylag_figures WHERE hour > 0 LOCK IN SHARE MODE")
+            assert let_in(daemon) == 0
+            told_once(daemon, "no figures are counted")
+        assert "event=store-failed" not in daemon.log.read_text()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 # Lock wait time-out, deadlock (with Galera: certification failed), and a row that was changed since
 # the transaction first read (`innodb_snapshot_isolation`, which newer servers of MariaDB have on).
-_CONFLICTS = (1205, 1213, 1020)
+_WAITED = 1205
+_CONFLICTS = (_WAITED, 1213, 1020)
 _DENIED = (1044, 1045, 1142, 1143, 1146, 1227, 1049)  # an admin has to do something
 # No such table; or denied, which servers also say where a user may not make a missing table.
 NO_TABLE = (1146, 1142)
@@ -100,6 +101,11 @@ def is_broken_table(error: Exception) -> bool:
 def is_about_table(error: Exception) -> bool:
     """Tell whether a row, or the table it is in, refuses what is written; others would not."""
     return is_about_one(error) or is_broken_table(error)
+
+
+def is_wait(error: Exception) -> bool:
+    """Tell whether another program keeps locked what is to be written."""
+    return bool(error.args) and error.args[0] == _WAITED
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from greylag.store.mysql.link import (
     connect,
     is_about_table,
     is_broken_table,
+    is_wait,
     longest_wait,
     suppress_conflict,
 )
@@ -205,7 +206,7 @@ class MysqlSession:
         except Exception as error:
             self.is_suspect |= is_broken_table(error)
             # The statements before it have their results.
-            if texts[len(results)] in self._extra and is_about_table(error):
+            if texts[len(results)] in self._extra and (is_about_table(error) or is_wait(error)):
                 raise self.unkept.refused(self._guard.said(error)) from error
             raise
         return results
