@@ -20,7 +20,7 @@ RUNTIME := $(VENV) ucspi-tcp:tcpserver
 TESTING := $(RUNTIME) faketime:faketime postfix:postfix mariadb-server:mariadbd galera-4:/usr/lib/galera/libgalera_smm.so \
 	rsync:rsync iproute2:ip openssl:openssl gcc:cc libc6-dev:/usr/include/stdio.h \
 	musl-tools:musl-gcc systemd:/lib/systemd/systemd procps:pgrep groff-base:groff \
-	logrotate:logrotate shellcheck:shellcheck zsh:zsh fish:fish \
+	logrotate:logrotate shellcheck:shellcheck zsh:zsh fish:fish libsasl2-modules:/usr/lib/*/sasl2/libplain.so \
 	postgrey:postgrey sqlgrey:sqlgrey libdbd-sqlite3-perl:/usr/lib/*/perl5/*/DBD/SQLite.pm db-util:db_dump \
 	libdbd-mysql-perl:/usr/lib/*/perl5/*/DBD/mysql.pm \
 	knot:knotd unbound:unbound chromium:chromium prometheus:promtool daemontools:svscan daemontools-run:/lib/systemd/system/daemontools-run.service
