@@ -330,7 +330,7 @@ def test_where_greylisting_is_switched_off_for_a_time_nothing_says_that_it_is_on
     toml = scratch / "for-switching.toml"
     toml.write_text(f'[store]\nurl = "sqlite://{database}"\n')
     for words, said in (
-        (("off", "--for", "2h"), r"greylisting is off until \S+ \S+ UTC \(in 2h\), switched by "),
+        (("off", "--for", "3h"), r"greylisting is off until \S+ \S+ UTC \(in 3h\), switched by "),
         (("observe", "--for", "7d"), r"greylisting only observes until \S+ \S+ UTC \(in 7d\), "),
         (("on",), r"Greylisting is on\.$"),
     ):
