@@ -13,6 +13,7 @@ from time import monotonic
 from greylag.store.base import StoreConflict
 
 _WITHOUT = 60.0  # seconds until they are tried again
+_AGAIN = 10.0  # seconds within which a second wait for them is no chance any more
 
 
 class Unkept:
@@ -20,6 +21,7 @@ class Unkept:
 
     def __init__(self) -> None:
         self._until = -inf
+        self._waited = -inf
         self._cause = ""
 
     @property
@@ -32,6 +34,13 @@ class Unkept:
         self._until = monotonic() + _WITHOUT
         self._cause = f"no figures are counted, as the store refuses them: {error}"
         return StoreConflict(self._cause)
+
+    def waited(self, error: str) -> StoreConflict:
+        """Note that another program keeps them locked: twice in a row, and they are refused."""
+        before, self._waited = self._waited, monotonic()
+        if self._waited < before + _AGAIN:
+            return self.refused(error)
+        return StoreConflict(error)
 
     def warning(self) -> str | None:
         """Return what is to be told of it, or None."""

@@ -206,8 +206,11 @@ class MysqlSession:
         except Exception as error:
             self.is_suspect |= is_broken_table(error)
             # The statements before it have their results.
-            if texts[len(results)] in self._extra and (is_about_table(error) or is_wait(error)):
-                raise self.unkept.refused(self._guard.said(error)) from error
+            if texts[len(results)] in self._extra:
+                if is_about_table(error):
+                    raise self.unkept.refused(self._guard.said(error)) from error
+                if is_wait(error):
+                    raise self.unkept.waited(self._guard.said(error)) from error
             raise
         return results
 
