@@ -44,13 +44,21 @@ def hold_signals() -> None:
 
 
 def end_at_once() -> None:
-    """End without memory, with one line and a status that says that something was wrong."""
-    with suppress(OSError, MemoryError):
-        poll = select.poll()
-        poll.register(_STDERR, select.POLLOUT)
-        if poll.poll(0):  # its reader may have stopped
-            os.write(_STDERR, _LAST_WORD)
-    os._exit(os.EX_OSERR)
+    """End without memory, with one line and a status that says that something was wrong.
+
+    Nothing may be raised here, for want of memory either: that would end the thread that looks.
+    """
+    try:
+        _say_the_last_word()
+    finally:
+        os._exit(os.EX_OSERR)
+
+
+def _say_the_last_word() -> None:
+    poll = select.poll()
+    poll.register(_STDERR, select.POLLOUT)
+    if poll.poll(0):  # its reader may have stopped
+        os.write(_STDERR, _LAST_WORD)
 
 
 class Watch(threading.Thread):
