@@ -30,6 +30,7 @@ from greylag.service.collecting import (
     NEW_AT_ONCE,
     NEW_PER_SECOND,
     PART,
+    TRIES_EVERY,
     WRITE_EVERY,
     Collector,
 )
@@ -192,8 +193,45 @@ def test_retries_that_memory_answered_are_remembered_with_their_counts(site: Sit
         later.add(early.decision)  # type: ignore[union-attr]
     site.now += 20
     site.collector.counted(later.blocked())
+    site.now += TRIES_EVERY
     (found,) = site.write()
     assert (found.tries, found.last_try) == (3, NOW + 20)
+
+
+def test_tries_of_some_seconds_are_written_at_once(site: Site) -> None:
+    """Each time the row of the deferral is read and written; a flood would do that each second."""
+    question = asked()
+    site.ask(question)
+    site.write()
+    for seconds in range(1, int(TRIES_EVERY)):
+        site.now = float(NOW + seconds)
+        site.collector.counted([(question.triplet, 2)])
+        assert not site.collector.due()
+    last = int(site.now)
+    site.now = NOW + 1 + TRIES_EVERY
+    (found,) = site.write()
+    assert (found.tries, found.first_try, found.last_try) == (2 * (last - NOW), NOW + 1, last)
+
+
+def test_tries_are_written_before_what_came_of_them(site: Site) -> None:
+    question = asked()
+    site.ask(question)
+    site.now += 299
+    site.collector.counted([(question.triplet, 2)])
+    site.now += 1
+    assert site.ask(question) == [Reason.RETRIED]
+    (found,) = site.write()
+    assert (found.tries, found.outcome, found.ended) == (2, Outcome.PASSED, NOW + 300)
+
+
+def test_tries_that_wait_are_bounded_and_written_at_the_end(site: Site) -> None:
+    keys = [asked(f"{n}@example.org").triplet for n in range(MOST_WAITING + 5)]
+    site.collector.counted([(key, 1) for key in keys])
+    written = 0
+    while site.collector.due(at_the_end=True):
+        assert site.collector.step(site.store)
+        written += PART
+    assert written == MOST_WAITING
 
 
 def test_connections_and_what_is_only_observed_are_no_deferred_mail(site: Site) -> None:

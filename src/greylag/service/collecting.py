@@ -28,6 +28,7 @@ NEW_AT_ONCE, NEW_PER_SECOND = 500, 100
 MOST_WAITING = 5000  # events, of some kB each, while they cannot be written
 WRITE_EVERY = 1.0  # seconds
 PART = 250  # events in one transaction: some 10 ms
+TRIES_EVERY = 5.0  # seconds in which early tries of a triplet are put together: all change one row
 AFTER_FAILURE = 60.0  # seconds until it is tried again, and told again
 
 
@@ -44,6 +45,8 @@ class Collector:
         self._clock = clock
         self._stopwatch = stopwatch
         self._waiting: deque[tuple[Question, Decision, int] | Tried] = deque()
+        self._tries: dict[Triplet, list[Tried]] = {}  # the first ones of each, and all after them
+        self._tries_due = 0.0
         self._has_place = False  # in the store that is open
         self._room, self._looked = float(NEW_AT_ONCE), 0.0  # for first contacts, when it was so
         self._skipped = 0
@@ -86,6 +89,8 @@ class Collector:
                 self._room -= 1
             elif not is_spoken_of(decision) or len(waiting) >= MOST_WAITING:
                 continue
+            elif self._tries:
+                self._tries_of(question, decision)
             waiting.append((question, decision, now))
         self._skipped += skipped
 
@@ -93,13 +98,34 @@ class Collector:
         """Note retries that came too early, and were answered from memory a moment ago."""
         if not self._notes:
             return
-        now = int(self._clock())
+        now, known = int(self._clock()), self._tries
+        if not known:
+            self._tries_due = self._stopwatch() + TRIES_EVERY
         for triplet, count in tries:
-            if triplet.recipient != CONNECTION and len(self._waiting) < MOST_WAITING:
-                self._waiting.append(Tried(triplet, now, count))
+            if triplet.recipient == CONNECTION:
+                continue
+            noted = known.get(triplet)
+            if noted is None:
+                if len(known) + len(self._waiting) < MOST_WAITING:
+                    known[triplet] = [Tried(triplet, now, count)]
+            elif len(noted) == 1:
+                noted.append(Tried(triplet, now, count))
+            else:
+                noted[1] = Tried(triplet, now, noted[1].count + count)
+
+    def _tries_of(self, question: Question, decision: Decision) -> None:
+        """Have those of a triplet written before what has happened to it now."""
+        keys = {question.triplet, *(change.triplet for change in decision.changes)}
+        if decision.waiting is not None:
+            keys.add(decision.waiting)
+        for key in keys:
+            self._waiting.extend(self._tries.pop(key, ()))
 
     def due(self, *, at_the_end: bool = False) -> bool:
         """Tell whether it is time to write; at the end all is written that can be."""
+        if self._tries and (at_the_end or self._stopwatch() >= self._tries_due):
+            self._waiting.extend(tried for noted in self._tries.values() for tried in noted)
+            self._tries.clear()
         if not (self._waiting or self._skipped):
             return False
         return (at_the_end and not self._failed) or self._stopwatch() >= self._next
@@ -108,6 +134,7 @@ class Collector:
         """Write a part; tell whether the store can be used as before. Never raises."""
         if not self._kept.seconds:  # it was switched off meanwhile
             self._waiting.clear()
+            self._tries.clear()
         part = [self._waiting.popleft() for _ in range(min(PART, len(self._waiting)))]
         skipped, self._skipped = self._skipped, 0
         self._next = 0.0 if self._waiting else self._stopwatch() + WRITE_EVERY
