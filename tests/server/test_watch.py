@@ -238,8 +238,16 @@ def test_looks_that_fail_again_and_again_end_the_process_p1(
     assert site.told == 0, "there was no signal"
 
 
+NO_POLL = """
+def none(*_words):
+    raise MemoryError
+watch.select.poll = none
+"""
+
+
+@pytest.mark.parametrize("spoil", ["", NO_POLL], ids=["", "no memory to ask for room"])
 @pytest.mark.parametrize("room", [True, False])
-def test_the_end_waits_for_nobody_who_reads_its_last_line_p1(room: bool) -> None:
+def test_the_end_waits_for_nobody_who_reads_its_last_line_p1(room: bool, spoil: str) -> None:
     reader, writer = os.pipe()
     try:
         os.set_blocking(writer, False)
@@ -247,10 +255,10 @@ def test_the_end_waits_for_nobody_who_reads_its_last_line_p1(room: bool) -> None
             while not room:
                 os.write(writer, b"x" * 4096)
         os.set_blocking(writer, True)
-        code = "from greylag.server.watch import end_at_once; end_at_once()"
+        code = f"from greylag.server import watch\n{spoil}\nwatch.end_at_once()"
         command = [sys.executable, "-c", code]
         ended = subprocess.run(command, check=False, stderr=writer, timeout=30)
-        assert ended.returncode == os.EX_OSERR
+        assert ended.returncode == (os.EX_OSERR if room or not spoil else -signal.SIGALRM)
         os.set_blocking(reader, False)
         said = os.read(reader, 1 << 20)
         assert (said == b"greylag: level=fatal event=ended error=MemoryError\n") is room

@@ -231,6 +231,7 @@ def test_a_daemon_that_loses_a_table_says_so_once(store: Store, database: Databa
     with database.server.connect(database.name) as root:
         root.execute("DROP TABLE greylag_deferrals")
     collector.counted([(KEY, 1)])
+    assert collector.due()
     assert collector.step(store)
     assert "greylag_deferrals" in (collector.take_error() or "")
     collector.counted([(KEY, 1)])

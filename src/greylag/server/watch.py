@@ -34,6 +34,7 @@ FAILS = 100  # looks that fail, one after the other, before the process ends
 SPINS = 10.0  # seconds of processor time in which this thread never ran, before the process ends
 DOUBT_EVERY = 10.0  # seconds, where the address space has a limit
 HEARD_WITHIN, ENDS_WITHIN = 10.0, 30.0  # seconds from a signal until the loop stops; and has ended
+_AT_MOST = 1.0  # seconds for the last line
 _STDERR = 2  # itself: `sys.stderr` may be gone
 _LAST_WORD = b"greylag: level=fatal event=ended error=MemoryError\n"
 
@@ -49,15 +50,22 @@ def end_at_once() -> None:
     Nothing may be raised here, for want of memory either: that would end the thread that looks.
     """
     try:
-        _say_the_last_word()
+        try:
+            signal.setitimer(signal.ITIMER_REAL, _AT_MOST)  # the kernel ends what hangs here
+        finally:
+            _say_the_last_word()
     finally:
         os._exit(os.EX_OSERR)
 
 
 def _say_the_last_word() -> None:
-    poll = select.poll()
-    poll.register(_STDERR, select.POLLOUT)
-    if poll.poll(0):  # its reader may have stopped
+    try:
+        poll = select.poll()
+        poll.register(_STDERR, select.POLLOUT)
+        room = bool(poll.poll(0))  # its reader may have stopped
+    except MemoryError:
+        room = True  # most likely
+    if room:
         os.write(_STDERR, _LAST_WORD)
 
 
